@@ -68,7 +68,7 @@ def models(rows: Sequence[str], runs: RunSet, runs_dir: Path | str, *, required:
 
 
 def draw(model: System, n: int, temperature: float = 1.0) -> torch.Tensor:
-    """n samples as uint8 (n, C, H, W), of the same latent codes at every temperature."""
+    """n samples as uint8 (n, C, H, W), the first batch of them of the same latent codes at every temperature."""
     return evaluation.draw_samples(model, n, temperature=temperature, seed=0)
 
 
@@ -151,11 +151,11 @@ def _not_trained(table: str) -> HTML:
 
 
 def samples(systems: Mapping[str, System], runs: RunSet, data_dir: Path | str | None = None, n: int = 25) -> HTML:
-    """Real test images, then every system at temperature 1 (upper row) and 0 (lower row)."""
+    """Real test images, then every system at temperature 0 (upper row) and 1 (lower row)."""
     real = data_sets.load(runs.data, size=runs.size, data_dir=data_dir).test.images
     rows = {f"T = {t}": {"real, no T": images} | {label: draw(system, n, t) for label, system in systems.items()}
-            for t, images in ((1, real[:n]), (0, real[n : 2 * n]))}  # fmt: skip
-    alt = f"Real test images beside samples of {', '.join(systems)} at temperature 1 and 0"
+            for t, images in ((0, real[:n]), (1, real[n : 2 * n]))}  # fmt: skip
+    alt = f"Real test images beside samples of {', '.join(systems)} at temperature 0 and 1"
     return picture(plots.sample_board(rows, columns=round(n**0.5)), alt)
 
 
@@ -185,8 +185,10 @@ def curves(table: str, runs: RunSet, name: str) -> HTML:
     """The learning curves called `name` of a table's rows; `Record.curve` holds a run's curves by name."""
     rows = paper.row_ids(table)
     series = {short_label(row): lines for row in rows if (lines := pictures.curves(runs.records_of(row), name))}
-    figure = plots.learning_curves(series, ylabel=pictures.axis(name), marks=marker_numbers(rows))
+    levels = pictures.levels(name)
+    figure = plots.learning_curves(series, ylabel=pictures.axis(name), marks=marker_numbers(rows), levels=levels)
     alt = f"{name} over training steps for {', '.join(series)}"
+    alt += "".join(f"; {label}: {height:.2f}" for label, height in levels.items())
     drawn = pictures.plot(figure, alt, f"{name}, {plots.describe_lines(series)}.")
     return cells.figures([drawn], plots.learning_curves)
 

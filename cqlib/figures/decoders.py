@@ -40,7 +40,7 @@ FAMILIES = {
 
 
 def samples(runs: RunSet, models: Mapping[str, System], runs_dir: Path | str, n: int = 36) -> HTML:
-    """n samples of each decoder at temperature 1, and below at 0: drawn with one fixed seed where the model is among
+    """n samples of each decoder at temperature 0, and below at 1: drawn with one fixed seed where the model is among
     `models` (by short label), else the first ones stored by its run; and a note on decoders that have neither."""
 
     def images(row: str, t: int) -> Tensor | None:
@@ -48,7 +48,7 @@ def samples(runs: RunSet, models: Mapping[str, System], runs_dir: Path | str, n:
         return stored_samples(runs, row, f"T{t}", runs_dir, n) if model is None else draw(model, n, t)
 
     board = {f"T = {t}": {name: x for row, name in DECODERS.items() if (x := images(row, t)) is not None}
-             for t in (1, 0)}  # fmt: skip
+             for t in (0, 1)}  # fmt: skip
     names = board["T = 1"]
     if not names:
         return NONE
@@ -61,7 +61,8 @@ def samples(runs: RunSet, models: Mapping[str, System], runs_dir: Path | str, n:
 
 
 def compared(runs: RunSet) -> HTML:
-    """BPD, KL, distance and parameters of each decoder, and the time of a batch of samples."""
+    """BPD, KL, distance and parameters of each decoder, the time of a batch of samples, and the number of seeds: of one
+    alone nothing says how far chance moves it."""
     times = batch_times(DECODERS, runs)
     least = min((seconds for seconds, alike in times.values() if alike), default=1.0)
     lines = []
@@ -72,26 +73,33 @@ def compared(runs: RunSet) -> HTML:
         ratio = f"{times[row][0] / least:,.1f}{OTHER_DEVICE * (not times[row][1])}" if row in times else "—"
         kls = [run.curve["KL"][-1][1] for run in done if run.curve.get("KL")]  # at the end of training
         kl = f"{statistics.mean(kls):,.1f}" if kls else "—"
-        lines.append([name, bpd, kl, *distances, parameters, _milliseconds(times.get(row)), ratio])
+        lines.append([name, bpd, kl, *distances, parameters, _milliseconds(times.get(row)), ratio,
+                      _seeds(runs, row)])  # fmt: skip
     head = ["Decoder", "BPD ↓", "KL, nats", "FD-lite0 ↓, T = 1", "T = 0", "Parameters", f"{TIMED} samples",
-            "times the fastest"]  # fmt: skip
+            "times the fastest", "Seeds"]  # fmt: skip
     return table(f"Four decoders of one VAE ({runs.label}{_note(times)})", head, lines)
 
 
 def families(runs: RunSet) -> HTML:
-    """The slides' families: what kind of likelihood, what latent space, the time of a batch, BPD and distance."""
+    """The slides' families: what kind of likelihood, what latent space, the time of a batch, BPD and distance, and the
+    number of seeds."""
     times = batch_times([row for rows in FAMILIES.values() for row in rows], runs)
     lines = []
     for family, row in ((family, row) for family, rows in FAMILIES.items() for row in rows):
         model = build(RECIPES[row](row, runs.profile, runs.size).system)
         lines.append([short_label(row), family, likelihood(model), latent_space(model), _milliseconds(times.get(row)),
-                      runs.cell(row, "BPD"), runs.cell(row, "FD-lite0@T1")])  # fmt: skip
-    head = ["Model", "Family", "Likelihood", "Latent space", f"{TIMED} samples", "BPD ↓", "FD-lite0 ↓, T = 1"]
+                      runs.cell(row, "BPD"), runs.cell(row, "FD-lite0@T1"), _seeds(runs, row)])  # fmt: skip
+    head = ["Model", "Family", "Likelihood", "Latent space", f"{TIMED} samples", "BPD ↓", "FD-lite0 ↓, T = 1", "Seeds"]
     return table(f"Families of generative models ({runs.label}{_note(times)})", head, lines)
 
 
 def _note(times: Mapping[str, tuple[float, bool]]) -> str:
     return "" if all(alike for _, alike in times.values()) else f"; {OTHER_DEVICE} timed on another device"
+
+
+def _seeds(runs: RunSet, row: str) -> str:
+    """The number of finished runs of a row: means of more than one have a standard deviation."""
+    return str(len(runs.done(row)) or "—")
 
 
 def _milliseconds(time: tuple[float, bool] | None) -> str:

@@ -179,7 +179,7 @@ def influence() -> HTML:
             ax.set_title(title)
             bare(ax)
             counts.append(f"{title}: {int((strength > 0).sum())} of {strength.numel()}")
-        figure.colorbar(image, ax=list(axes), label="|∂y / ∂x|, largest = 1", shrink=0.85)
+        figure.colorbar(image, ax=list(axes), label="|∂y / ∂x|, largest = 1\nempty: exactly 0", shrink=0.85)
     return picture(figure, f"How many pixels of x one pixel of y depends on. {'; '.join(counts)}")
 
 

@@ -64,7 +64,8 @@ def inverse_steps(flow: Flow, y: Tensor) -> list[Tensor]:
 
 @torch.no_grad()
 def inverse_board(flow: Flow) -> HTML:
-    """Draws y of the Gaussian and a square grid, and both after the inverse of each coupling: the last panel is x."""
+    """Draws y of the Gaussian and a square grid, and both after the inverse of each coupling: the last panel is x. Each
+    panel holds the whole grid and nearly all points; y and x have one scale on both axes."""
     y = torch.randn(1200, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     a, b = torch.meshgrid(torch.linspace(-2.4, 2.4, 9), torch.linspace(-2.4, 2.4, 150), indexing="ij")
     lines = torch.cat([torch.stack([b, a], -1), torch.stack([a, b], -1)]).double()  # 9 across, then 9 upwards
@@ -75,9 +76,10 @@ def inverse_board(flow: Flow) -> HTML:
             for half, colour in zip(grid.view(lines.shape).chunk(2), plots.SERIES, strict=False):
                 ax.add_collection(LineCollection(list(half.numpy()), colors=colour, linewidths=0.6))
             ax.scatter(*some.T, s=1.5, color=plots.INK, linewidth=0, alpha=0.6)
-            side = 1.1 if k == last else 1.15 * float(some.abs().quantile(0.995))
+            (left, bottom), (right, top) = _corners(some, grid)
             title = {0: "y, Gaussian", last: "x, the moons"}.get(k, f"coupling {len(points) - k} undone")
-            ax.set(title=title, xlim=(-side, side), ylim=(-side, side), aspect="equal")
+            aspect = "equal" if k in (0, last) else "auto"  # in between one axis can be many times as long as the other
+            ax.set(title=title, xlim=(left, right), ylim=(bottom, top), aspect=aspect)
             ax.xaxis.set_major_locator(MaxNLocator(3))
             ax.yaxis.set_major_locator(MaxNLocator(3))
             ax.grid(False)
@@ -85,3 +87,12 @@ def inverse_board(flow: Flow) -> HTML:
             ax.set_axis_off()
     alt = "A square grid under Gaussian points, bent and stretched coupling by coupling until the points are two moons"
     return picture(figure, alt)
+
+
+def _corners(points: Tensor, grid: Tensor) -> tuple[list[float], list[float]]:
+    """The lower left and the upper right corner of a panel that holds the whole grid (M, 2) and 99 % of the points
+    (N, 2) along either axis, with some room."""
+    ends = points.quantile(torch.tensor([0.005, 0.995], dtype=points.dtype), 0)
+    low, high = torch.minimum(ends[0], grid.amin(0)), torch.maximum(ends[1], grid.amax(0))
+    room = 0.05 * (high - low)
+    return (low - room).tolist(), (high + room).tolist()

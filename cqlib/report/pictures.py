@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 from urllib.parse import quote
 
+import torch
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
@@ -22,6 +23,7 @@ from cqlib.experiments import paper
 from cqlib.experiments.record import Record, file_name
 from cqlib.experiments.rows import DEVELOPMENT_DATA, marker_numbers, short_label
 from cqlib.experiments.trade_off import VARIANTS
+from cqlib.losses import discriminator_loss
 from cqlib.metrics.quantities import AT, FEATURES
 from cqlib.report import plots
 from cqlib.report.fronts import mean, points_of, spread
@@ -39,6 +41,8 @@ FAMILIES = {  # (whether the slides print BPD, whether they print IS or FID) for
     (True, True): "both losses",
 }
 UNPRINTED = "no number on the slides"
+IGNORANCE = "knows nothing, 2 ln 2"
+"""The label of the cross-entropy of a critic whose score says nothing: 0 for every image."""
 
 
 def grids(
@@ -175,8 +179,10 @@ def learning_curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) 
             continue
         every = {short_label(row): lines for row in rows if (lines := curves(runs.records_of(row), curve))}
         series = dict(list(every.items())[:MAX_LINES])
-        figure = plots.learning_curves(series, ylabel=axis(without_paths(curve)), marks=marker_numbers(rows))
+        looks: dict[str, Any] = {"marks": marker_numbers(rows), "levels": levels(curve)}
+        figure = plots.learning_curves(series, ylabel=axis(without_paths(curve)), **looks)
         ends = ", ".join(f"{label} {lines[0][-1][1]:.2f}" for label, lines in series.items())
+        ends += "".join(f"; {label}: {height:.2f}" for label, height in levels(curve).items())
         alt = f"{without_paths(curve)} over training steps, {name}. {runs.title}. At the end of the first seed: {ends}"
         caption = f"{name}, {curve} over training steps, {plots.describe_lines(series)}. {runs.title}."
         if left_out := [label for label in every if label not in series]:
@@ -230,6 +236,13 @@ def curves(records: Sequence[Record], name: str) -> list[plots.Curve]:
 def axis(name: str) -> str:
     """The label of a curve's axis with its unit; a critic's loss, which is not always a cross-entropy, has none."""
     return "discriminator's loss" if name == "discriminator" else name if "(" in name else f"{name} (nats per image)"
+
+
+def levels(name: str) -> dict[str, float]:
+    """Label -> height of the lines that curves called `name` are compared with: for critics' losses, what Eq. (1) is
+    where every score is 0, D = 1/2 and the loss 2 ln 2. (The hinge loss is 2 there.)"""
+    zero = torch.zeros(1)
+    return {IGNORANCE: float(discriminator_loss(zero, zero))} if name == "discriminator" else {}
 
 
 def plot(figure: Figure, alt: str, caption: str, more: bool = False, wide: bool = False) -> dict[str, Any]:

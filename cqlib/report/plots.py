@@ -32,6 +32,7 @@ SERIES = ("#0072b2", "#d55e00", "#007a59", "#a8478a", "#8a6a00", "#4b5563", "#b4
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 DASHES = ("-", "--", ":")
 MANY = 5  # up to so many models in a plot have a line per seed
+FEW = 3  # the axis of so many models is never broken: the gap between them is what the picture shows
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif", "font.size": 9.0, "axes.titlesize": 9.0, "axes.labelsize": 9.0,
     "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left",
@@ -48,6 +49,16 @@ VARIABLES = {INK: "var(--ink,#1b1f24)", FAINT: "var(--faint,#8b929c)", PAPER: "v
 }
 
 Curve = Sequence[tuple[float, float]]  # [[step, value], ...]
+
+
+class End(NamedTuple):
+    """Where a line of a plot ends: its label, the height, and how it is drawn."""
+
+    label: str
+    y: float
+    colour: str
+    dash: str = "-"
+    width: float = 1.7
 
 
 class Point(NamedTuple):
@@ -97,20 +108,27 @@ def sample_board(rows: Mapping[str, Mapping[str, Tensor]], *, columns: int = 8) 
     return figure
 
 
-def learning_curves(series: Mapping[str, Sequence[Curve]], *, ylabel: str, marks: Mapping[str, int]) -> Figure:
+def learning_curves(
+    series: Mapping[str, Sequence[Curve]], *, ylabel: str, marks: Mapping[str, int], levels: Mapping[str, float] = {}
+) -> Figure:
     """Curves over training steps: `series[label]` holds one per seed. `marks`: label -> its number in
-    `colour_and_marker`. Of more than `MANY` models the means over seeds; `describe_lines` says so."""
+    `colour_and_marker`. Of more than `MANY` models the means over seeds; `describe_lines` says so. `levels`: label ->
+    height of a thin line to compare the curves with."""
     with subplots(4.7, 3.1, style=PLAIN) as (figure, ax):
         ends = []
         for label, curves in _drawn(series).items():
             (colour, _), dash = colour_and_marker(marks[label]), DASHES[marks[label] // len(SERIES) % len(DASHES)]
             for curve in curves:
                 ax.plot(*zip(*curve, strict=True), dash, color=colour, linewidth=1.7 if len(curves) == 1 else 1.0)
-            ends.append((label, float(np.mean([curve[-1][1] for curve in curves])), colour))
+            ends.append(End(label, float(np.mean([curve[-1][1] for curve in curves])), colour, dash))
         ax.set(xlabel="training step", ylabel=ylabel)
         ax.margins(x=0.01)
         if (limits := y_limits(series)) is not None:
-            ax.set_ylim(*limits)
+            heights = (*limits, *levels.values())
+            ax.set_ylim(min(heights), max(heights))
+        for label, height in levels.items():
+            ends.append(End(label, height, INK, "-", 0.8))
+            ax.axhline(height, color=INK, linewidth=ends[-1].width, zorder=1)
         label_ends(ax, ends)
     return figure
 
@@ -163,10 +181,13 @@ def quality_against_likelihood(
 ) -> Figure:  # fmt: skip
     """Likelihood (BPD, across) against image quality (a score, up), with bars of standard deviations over seeds.
 
-    The axis of BPD is broken where one gap would take half of it. `marks`: line -> its number in
-    `colour_and_marker`; `legend`: what stands above the plot -> such a number; `size` in inches.
+    The axis of BPD of more than `FEW` models is broken where one gap would take half of it. `marks`: line -> its number
+    in `colour_and_marker`; `legend`: what stands above the plot -> such a number; `size` in inches.
     """
-    parts = _ranges([(p.bpd - p.bpd_std, p.bpd + p.bpd_std) for p in points])
+    bars: dict[tuple[str, str], list[tuple[float, float]]] = {}  # of each model, whose two temperatures share one BPD
+    for p in points:
+        bars.setdefault((p.line, p.label), []).append((p.bpd - p.bpd_std, p.bpd + p.bpd_std))
+    parts = _ranges([(min(low for low, _ in both), max(high for _, high in both)) for both in bars.values()])
     widths = [high - low for low, high in parts]
     options: dict[str, Any] = {"squeeze": False, "sharey": True, "width_ratios": widths, "style": PLAIN}
     with subplots(*size, 1, len(parts), **options) as (figure, axes):
@@ -219,13 +240,13 @@ def colour_and_marker(i: int) -> tuple[str, str]:
 
 
 def _ranges(bars: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The parts (low, high) of an axis that is to hold `bars` (low, high), with some room at the ends: two where one
-    gap takes more than half of it, else one."""
+    """The parts (low, high) of an axis that is to hold `bars` (low, high), one for each model, with some room at the
+    ends: two where there are more than `FEW` bars and one gap takes more than half of the axis, else one."""
     bars = sorted(bars)
     ends = np.maximum.accumulate([high for _, high in bars])
     gaps = [low - end for (low, _), end in zip(bars[1:], ends[:-1], strict=True)]
     parts = [(bars[0][0], ends[-1])]
-    if gaps and max(gaps) > (ends[-1] - bars[0][0]) / 2:
+    if len(bars) > FEW and max(gaps) > (ends[-1] - bars[0][0]) / 2:
         cut = int(np.argmax(gaps))
         parts = [(bars[0][0], ends[cut]), (bars[cut + 1][0], ends[-1])]
     most = max(abs(end) for part in parts for end in part)  # a small room beside huge numbers would be rounded away
@@ -290,11 +311,13 @@ def data_uri(content: bytes, kind: str = "image/png") -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def label_ends(ax: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
-    """Labels right of the axes at the heights of lines' ends (label, y, colour), pushed apart where they overlap."""
+def label_ends(ax: Axes, ends: Sequence[End]) -> None:
+    """Labels right of the axes at the heights of lines' ends, pushed apart where they overlap. Before each a stroke is
+    drawn like its line: two lines of one colour differ in their dashes."""
     low, high = ax.get_ylim()
     gap, below = 0.065 * (high - low), -np.inf
     where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
-    for label, y, colour in sorted(ends, key=lambda end: end[1]):
+    for label, y, colour, dash, width in sorted(ends, key=lambda end: end.y):
         below = max(y, below + gap)
-        ax.annotate(label, (1.0, below), (4, 0), color=colour, annotation_clip=False, **where)
+        stroke = {"arrowstyle": "-", "linestyle": dash, "linewidth": width, "color": colour, "relpos": (0, 0.5)}
+        ax.annotate(label, (1.0, below), (20, 0), color=colour, annotation_clip=False, arrowprops=stroke, **where)

@@ -98,6 +98,16 @@ def test_models_are_those_whose_weights_are_there(tmp_path, monkeypatch):
         show.models(ROWS, runs, tmp_path, required=True)
 
 
+def test_samples_at_temperature_0_stand_above_those_at_1(monkeypatch):
+    board = {}
+    monkeypatch.setattr(show.plots, "sample_board", lambda rows, columns: board.update(rows))
+    monkeypatch.setattr(show, "picture", lambda figure, alt: alt)
+    monkeypatch.setattr(show, "draw", lambda system, n, t: torch.full((n, 3, 16, 16), t))
+    assert show.samples({"CQ-F": None}, run_sets(records(1), [])[0], n=4).endswith("at temperature 0 and 1")
+    assert list(board) == ["T = 0", "T = 1"] and [int(row["CQ-F"].max()) for row in board.values()] == [0, 1]
+    assert not torch.equal(*(row["real, no T"] for row in board.values()))
+
+
 def with_critic(row: str, profile: str = "smoke"):
     e = experiment(row, profile)
     return replace(record(row, profile=profile), config={**e.config, "n_train": 300})

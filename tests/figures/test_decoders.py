@@ -49,13 +49,13 @@ def test_tables_hold_what_is_there_and_dashes_for_the_rest():
         run.curve["KL"] = [[50, 9.0], [100, 1000 * time]]
     lines = by_name(decoders.compared(runs))
     assert list(lines) == list(decoders.DECODERS.values())
-    assert lines["factorised Gaussian"][-2:] == ["2.0 ms", "1.0"]  # the median over seeds
+    assert lines["factorised Gaussian"][-3:] == ["2.0 ms", "1.0", "3"]  # the median over seeds, and their number
     assert lines["factorised Gaussian"][1] == "167.7" and lines["NVP"][1] == "—"  # the mean of the last ones
-    assert lines["NVP"][-2:] == ["—", "—"] and lines["NVP"][0] != "—"
-    assert lines["PixelCNN"] == ["—"] * 7
+    assert lines["NVP"][-3:] == ["—", "—", "3"] and lines["NVP"][0] != "—"
+    assert lines["PixelCNN"] == ["—"] * 8
     families = by_name(decoders.families(runs))
-    assert families["VAE"][:4] == ["variational", "bound: ELBO", "64", "2.0 ms"]
-    assert families["NVP"] == ["flow", "bound: dequantisation", "768, as many as pixel values"] + ["—"] * 3
+    assert families["VAE"][:4] == ["variational", "bound: ELBO", "64", "2.0 ms"] and families["VAE"][-1] == "3"
+    assert families["NVP"] == ["flow", "bound: dequantisation", "768, as many as pixel values"] + ["—"] * 4
 
 
 def test_times_compare_under_the_protocol_that_most_rows_were_timed_under():
@@ -69,7 +69,7 @@ def test_times_compare_under_the_protocol_that_most_rows_were_timed_under():
         run.metrics["seconds"] = Metric(value, None, 64, f"wall clock, {device}")
     found[3].metrics["seconds"] = Metric(0.5, None, 64, "wall clock, another")  # VAE-F, seed 0
     html = decoders.compared(run_sets(found, [])[0])
-    lines = {name: line[-2:] for name, line in by_name(html).items()}
+    lines = {name: line[-3:-1] for name, line in by_name(html).items()}
     assert lines["factorised Gaussian"] == ["2.0 ms", "1.0"] and lines["NVP"] == ["2.5 ms", "1.2"]
     assert lines["PixelCNN"] == ["900.0 ms†", "450.0†"] and lines["correlated Gaussian"] == ["0.5 ms†", "0.2†"]
     assert "† timed on another device" in html.data
@@ -95,4 +95,5 @@ def test_samples_without_weights_are_those_that_the_run_left(tmp_path, monkeypat
     monkeypatch.setattr(decoders.plots, "sample_board", lambda rows, columns: board.update(rows))
     monkeypatch.setattr(decoders, "picture", lambda figure, alt: HTML(alt))
     assert "Not here: factorised Gaussian" in decoders.samples(runs, {}, tmp_path, n=9).data
+    assert list(board) == ["T = 0", "T = 1"]
     assert torch.equal(board["T = 1"]["NVP"], left[:9]) and torch.equal(board["T = 0"]["NVP"], left.flip(0)[:9])

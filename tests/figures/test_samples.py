@@ -109,6 +109,34 @@ def test_training_images_are_shown_of_photos10_alone(copying, monkeypatch, data,
     assert bool((distances == 0).any()) == allowed
 
 
+def test_the_legend_names_the_limit_and_says_where_a_group_is_missing(monkeypatch):
+    """And no entry is cut off."""
+    monkeypatch.setattr(neighbours, "picture", lambda figure, alt: figure)
+
+    def near(*groups: str):
+        draws = {group: torch.rand(200, 3).sort(1).values for group in groups}
+        return {group: neighbours.Neighbours(values, values.long()) for group, values in draws.items()}
+
+    found = neighbours.NearestImages({}, near(*neighbours.GROUPS), near("samples", "test", "mirror"), "")
+    figure = neighbours.distances(found)
+    (box,) = figure.legends
+    assert [text.get_text() for text in box.get_texts()] == [
+        "samples, T = 1", "held-out images", "copies under noise (pixels only)", "mirrored copies",
+        "left of it: 1 % of held-out images",
+    ]  # fmt: skip
+    figure.canvas.draw()
+    assert box.get_window_extent().width <= figure.bbox.width
+
+
+def test_samples_at_temperature_0_stand_left_of_those_at_1(monkeypatch):
+    boards = []
+    monkeypatch.setattr(neighbours.plots, "sample_board", lambda rows, **_: boards.append(list(rows[""])))
+    monkeypatch.setattr(neighbours, "picture", lambda figure, alt: alt)
+    monkeypatch.setattr(neighbours, "draw", lambda model, n, t: t)
+    neighbours.beside_real(subject(), n=4)
+    assert boards == [["training images", "samples, T = 0", "samples, T = 1"]]
+
+
 def test_where_nothing_was_trained_the_published_model_is_shown_and_named(tmp_path):
     model, text = neighbours.find(Selection(profile="study", seeds=[3], runs_dir=tmp_path))
     assert (model.experiment.profile, model.experiment.data, model.experiment.seed) == ("quick", "photos10", 0)

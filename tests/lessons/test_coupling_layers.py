@@ -3,6 +3,7 @@
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from functions import Functions
@@ -149,6 +150,27 @@ def test_inverse_steps_change_one_coordinate_at_a_time(trained):
     for k, (before, after) in enumerate(zip(points, points[1:], strict=False)):
         changed = ((before - after).abs() > 1e-9).any(0).tolist()
         assert changed == ([True, False] if k % 2 == 0 else [False, True])  # the last coupling changes the first
+
+
+def test_a_panel_holds_the_whole_grid_and_nearly_all_points():
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(1200, 2, generator=generator, dtype=torch.float64) * torch.tensor([8.0, 0.5]) + 3
+    for grid in (points[:50] / 10, 20 * points[:50]):  # within the points, and far beyond them
+        low, high = (torch.tensor(corner, dtype=torch.float64) for corner in moons._corners(points, grid))
+        assert ((low < grid) & (grid < high)).all()
+        assert 0.97 < ((low < points) & (points < high)).all(1).double().mean() <= 1
+    assert (high - low)[0] > 5 * (high - low)[1]  # each axis by itself
+
+
+def test_the_board_of_inverses_cuts_no_line_of_the_grid(trained, monkeypatch):
+    monkeypatch.setattr(moons, "picture", lambda figure, alt: figure)
+    axes = [ax for ax in moons.inverse_board(trained[0]).axes if ax.axison]
+    assert len(axes) == 5 and [ax.get_aspect() for ax in axes] == [1, "auto", "auto", "auto", 1]
+    for ax in axes:
+        for lines in ax.collections[:2]:
+            x, y = np.concatenate(lines.get_segments()).T
+            assert ax.get_xlim()[0] < x.min() < x.max() < ax.get_xlim()[1]
+            assert ax.get_ylim()[0] < y.min() < y.max() < ax.get_ylim()[1]
 
 
 def test_training_reduces_the_divergence_and_keeps_the_mass(lesson, train, trained):

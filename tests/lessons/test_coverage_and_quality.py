@@ -107,6 +107,20 @@ def test_displaced_mass_costs_its_bound_off_the_support_and_less_with_overlap(la
     assert mass_displacement.displacement_slider(lattice) is None
 
 
+def test_the_board_of_displaced_mass_says_what_its_numbers_say(lattice, monkeypatch):
+    """Its bar of colours has an open end: a model can be denser than the data."""
+    seen = {}
+    monkeypatch.setattr(mass_displacement, "picture", lambda figure, alt: seen.update(figure=figure, alt=alt))
+    mass_displacement.displacement_board(lattice)
+    assert "0.03, 0.1, 0.3 of its mass" in seen["alt"]
+    assert "little in KL(p || q), which is least all over" in seen["alt"]
+    *panels, bar = seen["figure"].axes
+    assert len(panels) == 9 and bar._colorbar.extend == "max"
+    found = {place: mass_displacement.displace(lattice, place, 0.3) for place in mass_displacement.PLACES}
+    coverage, quality = ([getattr(d, name) for d in found.values()] for name in ("coverage", "quality"))
+    assert max(coverage) < 1.5 * min(coverage) and coverage[2] == min(coverage) and max(quality) > 5 * min(quality)
+
+
 # --- models --------------------------------------------------------------------------------------------------
 
 

@@ -214,6 +214,18 @@ def test_noise_is_white_without_f_and_not_with_it(photos, tmp_path):
     assert "./run_all.sh --only table1" in pictures.feature_board({}, {}).data
 
 
+def test_no_line_runs_through_the_legend_of_the_tails(monkeypatch):
+    monkeypatch.setattr(pictures, "picture", lambda figure, alt: figure)
+    heavy = torch.distributions.StudentT(3.0).sample((2000, 30)).double()
+    figure = pictures.tails({"linear, 16 codes": heavy, "VAE": heavy[:1000], "CQ": heavy[1000:]})
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    box = ax.get_legend().get_window_extent()
+    for line in ax.lines:
+        assert not line.get_path().transformed(line.get_transform()).intersects_bbox(box, filled=False)
+    assert ax.get_legend().get_title().get_text() == "excess kurtosis"
+
+
 def test_too_few_images_for_a_covariance_are_an_error():
     images = torch.zeros(100, 3, 16, 16, dtype=torch.uint8)
     with pytest.raises(UserError, match="769 training images"):

@@ -1,6 +1,7 @@
 """Lesson 01: quadrature agrees with closed forms and sampling, fits are minima, losses at D* are the divergences."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from cqlib.data import toy2d
 from cqlib.lessons.kl_divergences import discriminators, fits, gaussians, pictures
 from cqlib.lessons.kl_divergences.gaussians import entropy, gaussian, inside, jensen_shannon, kl, mixed, on_line
 from cqlib.report import cells as report_cells
+from cqlib.report import plots
 
 P = fits.two_modes(6)
 Q = on_line([1], [1.5], [1])
@@ -213,6 +215,16 @@ def test_tables_of_fits():
     assert f"KL(p ‖ q) = {float(kl(P, FIT)):.3f} nats" in pictures.integrands(P).data
 
 
+def test_every_third_contour_has_its_height():
+    """Of a bowl, whose heights are known."""
+    figure = plots.blank(4, 3)
+    ax = figure.add_subplot()
+    pictures._contours(ax, lambda q: (q.means**2).sum() + (q.roots.log() ** 2).sum(), pictures.FORWARD, "bowl")
+    (drawn,) = ax.collections
+    heights = {float(text.get_text()) for text in ax.texts}
+    assert 4 <= len(heights) <= 7 and heights <= {round(float(level), 1) for level in drawn.levels[2::3]}
+
+
 def test_slider_redraws_the_separation(monkeypatch):
     assert pictures.separation_slider() is None
     monkeypatch.setattr(report_cells, "live", lambda: True)
@@ -312,6 +324,17 @@ def test_parts_of_the_estimate_add_up(net):
     ]
     (row,) = cells(run_cell("01", "Eq. (1), learned D", **names)["_"])
     assert value(row[3]) >= value(row[4]) - 1e-4  # no discriminator beats the optimal one
+
+
+def test_where_supports_part_each_q_is_a_bar_in_the_colour_of_its_line(monkeypatch):
+    monkeypatch.setattr(discriminators, "picture", lambda figure, alt: figure)
+    learned = {a: SimpleNamespace(curve=[(0, 0.0), (1, a)], logit=lambda x: x[:, 0]) for a in (0.0, 0.5, 1.5)}
+    ax = discriminators.uniform_curves(learned).axes[1]
+    curves, bars = ax.lines[:3], ax.lines[3:]
+    assert [list(bar.get_xdata()) for bar in bars] == [[a, a + 1] for a in learned]
+    assert [bar.get_color() for bar in bars] == [curve.get_color() for curve in curves]
+    assert len({bar.get_ydata()[0] for bar in bars}) == 3
+    assert [text.get_text() for text in ax.texts] == ["p", "q", "q", "q"]
 
 
 def test_without_a_common_support_the_estimate_grows(train):

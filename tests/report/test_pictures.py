@@ -95,6 +95,14 @@ def test_an_axis_has_the_unit_of_its_loss(name, label):
     assert pictures.axis(name) == label
 
 
+def test_critics_are_compared_with_one_that_knows_nothing():
+    assert pictures.levels("discriminator") == {pictures.IGNORANCE: pytest.approx(2 * np.log(2))}
+    assert pictures.levels("L_Q") == {}
+    (runs,) = run_sets([replace(record("table1/gan"), curve={"discriminator": [[1, 2.0], [2, 1.0]]})], [])
+    (plot,) = pictures.learning_curves(runs, ["table1/gan"], "Table 1", losses=True)
+    assert f"; {pictures.IGNORANCE}: 1.39" in plot["svg"] and f">{pictures.IGNORANCE}</text>" in plot["svg"]
+
+
 def test_curves_that_a_plot_has_no_room_for_are_named(monkeypatch):
     monkeypatch.setattr(pictures, "MAX_LINES", 2)
     rows = ("table1/cq", "table1/cq-f", "table1/gan")

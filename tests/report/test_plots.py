@@ -78,6 +78,26 @@ def test_of_many_models_a_line_is_the_mean_over_seeds():
     assert plots.describe_lines({str(i): seeds[:1] for i in range(6)}) == "one line per seed"
 
 
+def test_a_label_has_the_stroke_of_its_line():
+    """Also where two lines have one colour."""
+    curves, n = [[[1, 2.0], [2, 1.0]]], len(plots.SERIES)
+    made = plots.learning_curves({"one": curves, "other": curves}, ylabel="", marks={"one": 0, "other": n}).axes[0]
+    lines = {(line.get_color(), line.get_linestyle()) for line in made.lines}
+    strokes = {(text.get_color(), text.arrow_patch.get_linestyle()) for text in made.texts}
+    assert strokes == lines == {(plots.SERIES[0], "-"), (plots.SERIES[0], "--")}
+    for text in made.texts:  # from the axes to the label, which it does not cross
+        (x, y), (end, _) = text.xy, text.xyann
+        assert x == 1.0 and end > 15 and y >= 1.0
+
+
+def test_a_level_is_a_thin_line_with_a_label_that_is_never_cut_off():
+    spiky = {"GAN": [[(step, 41.0 if step == 50 else 0.5) for step in range(200)]]}
+    for series in (spiky, {"GAN": [[[1, 0.5], [2, 0.4]]]}):
+        ax = plots.learning_curves(series, ylabel="", marks={"GAN": 0}, levels={"nothing": 1.5}).axes[0]
+        assert list(ax.lines[-1].get_ydata()) == [1.5, 1.5] and ax.lines[-1].get_linewidth() < 1
+        assert ax.get_ylim()[1] >= 1.5 and "nothing" in {text.get_text() for text in ax.texts}
+
+
 def test_the_axis_of_a_score_that_has_a_least_value_begins_there():
     made = quality([Point("CQ", 3.0, 0.0, True, 0.02, 0.01), Point("GAN", 4.0, 0.04, True, 0.02, 0.01)])
     assert made.axes[0].get_ylim()[0] == 0 and not made.axes[0].collections[0].get_clip_on()
@@ -130,8 +150,16 @@ def test_a_wide_gap_breaks_the_axis_and_both_parts_have_one_scale():
         for marks in axes.collections:
             x = marks.get_offsets()[0][0]
             assert axes.get_xlim()[0] < x < axes.get_xlim()[1]
-    near = points({"a": (4.0, 1.0, 0.9), "b": (4.5, 1.0, 0.9), "c": (5.0, 1.0, 0.9)})
+    near = points({"a": (4.0, 1.0, 0.9), "b": (4.5, 1.0, 0.9), "c": (5.0, 1.0, 0.9), "d": (5.5, 1.0, 0.9)})
     assert len(quality(near).axes) == 1
+
+
+def test_the_axis_of_a_few_models_is_whole_and_shows_how_far_apart_they_are():
+    far = {"NVP": (3.97, 240.0, 240.0), "CQ-F": (5.98, 214.0, 218.0), "CQ": (6.0, 220.0, 210.0)}
+    (ax,) = quality(points(far)).axes
+    low, high = ax.get_xlim()
+    assert low < 3.97 and 6.0 < high and high - low < 1.5 * 2.03
+    assert len(quality(points({**far, "VAE": (6.1, 230.0, 220.0)})).axes) == 2
 
 
 def test_of_more_series_than_colours_no_two_look_alike():

@@ -20,6 +20,7 @@ from cqlib.figures.strips import strips
 from cqlib.metrics import evaluation
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import features_for
+from cqlib.metrics.quantities import TEMPERATURES
 from cqlib.report import plots
 from cqlib.report.cells import live, picture, subplots, table
 from cqlib.util.errors import UserError
@@ -62,10 +63,10 @@ def shows_training_images(model: ModelAndData) -> bool:
 
 
 def beside_real(model: ModelAndData, n: int = 64) -> HTML:
-    """Training images, or held-out ones where those may not be shown, and samples at T = 1 and T = 0."""
+    """Training images, or held-out ones where those may not be shown, and samples at T = 0 and T = 1."""
     training = shows_training_images(model)
     name, split = ("training images", model.data.train) if training else ("held-out images", model.data.test)
-    samples = {f"samples, T = {t:g}": draw(model, n, t) for t in evaluation.TEMPERATURES_AS_DRAWN}
+    samples = {f"samples, T = {t:g}": draw(model, n, t) for t in TEMPERATURES}
     board = {name: split.images[:n]} | samples
     return picture(plots.sample_board({"": board}, columns=8), f"{n} {name}, then {n} samples of {model.label}")
 
@@ -163,22 +164,30 @@ def board(model: ModelAndData, images: NearestImages, n: int = 6) -> HTML:
 
 def distances(images: NearestImages) -> HTML:
     """What share of each group lies within a distance of its nearest training image; and the same for that distance
-    over the one to the second nearest. Dots: medians. Grey line: the nearest 1 % of held-out images."""
+    over the one to the second nearest. Dots: medians. Grey line: 1 % of the held-out images lie left of it."""
     units, words = {"pixels": "grey levels", "features": "r.m.s."}, []
-    with subplots(7.6, 0.4 + 2.5 * len(images.spaces), len(images.spaces), 2, squeeze=False) as (figure, axes):
+    with subplots(7.6, 0.6 + 2.5 * len(images.spaces), len(images.spaces), 2, squeeze=False) as (figure, axes):
         for line, (name, space) in zip(axes, images.spaces.items(), strict=True):
             for ax, quantity in zip(line, ("nearest", "ratio"), strict=True):
                 for group in (group for group in LINES if group in space):
-                    median = cumulative(ax, getattr(space[group], quantity), GROUPS[group], *LINES[group])
+                    median = cumulative(ax, getattr(space[group], quantity), _in_legend(group, images), *LINES[group])
                     words.append(f"{name}, {quantity}: {GROUPS[group]} {median:.3g}")
-                ax.axvline(float(getattr(space["test"], quantity).quantile(QUANTILE)), color=plots.FAINT, linewidth=1)
+                limit = float(getattr(space["test"], quantity).quantile(QUANTILE))
+                share = f"left of it: {100 * QUANTILE:g} % of held-out images"
+                ax.axvline(limit, color=plots.FAINT, linewidth=1, label=share)
                 ax.set_xlim(left=0)
             line[0].set(xlabel=f"Distance to the nearest, {name} ({units[name]})", ylabel="share of images")
             line[1].set_xlabel(f"Nearest over second nearest, {name}")
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=len(labels), frameon=False)
+        figure.legend(handles, labels, loc="outside upper left", ncols=3, frameon=False)
     alt = "Cumulative shares of images over the distance to the nearest training image and over its ratio to the second"
     return picture(figure, f"{alt}; medians: {'; '.join(words)}")
+
+
+def _in_legend(group: str, images: NearestImages) -> str:
+    """The name of a group, and the space where it is drawn if that is not each: "copies under noise (pixels only)"."""
+    within = [name for name, space in images.spaces.items() if group in space]
+    return GROUPS[group] + f" ({', '.join(within)} only)" * (0 < len(within) < len(images.spaces))
 
 
 def cumulative(ax: Axes, values: Tensor, label: str, colour: str, style: str) -> float:

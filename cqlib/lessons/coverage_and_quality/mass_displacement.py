@@ -57,7 +57,8 @@ def density_board(
     lattice: Lattice, rows: Sequence[tuple[str, Mapping[str, Tensor]]], width: float, height: float, alt: str
 ) -> HTML:
     """Densities in colour, by their square roots, to make thin mass visible, with the outline of the data's support.
-    `rows` are (label of the row, title -> log-density (CELLS^2,))."""
+    What is denser than the data anywhere has the last colour. `rows` are (label of the row, title -> log-density
+    (CELLS^2,))."""
     extent, outline = (-SIDE, SIDE, -SIDE, SIDE), lattice.support.view(CELLS, CELLS).double()
     look = {"norm": PowerNorm(0.5, vmin=0, vmax=float(lattice.log_p.max().exp())), "interpolation": "none"}
     columns = len(rows[0][1])
@@ -70,14 +71,16 @@ def density_board(
                 ax.set(aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
                 ax.grid(False)
             line[0].set_ylabel(label)
-        figure.colorbar(image, ax=list(axes.flat), label="density", shrink=0.6)
+        figure.colorbar(image, ax=list(axes.flat), label="density", shrink=0.6, extend="max")
     return picture(figure, alt)
 
 
 def displacement_board(lattice: Lattice) -> HTML:
     """Displaced densities: a row per place, a column per eps."""
     rows = [(place, dict(_titled(lattice, place, eps) for eps in SHARES)) for place in PLACES]
-    alt = f"The data with {SHARES} of its mass moved {', '.join(PLACES)}: rows differ in KL(q || p), not in KL(p || q)"
+    shares = ", ".join(f"{eps:g}" for eps in SHARES)
+    alt = f"The data with {shares} of its mass moved {', '.join(PLACES)}: rows differ much in KL(q || p), little in "
+    alt += "KL(p || q), which is least all over, where the moved mass overlaps the data"
     return density_board(lattice, rows, 7.6, 6.9, alt)
 
 

@@ -136,11 +136,15 @@ def tails(whitened: Mapping[str, Tensor]) -> HTML:
     middle, lines = (edges[1:] + edges[:-1]) / 2, {}
     for label, white in whitened.items():
         density = np.histogram(white.numpy(), edges, density=True)[0]
-        name = f"{label}, excess kurtosis {number(residuals.excess_kurtosis(white), 1)}"
+        name = f"{label}: {number(residuals.excess_kurtosis(white), 1)}"
         lines[name] = (middle[density > 0], density[density > 0], *system_style(label), "-")
     words, near = "; ".join(lines), middle[np.abs(middle) < 5]
-    lines["standard normal, 0"] = (near, np.exp(-(near**2) / 2) / np.sqrt(2 * np.pi), plots.INK, "", "--")
+    lines["standard normal: 0"] = (near, np.exp(-(near**2) / 2) / np.sqrt(2 * np.pi), plots.INK, "", "--")
     x, y = "whitened residual (standard deviations)", "density"
     figure = panels({"": lines}, xlabel=x, ylabel=y, width=4.5, height=3.2)
     figure.axes[0].set(yscale="log", ylim=(1e-6, 3))
-    return picture(figure, f"Whitened residuals have far more large values than a Gaussian. {words}")
+    box = figure.axes[0].get_legend()
+    assert box is not None
+    box.set_title("excess kurtosis")
+    box.set_loc("lower center")  # between the tails of the normal, where no line is
+    return picture(figure, f"Whitened residuals have far more large values than a Gaussian. Excess kurtosis: {words}")

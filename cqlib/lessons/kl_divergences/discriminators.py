@@ -7,6 +7,7 @@ Both densities are known, so l* is; the losses are those of `cqlib.losses`. p st
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from IPython.display import HTML
@@ -170,8 +171,8 @@ def convergence(p: Gaussians, qs: Densities, learned: Discriminators) -> HTML:
 
 
 def uniform_curves(learned: Mapping[float, Discriminator]) -> HTML:
-    """L_Q over the training of each discriminator, and its logit at the end; `learned` is by a, for p uniform on [0, 1)
-    and q uniform on [a, a + 1)."""
+    """L_Q over the training of each discriminator, and its logit at the end; `learned` is by a, for p uniform on
+    [0, 1), which is shaded, and q uniform on [a, a + 1), which is a bar in the colour of its line."""
     x = torch.linspace(-1, 3.5, 400, dtype=torch.float64)[:, None]
     estimates: dict[str, Line] = {}
     at_end: dict[str, Line] = {}
@@ -183,7 +184,13 @@ def uniform_curves(learned: Mapping[float, Discriminator]) -> HTML:
     lines = {"L_Q while D learns": estimates, "the logit at the end": at_end}
     below, beside = ["training step of the discriminator", "x"], ["−E_q[l(x)], nats", "logit l(x), nats"]
     figure = panels(lines, xlabel=below, ylabel=beside, width=4.1)
-    figure.axes[1].axvspan(0, 1, color=plots.FAINT, alpha=0.25, linewidth=0)
-    figure.axes[1].annotate("p", (0.5, 0.02), xycoords=("data", "axes fraction"), ha="center")
+    right = figure.axes[1]
+    right.axvspan(0, 1, color=plots.FAINT, alpha=0.25, linewidth=0)
+    right.annotate("p", (0.5, 0.98), xycoords=("data", "axes fraction"), ha="center", va="top")
+    offset: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+    for k, (a, (colour, *_)) in enumerate(zip(learned, looks, strict=True)):
+        height = 0.13 - 0.05 * k
+        right.plot([a, a + 1], [height] * 2, color=colour, linewidth=3, transform=right.get_xaxis_transform())
+        right.annotate("q", (a + 1, height), (3, 0), color=colour, va="center", fontsize=8, **offset)
     ends = ", ".join(f"{d.curve[-1][1]:.1f} for a = {a:g}" for a, d in learned.items())
     return picture(figure, f"Without a common support L_Q grows for as long as D is trained: {ends} at the end")

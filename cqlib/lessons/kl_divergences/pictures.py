@@ -65,7 +65,8 @@ def integrands(p: Gaussians) -> HTML:
 
 
 def landscape(p: Gaussians) -> HTML:
-    """Both divergences over the mean and the standard deviation of q, and paths of steepest descent of KL(q || p)."""
+    """Both divergences over the mean and the standard deviation of q, every third contour with its height in nats, and
+    paths of steepest descent of KL(q || p)."""
     minima = fits.minima(p)
     with subplots(8.6, 3.5, 1, 2, sharey=True) as (figure, (first, second)):
         _contours(first, lambda q: kl(p, q, 201), FORWARD, "KL(p ‖ q)")
@@ -85,7 +86,8 @@ def _contours(ax: Axes, objective: fits.Objective, colour: str, title: str) -> N
     m, t = torch.linspace(-6, 6, 49).double(), torch.linspace(math.log(0.4), math.log(5), 33).double()
     values = torch.stack([torch.stack([objective(fits.unpack(torch.stack([a, b]))) for a in m]) for b in t])
     levels = float(values.min()) + torch.linspace(0.1, 5.5, 22).square()
-    ax.contour(m, t.exp(), values, levels=levels, colors=colour, linewidths=0.8)
+    lines = ax.contour(m, t.exp(), values, levels=levels, colors=colour, linewidths=0.8)
+    ax.clabel(lines, [*lines.levels][2::3], fmt="%.1f", fontsize=7)  # not the innermost: a minimum is marked there
     ax.set(title=title, xlabel="mean m of q", yscale="log")
     ax.set_yticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
     ax.minorticks_off()
