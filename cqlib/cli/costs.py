@@ -64,9 +64,10 @@ def hardware(threads: int) -> str:
 def known(e: Experiment, runs_dir: Path, records: Sequence[Record], machine: str) -> Cost | None:
     """The cost of an experiment: from finished runs of it, of any seed, on `machine` in the experiment's precision,
     else an estimate that was kept, else None."""
-    device = machine if e.recipe.training.autocast == "auto" else f"{machine.rsplit(', ', 1)[0]}, fp32"
-    key = (e.row, e.profile, "done", device)
-    alike = [r for r in records if (r.row, r.profile, r.status, r.device) == key]
+    where, precision = machine.rsplit(", ", 1)
+    key = (e.row, e.profile, where, "bf16" in precision and e.recipe.training.autocast == "auto")
+    done = [r for r in records if r.status == "done"]
+    alike = [r for r in done if (r.row, r.profile, r.device.rpartition(", ")[0], "bf16" in r.device) == key]
     runs = [r for r in alike if r.config_hash == replace(e, seed=r.seed).config_hash]
     if runs:
         memory = max(r.peak_memory_bytes or 0 for r in runs)

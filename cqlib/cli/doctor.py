@@ -60,7 +60,7 @@ def _data(data_dir: Path | None) -> Iterator[str]:
         folder = Path(os.path.expanduser(data_dir or os.environ.get("CQLIB_DATA", ""))).absolute()
     for entry in ENTRIES.values():
         yield from published.describe(entry, folder)
-    if (cache := published.converted_folder(folder)).is_dir():
+    if os.path.isdir(cache := published.converted_folder(folder)):
         size = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())
         yield f"+   converted copies in {cache}: {format_bytes(size)}; they may be deleted"
 
@@ -92,7 +92,7 @@ def _features(data_dir: Path | None) -> Iterator[str]:
 
 def _disk(runs_dir: Path) -> Iterator[str]:
     folder = runs_dir.absolute()
-    folder = next(place for place in (folder, *folder.parents) if place.exists())
+    folder = next(place for place in (folder, *folder.parents) if os.path.exists(place))
     free = shutil.disk_usage(folder).free
     writable = os.access(folder, os.W_OK)
     mark, problem = "+" if free > 2 * 2**30 and writable else "-", "" if writable else ", not writable"

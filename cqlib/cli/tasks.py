@@ -96,7 +96,8 @@ def slots(jobs: int | None) -> list[dict[str, str]]:
     gpus: list[str] = []
     if (device := select_device()).type == "cuda":
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        gpus = visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]
+        there = torch.cuda.device_count()  # as many names of the list as come before one that is no card
+        gpus = [gpu.strip() for gpu in visible.split(",")][:there] if visible else [*map(str, range(there))]
         gpus = gpus if device.index is None else [gpus[device.index]]
     count = jobs or len(gpus) or (1 if device.type == "mps" else cores())
     threads = os.environ.get("OMP_NUM_THREADS", "")

@@ -43,7 +43,7 @@ def load(row: str, *, runs_dir: Path | str = RUNS, device: torch.device | str = 
     """
     file = Path(row) / RECORD
     if not file.is_file():
-        return load_system(experiment(row, **settings), runs_dir).to(device)
+        return load_system(experiment(row, **settings), Path(runs_dir).expanduser()).to(device)
     if settings:
         raise UsageError(f"{row} is one run's folder: leave out {', '.join(settings)}")
     try:

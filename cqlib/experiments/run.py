@@ -37,7 +37,7 @@ from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem, System
-from cqlib.training.device import select_device
+from cqlib.training.device import fork_rng, select_device
 from cqlib.training.loop import CHECKPOINT_SECONDS, Progress, TrainingResult
 from cqlib.training.snapshots import snapshots
 from cqlib.training.tensorboard import write_scalars
@@ -104,13 +104,14 @@ def run_experiment(
     which is then moved aside. Raises UserError for data that is missing or damaged, a full disk or too little memory,
     StoppedEarly (state saved) on SIGTERM, SIGINT or at the end of the time budget.
     """
-    folder = Path(runs_dir) / e.folder
+    runs_dir = Path(runs_dir).expanduser()
+    folder = runs_dir / e.folder
     where = select_device(device)
     stop = StopRequest(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
     try:
         # A signal ends fetching and converting at once: there is nothing to save yet.
         images = load_data(e, data_dir)
-        weights = Path(feature_weights) if feature_weights else None
+        weights = Path(feature_weights).expanduser() if feature_weights else None
         features = features_for(weights, data_dir and Path(data_dir), profile=e.profile, side=e.evaluation.side)
 
         def known() -> Record | None:
@@ -127,13 +128,13 @@ def run_experiment(
         features.check()  # while nothing has been written yet
         with stop.listening(second_interrupts=True):
             folder.mkdir(parents=True, exist_ok=True)
-            with locks.file_lock(folder / LOCK, e.title, say=tell, while_waiting=go_on), torch.random.fork_rng():
-                tidy(folder, Path(runs_dir))
+            with locks.file_lock(folder / LOCK, e.title, say=tell, while_waiting=go_on), fork_rng(where):
+                tidy(folder, runs_dir)
                 if record := known():
                     tidy_finished(folder)
                     return record
                 stages = Stages(e, images, folder, stop, progress, checkpoint_seconds, device=where)
-                return _run(stages, features, Path(runs_dir), tell)
+                return _run(stages, features, runs_dir, tell)
     except torch.OutOfMemoryError as error:
         why = f"{e.row} on {e.data} does not fit the GPU's memory with batches of {e.recipe.training.batch_size}"
         raise UserError(f"{why}: free the card or take a larger one; the run is as it was") from error

@@ -26,6 +26,7 @@ from torch import Tensor
 from cqlib.data.dataset import Dataset
 from cqlib.metrics import kernel
 from cqlib.metrics.features import FULL_SIDE, Features, extract, lite0
+from cqlib.util.errors import UserError
 from cqlib.util.provenance import device_name
 from cqlib.util.schema import STRICT, Count, NonNegative, Number, Text
 
@@ -181,12 +182,17 @@ def calibrate(
     damages: Damages = DAMAGES,
 ) -> Calibration:  # fmt: skip
     """What the scores see of `damages` on `data` at each side; of `n` images everywhere, or of as many as the rule
-    allows."""
+    allows. UserError where there are too few images."""
+    first_half = int((data.train.labels < len(data.classes) // 2).sum())  # no more than all
+    most = min(len(data.test), int(first_half / POOL))
+    if most < (n or STEP):
+        few = f"{data.name} has too few images to calibrate on: {n or STEP} are needed for testing"
+        raise UserError(f"{few}, and {round(POOL * (n or STEP))} for training in the first half of its classes")
     milliseconds = extraction_times(data.test.images[:TIMED], sides)
     results = []
     for side in sides:
         affordable = REFERENCE_N if side == FULL_SIDE else int(COST * REFERENCE_N * (FULL_SIDE / side) ** 2)
-        count = n or min(affordable // STEP * STEP, len(data.test))
+        count = n or min(affordable // STEP * STEP, most)
         undamaged, distances = _measure_side(data, lite0(side), count, resamples, damages)
         results.append(SideResult(side, count, milliseconds[side], undamaged, distances))
     device = device_name(torch.device("cpu"), bf16=False, threads=1)

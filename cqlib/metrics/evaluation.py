@@ -20,7 +20,7 @@ from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.variational import VariationalModel
 from cqlib.pixels import to_uint8
 from cqlib.recipe import Evaluation
-from cqlib.training.device import wall_clock
+from cqlib.training.device import fork_rng, wall_clock
 from cqlib.util.provenance import device_name
 
 TEMPERATURES_AS_DRAWN = TEMPERATURES[::-1]
@@ -170,11 +170,11 @@ def sampling_time(model: System, *, results: PartialResults = IN_MEMORY) -> Metr
     """Seconds to draw a batch of samples, the median of `REPEATS` after a first one; std over them. The global random
     state is left as it was."""
     device, times = model.eval().device, []
-    with full_fp32(), torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with full_fp32(), torch.no_grad(), fork_rng(device):
         for _ in range(REPEATS + 1):
             times.append(wall_clock(lambda: model.sample(TIMED), device))
             results.check()
+        where = device_name(device, bf16=False)
     del times[0]
-    words = f"wall clock of one batch of {TIMED} samples without gradients, median of {REPEATS}"
-    protocol = f"{words}, {device_name(device, bf16=False)}"
+    protocol = f"wall clock of one batch of {TIMED} samples without gradients, median of {REPEATS}, {where}"
     return Metric(round(statistics.median(times), 6), round(statistics.stdev(times), 6), TIMED, protocol)

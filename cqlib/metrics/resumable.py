@@ -17,8 +17,8 @@ from cqlib.util.stop import StopRequest
 class PartialResults:
     """Results of measurements that run batch by batch, each kept in `folder`/measured-NAME.checkpoint so that it can
     be resumed. A file is written once `seconds` have passed since the last one, at the end, and when `stop` is
-    requested, which is checked after every batch. Files of another `key` are ignored; without a `folder` nothing is
-    written."""
+    requested, which is checked after every batch. Files of another `key` or another kind of device are ignored; without
+    a `folder` nothing is written."""
 
     folder: Path | None = None
     key: str = ""
@@ -39,9 +39,10 @@ class PartialResults:
         randomness of `batch` must come from `generator`. Raises `StoppedEarly`, with all batches so far saved."""
         batches: list[dict[str, Tensor]] = []
         path = self.folder and self.folder / f"measured-{name}.checkpoint"
+        of_device = f"{self.key} {generator.device.type}"  # a CPU's generator cannot take the state of a GPU's
         if path is not None:
             state, _ = load_latest(path)
-            if state is not None and state["key"] == self.key:
+            if state is not None and state["key"] == of_device:
                 batches = state["batches"]
                 generator.set_state(state["generator"])
         for i in range(len(batches), count):
@@ -49,7 +50,7 @@ class PartialResults:
             stopping = self.stop.reason() is not None
             if stopping or i + 1 == count or time.monotonic() - self.saved >= self.seconds:
                 if path is not None:
-                    state = {"key": self.key, "batches": batches, "generator": generator.get_state()}
+                    state = {"key": of_device, "batches": batches, "generator": generator.get_state()}
                     save_checkpoint(path, state, keep_previous=False)
                 self.saved = time.monotonic()
             if stopping:

@@ -22,6 +22,7 @@ from cqlib.models import coverage_quality
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.models.hybrid import CoverageQualityConfig, mean_and_log_sigma
 from cqlib.nets.conv import Decoder
+from cqlib.nets.precision import most_exact
 from cqlib.recipe import Recipe
 
 FACTOR_START = 0.1
@@ -36,9 +37,9 @@ def low_rank_log_density(residual: Tensor, log_sigma: Tensor, factors: Tensor) -
     not finite.
     """
     with torch.autocast(residual.device.type, enabled=False):
-        scale = (-log_sigma).exp()
-        e = (residual * scale).double()
-        w = (factors * scale[:, None]).double()
+        scale, exact = (-log_sigma).exp(), most_exact(residual.device)
+        e = (residual * scale).to(exact)
+        w = (factors * scale[:, None]).to(exact)
         identity = torch.eye(w.shape[1], dtype=w.dtype, device=w.device)
         root, failed = torch.linalg.cholesky_ex(identity + w @ w.mT)
         half = torch.linalg.solve_triangular(root, w @ e[..., None], upper=False)  # cholesky_solve may wait for a GPU

@@ -5,6 +5,7 @@ import functools
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -62,6 +63,11 @@ def images_to_device(images: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and 2 * images.nbytes > torch.cuda.mem_get_info(device)[0]:
         return images
     return images.to(device)
+
+
+def fork_rng(device: torch.device) -> AbstractContextManager[None]:
+    """Afterwards the random states of the host and of this device are as before; no other GPU is touched."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 def wall_clock(action: Callable[[], object], device: torch.device) -> float:

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from cqlib.models.base import Losses, System
+from cqlib.nets.precision import most_exact
 from cqlib.recipe import TrainingConfig
 from cqlib.training.batches import ImageBatches
-from cqlib.training.device import fast_bf16, keep_freed_memory, to_device
+from cqlib.training.device import fast_bf16, fork_rng, keep_freed_memory, to_device
 from cqlib.training.history import RunProvenance
 from cqlib.training.optimisers import AveragedWeights, load_state, make_optimiser, step_unless
 from cqlib.training.snapshots import snapshot_path
@@ -82,7 +83,7 @@ def train(
     when `stop` asks for it. A run that diverges returns its last good state, with status "diverged".
     """
     device = torch.device(device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with fork_rng(device):
         loop = Loop(system, images, labels, config, seed, folder, name, device, key, git)
         loop.resume()
         status = loop.run(stop or StopRequest(), progress, checkpoint_seconds)
@@ -254,8 +255,7 @@ class Loop:
     def collect_losses(self) -> bool:
         """Add up the losses of the unread steps. Returns whether too many steps in a row were not finite."""
         steps, self.unread = self.unread, []
-        exact = torch.float32 if self.device.type == "mps" else torch.float64  # MPS has no float64
-        values = [value.to(exact) for losses, finite in steps for value in (finite, *losses.values())]
+        values = [value.to(most_exact(self.device)) for losses, finite in steps for value in (finite, *losses.values())]
         numbers = iter(torch.stack(values).tolist() if values else ())  # all at once: one wait for the device
         for losses, _ in steps:
             bad = 1 - int(next(numbers))
@@ -283,6 +283,7 @@ class Loop:
         state = {
             **{name: getattr(self, name) for name in KEPT},
             "drawn": self.batches.drawn,
+            "notes": self.notes,
             "devices": self.provenance.devices,
             "codes": self.provenance.commits,
             "system": dict(self.system.state_dict()),
@@ -307,6 +308,7 @@ class Loop:
             return
         for name in KEPT:
             setattr(self, name, state[name])
+        self.notes = [*dict.fromkeys([*state.get("notes", ()), *self.notes])]  # an older version kept none
         self.batches.drawn, self.skipped_in_a_row = state["drawn"], 0
         self.provenance.resume(state, self.step, self.config.steps)
         self.system.load_state_dict(state["system"])

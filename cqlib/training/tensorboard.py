@@ -10,7 +10,7 @@ from cqlib.util.errors import UserError
 
 def summary_writer() -> Any:
     """TensorBoard's writer of scalars, or None where nobody asks for them. UserError without the package."""
-    if os.environ.get("CQLIB_TENSORBOARD", "0") == "0":
+    if os.environ.get("CQLIB_TENSORBOARD") in (None, "", "0"):
         return None
     try:
         from torch.utils.tensorboard import SummaryWriter

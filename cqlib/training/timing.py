@@ -8,14 +8,14 @@ from torch import Tensor
 
 from cqlib.models.base import Losses, System
 from cqlib.recipe import TrainingConfig
-from cqlib.training.device import wall_clock
+from cqlib.training.device import fork_rng, wall_clock
 from cqlib.training.loop import Loop
 
 
 def seconds_per_step(system: System, config: TrainingConfig, device: torch.device) -> float:
     """Seconds per training step in the middle of training, on random images: the mean of two steps, after a first one
     that is not timed."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with fork_rng(device):
         images = torch.randint(256, (2 * config.batch_size, *system.shape), dtype=torch.uint8)
         step = make_step(system, images, config, device)
         step()

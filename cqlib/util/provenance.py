@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -75,8 +75,10 @@ def versions() -> dict[str, str]:
 
 def device_name(device: torch.device, *, bf16: bool, threads: int | None = None) -> str:
     """The name of the GPU, or of the processor with its number of threads (default: this process's), and the precision
-    of convolutions."""
-    precision = "bf16 convolutions" if bf16 else "fp32"
+    of convolutions. fp32 on a GPU is TF32 where torch's settings, as they are now, allow it."""
+    backends: Any = torch.backends
+    tf32 = device.type == "cuda" and backends.cudnn.conv.fp32_precision == "tf32"
+    precision = "bf16 convolutions" if bf16 else "TF32 convolutions" if tf32 else "fp32"
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, {precision}"
     if device.type == "mps":

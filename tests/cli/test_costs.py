@@ -54,6 +54,8 @@ def test_only_finished_runs_of_the_same_experiment_on_the_same_hardware_are_meas
     full = replace(e, recipe=replace(e.recipe, training=replace(e.recipe.training, autocast="off")))
     records = [made(example, config_hash=full.config_hash, device="CPU Test, 1 thread, fp32", seconds=7)]
     assert costs.known(full, tmp_path, records, HERE).seconds == 7
+    records = [made(example, config_hash=full.config_hash, device="A Card, TF32 convolutions", seconds=5)]
+    assert costs.known(full, tmp_path, records, "A Card, bf16 convolutions").seconds == 5
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks the card")

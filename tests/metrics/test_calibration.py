@@ -122,9 +122,16 @@ def test_the_rule_takes_the_largest_smallest_distance_that_is_cheap_enough():
 def test_n_is_the_most_that_the_cost_allows(monkeypatch):
     monkeypatch.setattr(calibration, "extraction_times", lambda _, sides: dict.fromkeys(sides, 1.0))
     monkeypatch.setattr(calibration, "_measure_side", lambda *_: ({}, {}))
-    found = calibration.calibrate(made(n_test=2000))
+    found = calibration.calibrate(made(n_train=6000, n_test=2000))
     assert {seen.side: seen.n for seen in found.sides} == {224: 1000, 160: 1000, 128: 1750, 96: 2000, 64: 2000}
     assert all(seen.cost <= calibration.COST for seen in found.sides[1:])
+
+
+@pytest.mark.parametrize("data, n", [(made(240, 200), None), (made(240, 40), 90), (made(120, 60), 50)])
+def test_too_few_images_are_told_before_anything_is_measured(data, n, monkeypatch):
+    monkeypatch.setattr(calibration, "extraction_times", lambda *_: pytest.fail("measured"))
+    with pytest.raises(UserError, match="made has too few images to calibrate on: .* for training in the first half"):
+        calibration.calibrate(data, n=n)
 
 
 def test_panels_have_a_tick_at_each_side_and_one_legend(monkeypatch):
