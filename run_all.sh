@@ -2,7 +2,7 @@
 # Reproduces the paper on this machine: trains what is missing, runs the notebooks, renders one report.
 # ./run_all.sh --help says everything. Makes its own environment (.venv) unless an active one will do.
 set -euo pipefail
-root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+root=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 source "$root/tools/environment.sh"
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 

@@ -2,7 +2,7 @@
 # Style, then tests, on the CPU. tests/run.sh --fast: without browsers and whatever takes long. Other
 # arguments go to pytest: tests/run.sh tests/cli -k help
 set -euo pipefail
-root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/tools/environment.sh"
 prepare test || exit 1
 cd "$root"

@@ -42,7 +42,7 @@ prepare() {
     exec 9>>"$root/.venv.lock"
     flock --nonblock 9 || { say "another command is making the environment .venv: waiting for it"; flock 9; }
   fi
-  find_environment "$@" || make_environment "$@" || status=$?
+  find_environment "$@" 2>/dev/null || make_environment "$@" || status=$?
   exec 9>&- # whatever comes next is not to hold the lock
   return "$status"
 }

@@ -163,8 +163,13 @@ def folder(text: str) -> Path:
 
 
 def new_file(text: str) -> Path:
-    """The absolute path of a file to write: it is not a folder, and its own folder exists or can be made."""
+    """The absolute path of a file to write: neither a folder nor, through whatever link, a device or a pipe, which the
+    file would replace; its own folder exists or can be made."""
     file = path(text)
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        raise argparse.ArgumentTypeError(f"{file} is not a plain file: name another")
+    if file.is_symlink():
+        file = Path(os.path.realpath(file))  # the link stays
     if line := f"{file} is a folder" if os.path.isdir(file) else why_not_a_folder(file.parent):
         raise argparse.ArgumentTypeError(line)
     return file
@@ -274,6 +279,8 @@ def parse(argv: Sequence[str]) -> Options:
         raise UserError(f"--feature-weights: there is no file {parsed.feature_weights}")
     if parsed.data_dir is not None:
         require_folder(parsed.data_dir)
+    if os.path.realpath(parsed.out / "notebooks") == os.path.realpath(ROOT / "notebooks"):
+        raise UsageError(f"--out: {parsed.out} holds the notebooks themselves: name another folder")
     return parsed
 
 

@@ -25,6 +25,9 @@ from cqlib.util.locks import file_lock
 PACKAGE = Path(__file__).parent.parent
 TEMPLATES = PACKAGE / "report" / "templates"
 
+LONGEST = 75
+"""Bytes of the path of the folder for temporary files with which that of a socket in it can still be used."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -102,7 +105,8 @@ def _execute(job: Job) -> None:
     inputs = job.inputs()  # hashed before the run, which may not see what other processes write meanwhile
     before = signal.signal(signal.SIGTERM, stop)
     # papermill saves its file in place as it goes. It gets a temporary one: a kill never leaves half an output.
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    long = len(os.fsencode(tempfile.gettempdir())) > LONGEST  # the kernel's sockets are in this folder
+    with tempfile.TemporaryDirectory(dir="/tmp" if long else None, ignore_cleanup_errors=True) as folder:
         running = Path(folder) / "notebook.ipynb"
         try:
             _papermill(job, running)

@@ -169,8 +169,9 @@ def work(tasks: Sequence[Task], opts: Options, stop: StopRequest) -> list[Outcom
 
 
 def _logs(opts: Options) -> Path:
-    """The folder of logs: in the runs folder, or, where that is read only, in the report's."""
-    writable = not opts.runs_dir.exists() or os.access(opts.runs_dir, os.W_OK | os.X_OK)
+    """The folder of logs: in the runs folder, or, where that is read only or cannot be made, in the report's."""
+    place = next(place for place in (opts.runs_dir, *opts.runs_dir.parents) if place.exists())
+    writable = os.access(place, os.W_OK | os.X_OK)
     return (opts.runs_dir if writable else opts.out) / "logs"
 
 

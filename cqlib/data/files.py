@@ -1,6 +1,7 @@
 """npz:PATH and folder:PATH: anyone's images. Every fault is one line that names the file and the remedy. Each split is
 shuffled, in the same way everywhere; `Dataset.notes` counts images that had to be converted to 8-bit RGB."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
@@ -25,7 +26,7 @@ from cqlib.data.reading import (
     square,
     threaded,
 )
-from cqlib.util.errors import printable
+from cqlib.util.errors import cause_of, printable
 from cqlib.util.text import format_bytes
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
@@ -63,6 +64,8 @@ def _npz(name: str, path: Path, size: int | None) -> Dataset:
     else:
         content = _read_npz(path)
         splits = [(path, content, prefix) for prefix in (("train_", "test_") if "train_images" in content else ("",))]
+    labelled = {f"{prefix}labels" in content for _, content, prefix in splits}
+    require(len(labelled) == 1, path, "has labels of one split alone", "give labels of both splits, or of none")
     images, labels, grey = zip(*(_arrays(*split) for split in splits), strict=True)
     if len(splits) == 1:  # one file, one array: split it
         cut = len(images[0]) - max(1, len(images[0]) // TEST_EVERY)
@@ -176,8 +179,21 @@ def _splits(path: Path) -> list[list[tuple[str, Path]]]:
 
 def _list(folder: Path) -> list[tuple[str, Path]]:
     """(class, file) of every image below `folder`, sorted by path."""
-    paths = [file.relative_to(folder) for file in folder.rglob("*") if file.suffix.lower() in EXTENSIONS]
-    paths = [path for path in paths if not any(part[0] == "." for part in path.parts) and (folder / path).is_file()]
+
+    def refuse(error: OSError) -> None:
+        place = Path(str(error.filename))
+        raise file_error(place, f"cannot be read ({cause_of(error)})", "make it readable, or move it elsewhere")
+
+    paths, seen = [], set()
+    for home, inside, names in os.walk(folder, followlinks=True, onerror=refuse):
+        if (place := os.path.realpath(home)) in seen:  # a link to what was seen before
+            inside.clear()
+            continue
+        seen.add(place)
+        inside[:] = sorted(name for name in inside if name[0] != ".")
+        images = [Path(home, name) for name in names if name[0] != "." and Path(name).suffix.lower() in EXTENSIONS]
+        # a link to nothing is an image that cannot be used, and is told so
+        paths += [file.relative_to(folder) for file in images if file.is_file() or not file.exists()]
     paths.sort(key=lambda path: path.parts)
     loose = [path for path in paths if len(path.parts) == 1]
     if loose and len(loose) < len(paths):

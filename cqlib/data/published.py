@@ -158,7 +158,8 @@ def _get(file: File, folder: Path, work: Path) -> None:
         _download(file, archive)
     with open(archive, "rb") as opened:
         if hashlib.file_digest(opened, "md5").hexdigest() != file.md5:
-            raise ValueError(f"{archive} is truncated or altered: delete it")
+            remedy = f"what {urlsplit(file.url).hostname} sent: try again" if missing else "delete it"
+            raise ValueError(f"{archive} is truncated or altered: {remedy}")
     if file.folder:
         if missing:  # unpacking may be cut short: then it need not be fetched again
             move(archive, folder / file.name)

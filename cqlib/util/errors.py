@@ -95,6 +95,9 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, err
 def one_line_errors(program: str, logs: Path | None = None) -> Iterator[None]:
     """Turn an exception into one line on stderr and an exit code: the UserError's own, 3 for Ctrl-C, else 1. A bug's
     traceback goes to a file in `logs` (default: a temporary folder). Warnings are hidden, unless -W is set."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever called
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold bytes that the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

@@ -93,6 +93,7 @@ WRONG = [
                                                         "names rows alone"),
     (["--runs-dir", "run_all.sh/x/y"], "run_all.sh is a file where a folder is needed: name another"),
     (["--out", "run_all.sh"], "--out: "),
+    (["--out", str(ROOT)], "holds the notebooks themselves: name another folder"),
 ]
 
 
@@ -333,6 +334,17 @@ def test_all_records_are_one_table(tmp_path, monkeypatch, capsys):
             assert (float(line["value"]), line["std"]) == (metric.value, "" if metric.std is None else str(metric.std))
             assert (line["row"], line["seed"], line["protocol"]) == (record.row, str(record.seed), metric.protocol)
             assert (line["status"], line["commit"], line["device"]) == (record.status, record.git.commit, record.device)
+
+
+def test_a_file_to_write_replaces_no_pipe_and_no_link(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "to-pipe").symlink_to("pipe")
+    for name in ("pipe", "to-pipe"):
+        code, error = refused(capsys, "export", "--csv", str(tmp_path / name))
+        assert code == 2 and f"{tmp_path / name} is not a plain file: name another" in error
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "link.csv").symlink_to("kept.csv")
+    assert options.new_file(str(tmp_path / "link.csv")) == tmp_path / "kept.csv"
 
 
 def test_the_published_records_are_no_runs_of_here(tmp_path, monkeypatch, capsys):

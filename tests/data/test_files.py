@@ -1,5 +1,6 @@
 """npz:PATH and folder:PATH: what is read, and the one line that tells what is wrong."""
 
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -112,6 +113,8 @@ NPZ_FAULTS = {
     "negative": (dict(images=pixels(4), labels=np.array([0, 1, -1, 2])), "from -1 to 2"),
     "pickle": (dict(images=np.array([{}, []], dtype=object)), "is damaged (Object arrays cannot be loaded"),
     "no test": (dict(train_images=pixels(4)), "has no array 'test_images'"),
+    "half labelled": (dict(train_images=pixels(4), test_images=pixels(4), train_labels=np.arange(4)),
+                      "has labels of one split alone: give labels of both"),
     "two sizes": (dict(train_images=pixels(4), test_images=pixels(4, size=32)), "32x32 test images"),
 }
 
@@ -173,6 +176,31 @@ def test_folder_every_tenth_file_is_for_testing_and_sub_folders_are_classes(tmp_
     images = [image.transpose(2, 0, 1) for image in made]
     assert bag(chosen.test.images, chosen.test.labels) == bag([images[9], images[19]], [0, 1])
     assert bag(chosen.train.images, chosen.train.labels) == bag(images[:9] + images[10:19], [0] * 9 + [1] * 9)
+
+
+def test_folder_with_links(tmp_path):
+    """Linked folders are classes as others are, loops end, and a link to nothing is an image that cannot be used."""
+    for i in range(10):
+        save(tmp_path / f"far/dogs/{i}.png")
+        save(tmp_path / f"near/cat/{i}.png")
+    (tmp_path / "near/dog").symlink_to(tmp_path / "far/dogs")
+    (tmp_path / "near/cat/again").symlink_to(tmp_path / "near")
+    chosen = data.load(f"folder:{tmp_path}/near")
+    assert chosen.classes == ("cat", "dog") and (len(chosen.train), len(chosen.test)) == (18, 2)
+    (tmp_path / "near/cat/gone.png").symlink_to("nowhere.png")
+    assert "has 1 of 21 images that cannot be used (cat/gone.png " in fault(f"folder:{tmp_path}/near", tmp_path)
+
+
+def test_folder_with_one_that_cannot_be_read(tmp_path, monkeypatch):
+    save(tmp_path / "cat/0.png")
+    walk = os.walk
+
+    def refusing(top, onerror, **options):
+        onerror(PermissionError(13, "Permission denied", f"{top}/private"))
+        return walk(top, **options)
+
+    monkeypatch.setattr(os, "walk", refusing)
+    assert "cannot be read (Permission denied)" in fault(f"folder:{tmp_path}", tmp_path / "private")
 
 
 def test_folder_with_a_class_whose_only_image_is_for_testing(tmp_path):

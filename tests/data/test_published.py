@@ -227,7 +227,7 @@ def test_an_archive_that_lies_there_is_unpacked_if_it_is_the_published_one(home,
 @pytest.mark.parametrize(
     ("path", "md5", "words"),
     [
-        ("/good", "0" * 32, "is truncated or altered"),
+        ("/good", "0" * 32, "is truncated or altered: what 127.0.0.1 sent: try again"),
         ("/cut", hashlib.md5(CONTENT).hexdigest(), "no connection to 127.0.0.1, or it broke off"),
         ("/gone", "0" * 32, "127.0.0.1 answered 404"),
     ],
