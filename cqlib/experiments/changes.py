@@ -48,6 +48,10 @@ def apply_changes(row: str, recipe: Recipe, changes: Changes, trial: bool = True
         result, typed = _with(row, result, path, path, value)
         if typed != settings[path]:
             applied[path] = list(typed) if isinstance(typed, tuple) else typed
+    stage = result.frozen_decoder
+    if stage is not None and "training.autocast" in applied and "frozen_decoder.training.autocast" not in changes:
+        encoder = replace(stage.training, autocast=result.training.autocast)  # no row is trained in two precisions
+        result = replace(result, frozen_decoder=replace(stage, training=encoder))
     if applied and trial:
         _try(row, in_words(applied), result)
     return result, applied

@@ -26,10 +26,10 @@ class Verdict(NamedTuple):
 
 VERDICTS = {
     "does not hold": Verdict("✗", "bad"),
-    "depends on the temperature": Verdict("✗/✓", "bad"),
+    "depends on the temperature": Verdict("✗/…", "bad"),
     "seen once, contrary": Verdict("(✗)", "bad"),
     "undecided": Verdict("?", "plain"),
-    "seen once, depends on the temperature": Verdict("(✗/✓)", "plain"),
+    "seen once, depends on the temperature": Verdict("(✗/…)", "plain"),
     "seen once, undecided": Verdict("(?)", "plain"),
     "equal": Verdict("=", "plain"),
     "holds": Verdict("✓", "good"),
@@ -60,7 +60,7 @@ class Card:
     @property
     def words(self) -> str:
         """The verdict with its temperatures: "holds at T = 0, undecided at T = 1"."""
-        return at_temperatures([(result.verdict, result.at) for result in self.tests[0]]) if self.tests else "not run"
+        return spelled(self.tests[0]) if self.tests else "not run"
 
     @property
     def published(self) -> str:
@@ -226,6 +226,19 @@ def verdict(results: Sequence[ClaimResult]) -> str:
     if {result.label for result in results} == {"seen once"}:
         return "seen once, depends on the temperature" if "seen once, contrary" in verdicts else verdicts[0]
     return "depends on the temperature" if "does not hold" in verdicts else verdicts[0]
+
+
+def look(results: Sequence[ClaimResult]) -> Verdict:
+    """How the verdict on a claim from its results in one run set is shown: where it depends on the temperature with the
+    signs of both, "✗/?", T = 0 first."""
+    joint = VERDICTS[verdict(results)]
+    signs = "/".join(VERDICTS[result.verdict].sign.strip("()") for result in results)
+    return joint._replace(sign=joint.sign.replace("✗/…", signs))
+
+
+def spelled(results: Sequence[ClaimResult]) -> str:
+    """The verdicts on a claim from its results in one run set: "holds at T = 0, undecided at T = 1"."""
+    return at_temperatures([(result.verdict, result.at) for result in results])
 
 
 def at_temperatures(verdicts: Sequence[tuple[str, str]]) -> str:

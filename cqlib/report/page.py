@@ -19,7 +19,7 @@ from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import ROWS, label_of
 from cqlib.metrics.quantities import QUANTITIES, TEMPERATURES, heading
 from cqlib.report import ablations, facts, pictures, small_tables, tables, trade_off
-from cqlib.report.claim_cards import VERDICTS, cards, count_claims, matrix, verdict
+from cqlib.report.claim_cards import VERDICTS, cards, count_claims, look, matrix, spelled
 from cqlib.report.contributed import contributed
 from cqlib.report.run_sets import ORIGINS, RunSet, display_groups, nearest_first, run_sets
 from cqlib.report.verdicts import DIGITS, ClaimResult
@@ -136,9 +136,9 @@ def _environment() -> Environment:
         finalize=lambda value: without_paths(value) if type(value) is str else value,
     )
     environment.globals.update(
-        tones=TONES, verdicts=VERDICTS, together=verdict, better=ablations.BETTER, digits=DIGITS, origins=ORIGINS,
-        footnotes=paper.FOOTNOTES, quantities=QUANTITIES, facts=facts, label_of=label_of, heading=heading,
-        median=statistics.median, tuning_seeds=",".join(map(str, SEEDS)),
+        tones=TONES, verdicts=VERDICTS, look=look, spelled=spelled, better=ablations.BETTER, digits=DIGITS,
+        origins=ORIGINS, footnotes=paper.FOOTNOTES, quantities=QUANTITIES, facts=facts, label_of=label_of,
+        heading=heading, median=statistics.median, tuning_seeds=",".join(map(str, SEEDS)),
     )
     return environment
 

@@ -17,6 +17,7 @@ from cqlib.experiments import ablations, paper
 from cqlib.experiments.load import ENCODER, WEIGHTS, load, published_weights
 from cqlib.experiments.record import Record, slug, undamaged_records, write_record
 from cqlib.metrics import evaluation
+from cqlib.metrics.quantities import TEMPERATURES
 from cqlib.report import page as report
 from cqlib.report import plots, readme
 from cqlib.report.contributed import published_grids, refusal
@@ -43,9 +44,10 @@ def publishable(folder: Path, select: Callable[[Record], bool] = lambda record: 
 
 
 def of_tables(record: Record) -> bool:
-    """Whether a record is published for the tables: it is finished, and its recipe is the row's own or one of
-    `ablations.PUBLISHED_CHANGES`; other trials stay with whoever made them."""
-    return record.done and (not record.changes or record.variant in ablations.PUBLISHED_CHANGES)
+    """Whether a record is published for the tables: it came to its end, if only by diverging, and its recipe is the
+    row's own or one of `ablations.PUBLISHED_CHANGES`; other trials stay with whoever made them."""
+    ended = record.status in ("done", "diverged")
+    return ended and (not record.changes or record.variant in ablations.PUBLISHED_CHANGES)
 
 
 def publish(runs_dir: Path) -> list[Path]:
@@ -53,7 +55,7 @@ def publish(runs_dir: Path) -> list[Path]:
     render README, docs and page. Returns the files written."""
     records = publishable(runs_dir, of_tables)
     undamaged_records(PUBLISHED / "records")  # before anything is written
-    finished = {record.folder for record in records}  # others may finish meanwhile
+    finished = {record.folder for record in records if record.done}  # others may finish meanwhile
     changed = publishable(runs_dir / ablations.FOLDER)
     in_picture = [slug(row.id, PICTURE["data"], PICTURE["profile"], 0) for row in paper.TABLE1.rows]
     picture = _picture(runs_dir) if finished.issuperset(in_picture) else None
@@ -62,7 +64,8 @@ def publish(runs_dir: Path) -> list[Path]:
     written += [write_record(replace(record, per_image={}, curve={}), ablations.PUBLISHED) for record in changed]
     first: dict[tuple[str, str, str], Record] = {}
     for record in sorted(undamaged_records(PUBLISHED / "records"), key=lambda record: record.seed):
-        first.setdefault((record.variant, record.data.name, record.profile), record)
+        if record.done:
+            first.setdefault((record.variant, record.data.name, record.profile), record)
     names = {record.folder: record for record in first.values()}
     for name, record in names.items():
         if name in finished:
@@ -111,14 +114,14 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _picture(runs_dir: Path) -> bytes:
-    """Real test images and samples of every row of Table 1, at temperatures 1 and 0, as a WebP."""
+    """Real test images and samples of every row of Table 1, at temperatures 0 and 1, as a WebP."""
     n = 36
     models = {row.label: load(row.id, **PICTURE, seed=0, runs_dir=runs_dir) for row in paper.TABLE1.rows}
     real = data_sets.load(PICTURE["data"], size=models["CQ-F"].shape[-1]).test.images
     board = {
         f"T = {t:g}": {"real, no T": real[n * i : n * (i + 1)]}
         | {label: evaluation.draw_samples(model, n, temperature=t, seed=1) for label, model in models.items()}
-        for i, t in enumerate(evaluation.TEMPERATURES_AS_DRAWN)
+        for i, t in enumerate(TEMPERATURES)
     }
     figure = plots.sample_board(board, columns=6)
     figure.set_dpi(plots.STYLE["savefig.dpi"])

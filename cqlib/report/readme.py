@@ -24,7 +24,7 @@ from cqlib.experiments.rows import RESULT_PROFILES, default_data, label_of, note
 from cqlib.metrics.quantities import AT, SCORES, TEMPERATURES, decimal, heading, temperatures
 from cqlib.report import claims_file
 from cqlib.report.ablations import effects_of
-from cqlib.report.claim_cards import at_temperatures, cards, count_claims
+from cqlib.report.claim_cards import at_temperatures, cards, count_claims, look, matrix
 from cqlib.report.facts import gpu_hours
 from cqlib.report.run_sets import RunSet, display_groups, run_sets
 from cqlib.report.tables import PUBLISHED_DATA
@@ -47,9 +47,9 @@ DOCUMENTS: Mapping[Path, Mapping[str, str]] = {
     DOCS / "results.md": {
         **{name: f"table {name}" for name in TABLES},
         **{f"{name}-claims": f"claims {name}" for name in TABLES},
-        "table1-precision": "precision table1",
-        "table1-elsewhere": "other_tables table1",
+        "table1-matrix": "matrix table1",
     },
+    DOCS / "further-results.md": {"table1-elsewhere": "other_tables table1", "table1-precision": "precision table1"},
     DOCS / "running.md": {"notebooks": "all_notebooks", "gpu-hours": "gpu_hours"},
     DOCS / "data.md": {"photos10": "photographs", "datasets": "data_sets"},
 }
@@ -84,7 +84,8 @@ def part(macro: str, sets: Sequence[RunSet]) -> str:
     environment.globals |= {
         **TABLES, "sets": sets, "m": sys.modules[__name__], "ENTRIES": ENTRIES, "PHOTOS": PHOTOS, "heading": heading,
         "PUBLISHED_DATA": PUBLISHED_DATA,
-        "notebooks": notebooks, "training_command": training_command, "count_claims": count_claims,
+        "notebooks": notebooks, "training_command": training_command, "count_claims": count_claims, "look": look,
+        "claim_matrix": matrix,
     }  # fmt: skip
     name, _, which = macro.partition(" ")
     module: Any = environment.get_template("docs.md.j2").module
@@ -112,15 +113,17 @@ def write() -> list[Path]:
 
 def headline_verdicts(runs: RunSet, mark: str = OTHERWISE) -> dict[str, str]:
     """The chief claims of Table 1 with their verdicts in words, with a `mark` where KID disagrees."""
-    tests = {card.claim.id: card.tests for card in cards([runs], "table1")}
+    by_id = {card.claim.id: card for card in cards([runs], "table1")}
     words = {}
     for text, claims in HEADLINES.items():
         seen: dict[str, dict[str, list[str]]] = {}  # temperature -> verdict -> parts
         for part, claim in claims.items():
-            for result in chain(*tests[f"table1/{claim}"][:1]):
+            card = by_id[f"table1/{claim}"]
+            results = card.tests[0] if card.tests else [
+                ClaimResult(card.claim, runs, "not run", t) for t in temperatures(card.claim.metric)]
+            for result in results:
                 seen.setdefault(result.at, {}).setdefault(result.verdict, []).append(part + mark * result.disagrees)
-        verdicts = [(verdicts_of(of_parts), at) for at, of_parts in seen.items()]
-        words[text] = at_temperatures(verdicts) if verdicts else "not run"
+        words[text] = at_temperatures([(verdicts_of(of_parts), at) for at, of_parts in seen.items()])
     return words
 
 
@@ -137,6 +140,8 @@ def otherwise_elsewhere(sets: Sequence[RunSet], runs: RunSet) -> tuple[RunSet, i
     for other in others(sets, paper.TABLE1):
         if not (other.outdated or other.changes) and seeds(other, paper.TABLE1) == seeds(runs, paper.TABLE1):
             here, there = (headline_verdicts(each, mark="") for each in (runs, other))
+            if any("not run" in there[text] and "not run" not in here[text] for text in here):
+                continue  # it lacks rows
             return other, sum(here[text] != there[text] for text in here)
     return None
 
@@ -161,19 +166,35 @@ def others(sets: Sequence[RunSet], which: paper.Table) -> list[RunSet]:
     return sorted(with_two, key=lambda runs: runs.outdated)
 
 
+def on_all_images(sets: Sequence[RunSet], which: paper.Table) -> list[RunSet]:
+    """The run set that is shown for a table, and those on other images."""
+    return [fullest(sets, which), *others(sets, which)]
+
+
+def measured_rows(runs: RunSet, which: paper.Table) -> list[paper.Row]:
+    """The rows of a table that have a finished run."""
+    return [row for row in which.rows if runs.done(row.id)]
+
+
 def in_fp32(sets: Sequence[RunSet], which: paper.Table) -> RunSet | None:
     """The run set that differs from the one shown for a table only in being trained in fp32; None without one."""
     shown, changes = fullest(sets, which), next(iter(IN_FP32.changes.values()))
     return next((runs for runs in sets if runs == replace(shown, changes=changes, records=runs.records)), None)
 
 
+def devices(runs: RunSet, which: paper.Table) -> list[str]:
+    """The devices that a table's rows ran on."""
+    return sorted({run.device for row in which.rows for run in runs.done(row.id)})
+
+
 def effects_of_fp32(runs: RunSet, fp32: RunSet) -> Iterator[tuple[str, list[ClaimResult]]]:
-    """(label, results) of each row: what fp32 did to its BPD, FID and IS, T = 0 before T = 1, positive where fp32 is
-    better."""
+    """(label, results) of each row that ran in fp32: what that did to its BPD, FID and IS, T = 0 before T = 1, positive
+    where fp32 is better."""
     both = replace(runs, records=(*runs.records, *fp32.records))
     for row, *effects in zip(IN_FP32.changes, *(effects_of(IN_FP32, both, t) for t in TEMPERATURES), strict=True):
         of = {(result.claim.metric, result.temperature): result for effect in effects for result in effect.results}
-        yield label_of(row), [of[metric, t] for metric in ("bpd", "fid", "is") for t in temperatures(metric)]
+        if fp32.done(row) and runs.done(row):
+            yield label_of(row), [of[metric, t] for metric in ("bpd", "fid", "is") for t in temperatures(metric)]
 
 
 def with_weights(runs: RunSet, row: paper.Row) -> str:

@@ -181,7 +181,7 @@ def run_sets(
 def _key(record: Record, origin: str, contributor: str) -> _Key:
     data = record.data
     return _Key(origin, contributor, data.name, data.shape[-1], record.profile, not is_current(record),
-                canonical_json(record.changes), f"images {data.fingerprint[:8]}", _scoring(record))  # fmt: skip
+                canonical_json(record.changes), f"images {data.fingerprint}", _scoring(record))  # fmt: skip
 
 
 def _run_set(key: _Key, runs: Mapping[tuple[str, int], Record], keys: Iterable[_Key]) -> RunSet:
@@ -221,8 +221,8 @@ def _with_hypervolumes(runs: RunSet) -> RunSet:
 
 def nearest_first(sets: Sequence[RunSet]) -> list[RunSet]:
     """In the order in which one of them is chosen to be shown: this machine's, published ones, contributed ones; those
-    of former recipes last."""
-    return sorted(reversed(sets), key=lambda runs: (runs.outdated, runs.origin == "contributed"))
+    of changed recipes after these, those of former ones last."""
+    return sorted(reversed(sets), key=lambda runs: (runs.outdated, bool(runs.changes), runs.origin == "contributed"))
 
 
 def display_groups(sets: Iterable[RunSet], rows: Sequence[str], profile: str) -> list[list[RunSet]]:

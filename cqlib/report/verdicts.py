@@ -84,11 +84,11 @@ class ClaimResult:
 
     @property
     def text(self) -> str:
-        """ "−0.30 bpd [−0.45, −0.15]": effect and interval, an end near 0 with one more digit."""
+        """ "−0.30 bpd [−0.45, −0.15]": effect and interval, an end near 0 with the digits that it needs."""
         digits = DIGITS[self.claim.unit]
-        ends = [signed(end, digits + (round(end, digits) == 0)) for end in (self.low, self.high) if end is not None]
+        ends = [signed(end, _digits(end, digits)) for end in (self.low, self.high) if end is not None]
         if self.p is not None and self.effect is not None:  # Fieller's interval of a ratio may have no ends
-            ends = ends or ["unbounded"]
+            ends = ends or ["no bounds: the other mean may be 0"]
         return f"{self.size} [{', '.join(ends)}]" if ends else self.size
 
     def bar(self, reach: float) -> dict[str, float]:
@@ -142,6 +142,11 @@ Results = tuple[ClaimResult, ...]
 """The results of one claim on one run set, one for each temperature, T = 0 first."""
 
 
+def _digits(end: float, digits: int) -> int:
+    """`digits`, or as many up to 6 as show that `end` is not 0."""
+    return next((d for d in range(digits, 7) if round(end, d)), digits)
+
+
 def effect_text(effect: float, unit: str) -> str:
     """ "+0.85 bpd" or "−12.3 %"."""
     return f"{signed(effect, DIGITS[unit])} {unit}"
@@ -188,18 +193,23 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     test = Welch(a, b, claim.sign, claim.unit == "%")
     label, p = judge(claim.kind, test, QUANTITIES[claim.metric].equal)
     low, high = test.interval() or (None, None)
-    detectable, spread = (None, None) if effect is None else (test.detectable, test.spread)
+    beyond = QUANTITIES[claim.metric].equal if claim.kind == "equal" else 0.0  # such an effect lies outside the margin
+    detectable, spread = (None, None) if effect is None else (beyond + test.detectable, test.spread)
     return tested(label, low=low, high=high, p=p, detectable=detectable, spread=spread)
 
 
 def _direction(claim: Claim, difference: float, effect: float | None, low: float | None, high: float | None) -> str:
-    """Which way a claim that was seen once points. For a kind in `WITHIN_MARGIN`, effect and margin decide. For others
-    it is "undecided" where the means are equal, the effect is printed as 0 or the interval over images holds 0; else
-    the means decide."""
+    """Which way a claim that was seen once points. For a kind in `WITHIN_MARGIN` the interval over images decides, or
+    the effect where there is none; it is "undecided" where an end of the margin lies inside. For others it is
+    "undecided" where the means are equal, the effect is printed as 0 or the interval holds 0; else the means decide."""
     if claim.kind in WITHIN_MARGIN:
         margin = QUANTITIES[claim.metric].equal
-        inside = effect is not None and (effect if claim.kind == "kept" else -abs(effect)) >= -margin
-        return "as claimed" if inside else "contrary"
+        low, high = (effect if end is None else end for end in (low, high))
+        if low is None or high is None:
+            return "undecided"
+        if low >= -margin and (claim.kind == "kept" or high <= margin):
+            return "as claimed"
+        return "contrary" if high < -margin or (claim.kind == "equal" and low > margin) else "undecided"
     printed_as_0 = effect is not None and round(effect, DIGITS[claim.unit]) == 0
     if difference == 0 or printed_as_0 or (low is not None and high is not None and low < 0 < high):
         return "undecided"

@@ -23,6 +23,17 @@ def changed(row="table1/cq-f", **changes):
     return experiment(row, "smoke", changes={path.replace("__", "."): value for path, value in changes.items()})
 
 
+def test_no_row_is_trained_in_two_precisions():
+    """The encoder that gives a GAN its BPD follows, unless it is changed itself."""
+    def precisions(**changes):
+        recipe = changed("table1/gan", **changes).recipe
+        return recipe.training.autocast, recipe.frozen_decoder.training.autocast
+
+    assert precisions() == precisions(training__steps=3) == ("auto", "auto")
+    assert precisions(training__autocast="off") == ("off", "off")
+    assert precisions(training__autocast="off", frozen_decoder__training__autocast="auto") == ("off", "auto")
+
+
 @pytest.mark.parametrize(
     "path, text, value",
     [

@@ -14,7 +14,7 @@ from cqlib.experiments.ablations import STEPS
 from cqlib.experiments.claims import BY_ID, CLAIMS, Claim
 from cqlib.experiments.record import DataInfo
 from cqlib.report import page
-from cqlib.report.claim_cards import OPPOSITE, VERDICTS, at_temperatures, cards, corrected, count_claims, verdict
+from cqlib.report.claim_cards import OPPOSITE, VERDICTS, at_temperatures, cards, corrected, count_claims, look, verdict
 from cqlib.report.inference import holm
 from cqlib.report.run_sets import RunSet, run_sets
 from cqlib.report.verdicts import ClaimResult
@@ -23,23 +23,25 @@ NOTHING = RunSet("local", "", 0, "", ())
 
 
 @pytest.mark.parametrize(
-    "labels, together",
+    "labels, together, sign",
     [
-        (("holds", "holds"), "holds"),
-        (("holds", "does not hold"), "depends on the temperature"),
-        (("undecided", "does not hold"), "depends on the temperature"),
-        (("does not hold", "undecided"), "depends on the temperature"),
-        (("holds", "undecided"), "holds"),
-        (("undecided", "holds"), "undecided"),
-        (("equal", "holds"), "equal"),
-        (("seen once", "seen once"), "seen once, depends on the temperature"),
-        (("seen once", "does not hold"), "depends on the temperature"),
+        (("holds", "holds"), "holds", "✓"),
+        (("holds", "does not hold"), "depends on the temperature", "✓/✗"),
+        (("undecided", "does not hold"), "depends on the temperature", "?/✗"),
+        (("does not hold", "undecided"), "depends on the temperature", "✗/?"),
+        (("does not hold", "equal"), "depends on the temperature", "✗/="),
+        (("holds", "undecided"), "holds", "✓"),
+        (("undecided", "holds"), "undecided", "?"),
+        (("equal", "holds"), "equal", "="),
+        (("seen once", "seen once"), "seen once, depends on the temperature", "(✓/✗)"),
+        (("seen once", "does not hold"), "depends on the temperature", "✓/✗"),
     ],
 )
-def test_the_first_temperature_decides_unless_a_claim_fails_at_one(labels, together):
+def test_the_first_temperature_decides_unless_a_claim_fails_at_one(labels, together, sign):
     sides = zip(labels, ("as claimed", "contrary"), strict=True)
     results = [ClaimResult(FID, NOTHING, label, direction=side) for label, side in sides]
     assert verdict(results) == together in VERDICTS
+    assert look(results) == VERDICTS[together]._replace(sign=sign)
 
 
 def test_what_was_seen_once_depends_on_the_temperature_where_it_is_contrary_at_one():

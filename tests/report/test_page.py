@@ -20,7 +20,7 @@ from cqlib.experiments.record import Record, write_record
 from cqlib.figures import common
 from cqlib.metrics.metric import GROUP, Metric
 from cqlib.report import page as report
-from cqlib.report.claim_cards import VERDICTS, cards, verdict
+from cqlib.report.claim_cards import cards, look, spelled
 from cqlib.report.run_sets import run_sets
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
@@ -181,9 +181,9 @@ def test_every_claim_and_run_set_that_has_a_verdict_has_a_square_with_its_sign(f
             if column not in by_set:
                 assert not words(square)
                 continue
-            found, sign = verdict(by_set[column]), square.find(class_="verdict")
-            assert (sign.get_text(), sign["aria-label"]) == (VERDICTS[found].sign, found)
-            assert VERDICTS[found].tone in sign["class"]
+            found, sign = look(by_set[column]), square.find(class_="verdict")
+            assert (sign.get_text(), sign["aria-label"]) == (found.sign, spelled(by_set[column]))
+            assert found.tone in sign["class"]
             assert words(square.find(class_="effect")) == by_set[column][0].size
             assert bool(square.find(class_="decides")) == (by_set[column] is card.tests[0])
             for result in by_set[column]:

@@ -113,7 +113,7 @@ def test_headlines_count_what_holms_correction_leaves():
     tests = [test for claim in claims if claim["id"] in ids for test in claim["tests"]]
     decided = [result["p_holm"] <= 0.05 for test in tests if test["runs"] == "photos10 16×16, quick"
                for result in test["results"] if result["verdict"] in ("holds", "does not hold")]  # fmt: skip
-    assert f"{sum(decided)} of {len(decided)} decided parts survive" in README and 0 < sum(decided) < len(decided)
+    assert f"{sum(decided)} of {len(decided)} decided parts [survive" in README and 0 < sum(decided) < len(decided)
 
 
 def test_a_headline_has_a_mark_where_kid_says_otherwise():
@@ -126,8 +126,8 @@ def test_a_headline_has_a_mark_where_kid_says_otherwise():
         ]
         return readme.headline_verdicts(run_sets([], runs)[0])["CQ-F beats GAN in IS and FID"]
 
-    assert headline(0.3) == "holds"
-    assert headline(0.05) == "holds (FID‡)"
+    assert headline(0.3) == "not run (IS) and holds (FID) at T = 0, not run at T = 1"
+    assert headline(0.05) == "not run (IS) and holds (FID‡) at T = 0, not run at T = 1"
 
 
 def test_time_of_a_seed_is_the_sum_of_the_medians_over_seeds():
@@ -164,6 +164,18 @@ def test_fp32_stands_beside_bf16_row_by_row_and_apart_from_other_images():
     for _, bpd, fd_t0, fd_t1, *_ in lines:
         assert "−0.10 bpd [" in bpd and fd_t0.startswith("**−") and fd_t1.startswith("+0.0 % [")
     assert readme.others(run_sets([], [*records(3), *fp32]), paper.TABLE1) == []
+    rival = replace(record("table3/sngan"), device="a card, fp32")
+    assert "a card" not in part(*fp32, rival)  # of no row of the table
+    some = part(*(run for run in fp32 if run.row in ("table1/cq", "table1/cq-f")))
+    assert re.findall(r"^\| (VAE|VAE-F|CQ|CQ-F|GAN) \|", some, re.MULTILINE) == ["CQ", "CQ-F"]
+    assert "| | BPD | FD-lite0, T = 0 |" in some
+    assert "| f lowers BPD, with and without L_Q | holds | holds (with) and not run (without) |" in some
+
+
+def test_a_set_that_lacks_rows_is_no_other_size_of_the_headlines():
+    images = DataInfo("photos10", "test", "89abcdef01234567", (2000, 3, 32, 32))
+    few = [replace(run, profile="study", data=images) for run in records(5) if run.row in ("table1/cq", "table1/cq-f")]
+    assert readme.otherwise_elsewhere(run_sets([], [*records(5), *few]), run_sets([], records(5))[0]) is None
 
 
 def test_rows_that_an_untrained_copy_matches_are_named():
@@ -180,6 +192,25 @@ def test_what_speaks_against_the_paper_elsewhere_is_listed():
     text = readme.part("other_tables table1", run_sets([], [*records(2), *once]))
     assert "- Without the quality loss, f lowers BPD: seen once, contrary." in text
     assert "CQ-F beats CQ: " not in text
+
+
+def test_claims_on_all_images_stand_side_by_side():
+    few = [record(row, seed, data="npz:mine", BPD=bpd + seed / 100, FD=400.0)
+           for row, bpd in (("table1/vae", 5.0), ("table1/vae-f", 5.5)) for seed in range(2)]  # fmt: skip
+    lines = readme.part("matrix table1", run_sets([], [*records(2), *few])).splitlines()
+    titles, *claims = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    assert titles[1:] == ["photos10 16×16, quick, 2 seeds", "npz:mine 16×16, quick, 2 seeds"]
+    by_claim = {name: cells for name, *cells in claims}
+    assert by_claim["Without the quality loss, f lowers BPD"][1] == "✗ −0.50 bpd"
+    assert by_claim["With the quality loss, f lowers BPD: CQ-F beats CQ"][1] == ""
+    assert {len(cells) for cells in by_claim.values()} == {2}
+
+
+def test_rows_that_were_not_run_elsewhere_take_no_line():
+    once = [record(row, data="npz:mine", BPD=5.0, FD=400.0) for row in ("table1/vae", "table1/vae-f")]
+    text = readme.part("other_tables table1", run_sets([], [*records(2), *once]))
+    assert re.findall(r"^\| (\S+) \|", text, re.MULTILINE)[1:3] == ["VAE", "VAE-F"] and "none yet" not in text
+    assert "| CQ |" not in text
 
 
 def test_the_default_command_has_the_time_of_the_slowest_machine_that_was_measured(tmp_path, monkeypatch):

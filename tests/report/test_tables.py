@@ -67,11 +67,13 @@ def test_run_sets_are_of_one_origin_one_version_of_the_images_and_one_way_to_sco
     """Either may have changed between two seeds; one run found twice counts once."""
     before, after = record("table1/vae", 0), record("table1/vae", 1)
     changed = replace(after, data=replace(after.data, fingerprint="fedcba9876543210"))
+    other_test = replace(after, data=replace(after.data, fingerprint=before.data.fingerprint[:8] + "76543210"))
+    assert len(run_sets([before, other_test], [])) == 2
     sets = run_sets([before, changed, before], [after])
     assert [runs.title for runs in sets] == [
         "Published: photos10 16×16, quick",
-        "This machine: photos10 16×16, quick, images 01234567",
-        "This machine: photos10 16×16, quick, images fedcba98",
+        "This machine: photos10 16×16, quick, images 0123456789abcdef",
+        "This machine: photos10 16×16, quick, images fedcba9876543210",
     ]
     assert [len(runs.records) for runs in sets] == [1, 1, 1]
     (same,) = run_sets([record(), replace(record(), row="table2/cqf")], [])
@@ -87,7 +89,9 @@ def test_run_sets_are_of_one_origin_one_version_of_the_images_and_one_way_to_sco
     first, other = record(data="npz:/a/cats.npz"), record(data="npz:/b/cats.npz")
     other = replace(other, data=replace(other.data, fingerprint="fedcba9876543210"))
     assert [runs.label for runs in run_sets([first, other], [])] == [
-        "npz:cats.npz 16×16, quick, images 01234567", "npz:cats.npz 16×16, quick, images fedcba98"]  # fmt: skip
+        "npz:cats.npz 16×16, quick, images 0123456789abcdef",
+        "npz:cats.npz 16×16, quick, images fedcba9876543210",
+    ]
 
 
 def test_changed_rows_follow_by_row_and_lambda():
@@ -120,6 +124,12 @@ def test_side_by_side_stand_the_runs_of_one_data_set_and_profile_this_machines_f
     assert first([], []) == first([record("table2/gan-residual")], []) == []
     every = display_groups(run_sets(here, [*study, *records(1)]), rows, "quick")
     assert sorted(len(place) for place in every) == [1, 1, 1]
+
+
+def test_a_changed_recipe_is_not_shown_before_the_rows_own():
+    changed = record("table1/cq-f", changes={"training.steps": 100})
+    for sets in (run_sets([changed], records(1)), run_sets([record(), changed], records(1))):
+        assert [bool(runs.changes) for runs in nearest_first(sets)] == [*[False] * (len(sets) - 1), True]
 
 
 def test_former_recipes_stand_apart_after_todays():

@@ -166,6 +166,21 @@ def test_what_seeds_could_have_detected_is_told_where_a_claim_is_undecided():
     assert undecided.label == "undecided" and undecided.power == f"{Welch(a, b).detectable:.2f} bpd"
     decided = outcome(F_BPD, runs(F_BPD.row_a, F_BPD.row_b, [4.0, 4.01], [5.0, 5.01]))
     assert decided.label == "holds" and decided.power == ""
+    equal = outcome(EQUAL_BPD, runs("table1/cq", "table1/vae", a, b))  # an effect must lie outside the margin
+    assert equal.label == "undecided" and equal.power == f"{0.05 + Welch(a, b).detectable:.2f} bpd"
+
+
+@pytest.mark.parametrize("kind, difference, direction", [
+    ("equal", 0.02, "as claimed"), ("equal", 0.045, "undecided"), ("equal", -0.055, "undecided"),
+    ("equal", 0.1, "contrary"), ("equal", -0.1, "contrary"),
+    ("kept", 0.1, "contrary"), ("kept", 0.045, "undecided"), ("kept", -0.1, "as claimed")])  # fmt: skip
+def test_the_interval_over_images_decides_claims_of_equality_too(kind, difference, direction):
+    b = np.full(400, 5.0)
+    a = b + difference + 0.1 * np.random.default_rng(0).standard_normal(400)  # the interval is ±0.01 wide
+    pair = [record(row, BPD=5.0 + gain, per_image={"BPD": of_row.tolist()})
+            for row, gain, of_row in (("table1/cq", difference, a), ("table1/vae", 0.0, b))]  # fmt: skip
+    result = outcome(replace(EQUAL_BPD, kind=kind), pair)
+    assert result.direction == direction and 0.015 < result.high - result.low < 0.025
 
 
 def test_shares_differ_in_points():
@@ -320,7 +335,8 @@ def test_a_score_that_may_be_0_gives_no_percentages_and_a_verdict_all_the_same()
     assert (negative.label, negative.text) == ("does not hold", "")
     assert negative.low is None and tested([0.1], [-0.1]).verdict == "seen once, contrary"
     near = tested([0.030, 0.031, 0.030], [0.001, -0.001, 0.002])
-    assert near.label == "does not hold" and near.low is None and near.text == f"−{-near.effect:.1f} % [unbounded]"
+    assert near.label == "does not hold" and near.low is None
+    assert near.text == f"−{-near.effect:.1f} % [no bounds: the other mean may be 0]"
     assert tested([0.001, -0.002], [-0.001, 0.0]).label == "undecided"
 
 
