@@ -92,8 +92,8 @@ WRONG = [
     (["--only", "table1/cq-f,lambda-25", "--no-train"], "--no-train runs notebooks, and --only table1/cq-f,lambda-25 "
                                                         "names rows alone"),
     (["--runs-dir", "run_all.sh/x/y"], "run_all.sh is a file where a folder is needed: name another"),
-    (["--out", "run_all.sh"], "--out: "),
     (["--out", str(ROOT)], "holds the notebooks themselves: name another folder"),
+    (["--out", "run_all.sh"], "--out: "),
 ]
 
 
