@@ -178,7 +178,8 @@ def _splits(path: Path) -> list[list[tuple[str, Path]]]:
 
 
 def _list(folder: Path) -> list[tuple[str, Path]]:
-    """(class, file) of every image below `folder`, sorted by path."""
+    """(class, file) of every image below `folder`, sorted by path. Links to folders are followed, to each folder once.
+    UserError where a folder cannot be read."""
 
     def refuse(error: OSError) -> None:
         place = Path(str(error.filename))

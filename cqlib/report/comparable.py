@@ -27,8 +27,8 @@ def measurement_key(run: Record, name: str) -> Measurement:
 
 
 def precision_key(run: Record) -> str:
-    """The precision at the end of the device's name, "fp32" or "bf16 convolutions", where the recipe leaves the
-    precision to the device; empty where the recipe fixes it."""
+    """The precision at the end of the device's name, "fp32", "TF32 convolutions" or "bf16 convolutions", where the
+    recipe leaves the precision to the device; empty where the recipe fixes it."""
     by_device = run.setting("recipe", "training", "autocast") in (None, "auto")
     return run.device.rpartition(", ")[2] if by_device else ""
 

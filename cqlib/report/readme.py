@@ -159,11 +159,12 @@ def fullest(sets: Sequence[RunSet], which: paper.Table) -> RunSet:
 
 
 def others(sets: Sequence[RunSet], which: paper.Table) -> list[RunSet]:
-    """The run sets on other images that have at least two of a table's rows, those of former recipes last."""
+    """The run sets on other images that have at least two of a table's rows: those of former recipes last, and before
+    them those with most seeds first."""
     shown = fullest(sets, which)
     with_two = [runs for runs in sets if (runs.data, runs.size) != (shown.data, shown.size)
                 and sum(bool(runs.done(row.id)) for row in which.rows) > 1]  # fmt: skip
-    return sorted(with_two, key=lambda runs: runs.outdated)
+    return sorted(with_two, key=lambda runs: (runs.outdated, -most_seeds(runs, which)))
 
 
 def on_all_images(sets: Sequence[RunSet], which: paper.Table) -> list[RunSet]:

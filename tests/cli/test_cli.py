@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import os
 import shlex
@@ -21,7 +22,7 @@ from PIL import Image
 import cqlib
 from cqlib import data
 from cqlib.cli import commands as cli
-from cqlib.cli import doctor, options
+from cqlib.cli import doctor, options, run_all
 from cqlib.data import grids as images
 from cqlib.data.sets import ENTRIES
 from cqlib.experiments.experiment import experiment
@@ -334,6 +335,19 @@ def test_all_records_are_one_table(tmp_path, monkeypatch, capsys):
             assert (float(line["value"]), line["std"]) == (metric.value, "" if metric.std is None else str(metric.std))
             assert (line["row"], line["seed"], line["protocol"]) == (record.row, str(record.seed), metric.protocol)
             assert (line["status"], line["commit"], line["device"]) == (record.status, record.git.commit, record.device)
+
+
+def test_logs_go_beside_the_report_where_the_runs_folder_cannot_be_made(tmp_path, monkeypatch):
+    chosen = argparse.Namespace(runs_dir=tmp_path / "not" / "yet", out=tmp_path / "out")
+    assert run_all._logs(chosen) == chosen.runs_dir / "logs"
+    monkeypatch.setattr(os, "access", lambda place, mode: place != tmp_path)
+    assert run_all._logs(chosen) == chosen.out / "logs"
+
+
+def test_a_closed_stderr_is_no_error(monkeypatch):
+    monkeypatch.setattr("sys.stderr", None)
+    with one_line_errors("cqlib"):  # which would exit
+        assert not sys.stderr.isatty()
 
 
 def test_a_file_to_write_replaces_no_pipe_and_no_link(tmp_path, capsys):

@@ -206,6 +206,13 @@ def test_claims_on_all_images_stand_side_by_side():
     assert {len(cells) for cells in by_claim.values()} == {2}
 
 
+def test_other_images_with_more_seeds_come_first():
+    few = [record(row, seed, data=name, BPD=5.0, FD=400.0) for name, seeds in (("npz:a", 1), ("npz:b", 2))
+           for row in ("table1/vae", "table1/vae-f") for seed in range(seeds)]  # fmt: skip
+    sets = run_sets([], [*records(3), *few])
+    assert [runs.data for runs in readme.others(sets, paper.TABLE1)] == ["npz:b", "npz:a"]
+
+
 def test_rows_that_were_not_run_elsewhere_take_no_line():
     once = [record(row, data="npz:mine", BPD=5.0, FD=400.0) for row in ("table1/vae", "table1/vae-f")]
     text = readme.part("other_tables table1", run_sets([], [*records(2), *once]))
