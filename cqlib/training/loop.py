@@ -309,7 +309,7 @@ class Loop:
         for name in KEPT:
             setattr(self, name, state[name])
         self.notes = [*dict.fromkeys([*state.get("notes", ()), *self.notes])]  # an older version kept none
-        self.batches.drawn, self.skipped_in_a_row = state["drawn"], 0
+        self.batches.drawn = state["drawn"]
         self.provenance.resume(state, self.step, self.config.steps)
         self.system.load_state_dict(state["system"])
         self.average.load_state_dict(state["average"])

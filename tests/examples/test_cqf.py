@@ -136,6 +136,15 @@ def test_the_critic_learns_by_equation_1_and_a_penalty(cqf, example, package, pi
 
 def test_it_trains_and_draws(cqf, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    real, trained = torch.optim.Adam, []
+
+    def adam(parameters, **options):
+        trained.append([(p, p.detach().clone()) for p in parameters])
+        return real([p for p, _ in trained[-1]], **options)
+
+    monkeypatch.setattr(torch.optim, "Adam", adam)
     cqf.main(2)
+    of_model, of_critic = ([not torch.equal(p, start) for p, start in net] for net in trained)
+    assert all(of_model) and all(of_critic)
     bits = float(capsys.readouterr().out.split()[2])
     assert 8 < bits < 16 and (tmp_path / "cqf.png").is_file()

@@ -126,7 +126,7 @@ def test_starts_near_the_identity_with_unit_scale():
     x = torch.rand(2, 3, 8, 8)
     y, log_det = RealNVP(3, FlowConfig(3, 8, 2))(x)
     assert torch.count_nonzero(log_det) == 0
-    assert (y - x).abs().max() < 1.0
+    assert (y - x).abs().max() < 0.2  # 0.55 without the small gains
 
 
 def test_density_of_two_dimensions_integrates_to_one():

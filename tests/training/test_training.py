@@ -32,13 +32,14 @@ IMAGES = images(40)
 
 
 class Line(System):
-    """One weight; its generator loss is a parabola, its critic loss too; counts what is asked of it."""
+    """One weight; its generator loss is a parabola, its critic loss too; counts what is asked of it. `bad`: the calls,
+    `bad_critic`: the steps of the critic, whose loss is no number."""
 
-    def __init__(self, critic=False, bad=()):
+    def __init__(self, critic=False, bad=(), bad_critic=()):
         super().__init__()
         self.shape = (3, 16, 16)
         self.weight = nn.Parameter(torch.tensor(5.0))
-        self.bad, self.calls, self.seen = set(bad), 0, []
+        self.bad, self.bad_critic, self.calls, self.seen = set(bad), set(bad_critic), 0, []
         if critic:
             self.critic = nn.Linear(1, 1)
 
@@ -50,7 +51,8 @@ class Line(System):
 
     def critic_losses(self, x, *, step):
         self.seen.append(step)
-        return {"total": self.critic.weight.square().sum()}
+        factor = float("nan") if step in self.bad_critic else 1.0
+        return {"total": factor * self.critic.weight.square().sum()}
 
 
 def config(**changes):
@@ -175,6 +177,13 @@ def test_non_finite_steps_are_skipped_and_counted(tmp_path):
     bad = train(Line(bad=[2]), IMAGES, config(steps=4), seed=0, folder=tmp_path / "bad")
     assert bad.skipped == 1 and good.skipped == 0 and bad.status == "done"
     assert torch.equal(weights(good), weights(bad))  # the bad step changed neither weights nor average
+
+
+@pytest.mark.parametrize("system", [Line(critic=True, bad_critic=[3]), Line(critic=True, bad=[3])])
+def test_a_step_with_one_bad_update_of_many_counts_as_skipped(system, tmp_path):
+    """The critic's and the first of two of the generator, here; what is good after it does not cover it."""
+    result = train(system, IMAGES, config(steps=4, n_critic=2, n_generator=2), seed=0, folder=tmp_path)
+    assert result.skipped == 1 and system.calls == 8
 
 
 def test_skipped_steps_are_counted_over_an_interruption(tmp_path):
@@ -559,3 +568,19 @@ def test_a_resumed_training_counts_the_seconds_before(tmp_path, monkeypatch):
         train(Line(), IMAGES, config(steps=20), seed=0, folder=tmp_path, stop=StopAfter(19))
     before = load_latest(tmp_path / "training.checkpoint")[0]["seconds"]
     assert train(Line(), IMAGES, config(steps=20), seed=0, folder=tmp_path).seconds > before > 19
+
+
+def test_the_time_left_is_told_by_the_steps_of_this_process(tmp_path, monkeypatch):
+    """A step takes two seconds here; those before the resume, in another process, took none."""
+    stopped(tmp_path, 10)
+    now, told = [100.0], {}
+    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
+
+    class Slow(Line):
+        def generator_losses(self, x):
+            now[0] += 2.0
+            return super().generator_losses(x)
+
+    progress = lambda step, steps, left: told.update({step: left})  # noqa: E731
+    train(Slow(), IMAGES, config(), seed=0, folder=tmp_path, progress=progress)
+    assert told == {15: 10.0, 20: 0.0}
