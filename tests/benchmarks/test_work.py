@@ -1,9 +1,11 @@
 """Every side of the rows at a tiny size: it runs, and does the work that it stands for."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
+from torch.nn.modules.module import register_module_forward_hook
 
 from benchmarks import feeding, flow, machine, sampling, scores, sides, sngan_example, steps, textbook
 from cqlib.models.registry import RECIPES, build
@@ -46,11 +48,32 @@ def test_every_side_runs(side):
     assert work.units > 0 and work.images > 0
 
 
-def test_full_passes_are_extrapolated_to_all_values():
-    pixels = sides.prepared(sampling.pixelcnnpp(False, size=8, width=2, blocks=1, n=2, positions=4), CPU)
-    assert pixels.units == 4 / 64
-    values = sides.prepared(sampling.pixelrnn(False, profile="smoke", size=8, n=2, positions=4), CPU)
-    assert values.units == 4 / (3 * 64)
+@pytest.mark.parametrize("side, passes", [
+    (partial(sampling.pixelcnnpp, size=8, width=2, blocks=1, n=2), 64),
+    (partial(sampling.pixelrnn, profile="smoke", size=8, n=2), 3 * 64),
+])  # fmt: skip
+def test_full_passes_are_extrapolated_to_all_values(side, passes):
+    two, four, cached = (sides.prepared(each, CPU) for each in
+                         (side(False, positions=2), side(False, positions=4), side(True)))  # fmt: skip
+    assert (two.units, four.units, cached.units) == (2 / passes, 4 / passes, 1)
+    calls = []
+    with register_module_forward_hook(lambda net, *_: calls.append(net)):
+        two.run()
+        of_two = len(calls)
+        four.run()
+    assert len(calls) == 3 * of_two > 0
+    assert cached.run().shape == (2, 3, 8, 8)
+
+
+@pytest.mark.parametrize("library", [False, True])
+def test_the_inverse_comes_with_its_gradient(library):
+    """The backward pass of a product is two products."""
+    if library:
+        pytest.importorskip("torchflows")
+    work = sides.prepared(flow.inverse(smoke("table1/cq-f"), library=library, as_trained=False, passes=3), CPU)
+    f = build(smoke("table1/cq-f")(CPU).system).flow
+    alone = machine.operations(lambda: f.inverse(torch.randn(work.images, 3, 16, 16)))
+    assert machine.operations(work.run) / work.units > 2.5 * alone > 0
 
 
 def test_the_other_feeds_give_the_images_of_the_set_flipped_or_as_floats():
