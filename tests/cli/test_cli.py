@@ -22,9 +22,10 @@ from PIL import Image
 import cqlib
 from cqlib import data
 from cqlib.cli import commands as cli
-from cqlib.cli import doctor, options, run_all
+from cqlib.cli import costs, doctor, options, run_all
 from cqlib.data import grids as images
 from cqlib.data.sets import ENTRIES
+from cqlib.experiments import load, run
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import write_record
 from cqlib.experiments.rows import PROFILES, ROWS, notebooks
@@ -120,7 +121,8 @@ def test_a_missing_file_is_one_line_and_exit_1(checkout):
 
 def test_help_and_list_need_no_environment(checkout):
     before = sorted(checkout.rglob("*"))
-    told = call("bash", "run_all.sh", "--help", cwd=checkout, PYTHONPATH="")
+    from_above = checkout.parent, f"{checkout.name}/run_all.sh"
+    told = call("bash", from_above[1], "--help", cwd=from_above[0], PYTHONPATH="", CDPATH=f"{from_above[0]}")
     assert told.returncode == 0
     for option in options.RUN_ALL:
         assert f"  {option} " in told.stdout
@@ -223,6 +225,36 @@ def test_rows_tells_published_weights_from_what_is_not_run(tmp_path, capsys):
     assert not any("published" in state for state in states("--seed", "7").values())
     code, line = refused(capsys, "rows", "--set", "no.such=1")
     assert code == 2 and "unknown setting of table1/vae 'no.such'" in line
+
+
+def test_rows_tells_what_is_finished(tmp_path, capsys):
+    e = experiment("table1/vae", "smoke")
+    made = fake_records.record("table1/vae", profile="smoke")
+    write_record(replace(made, config_hash=e.config_hash), tmp_path / e.folder, "record.json")
+    assert cli.main(["rows", "--profile", "smoke", "--runs-dir", str(tmp_path)]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("table1/vae "))
+    assert line.endswith(f"finished, {made.metrics['BPD'].value:.3f} bpd")
+
+
+def test_a_fetch_tells_the_terms_of_each_set(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(data.published, "fetch", lambda entry, folder: folder)
+    assert cli.main(["fetch", "cifar10", "stl10", "--data-dir", str(tmp_path)]) == 0
+    sets = ENTRIES["cifar10"], ENTRIES["stl10"]
+    lines = [f"{entry.title}: in {tmp_path}; terms: {entry.terms}" for entry in sets]
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_before_paper_it_is_told_what_it_takes(tmp_path, monkeypatch, capsys):
+    """And under other profiles nothing; what is trained already takes nothing."""
+    monkeypatch.setattr(load, "load_data", lambda e, folder: None)
+    monkeypatch.setattr(costs, "lines", lambda wanted, **_: [f"costs of {e.row}, {n} seed" for e, n in wanted.items()])
+    monkeypatch.setattr(run, "run_experiment", lambda e, **_: fake_records.record("table1/vae", profile=e.profile))
+    for profile, lines in (("paper", 1), ("study", 0)):
+        assert cli.main(["train", "table1/vae", "--profile", profile, "--runs-dir", str(tmp_path)]) == 0
+        assert capsys.readouterr().err.count("costs of table1/vae, 1 seed\n") == lines
+    monkeypatch.setattr(load, "is_trained", lambda e, folder: True)
+    assert cli.main(["train", "table1/vae", "--profile", "paper", "--runs-dir", str(tmp_path)]) == 0
+    assert "costs" not in capsys.readouterr().err
 
 
 def test_a_row_without_weights_is_told_which_have_some(tmp_path, capsys):

@@ -204,6 +204,8 @@ def test_jobs_share_the_cores_and_take_turns_on_the_gpus(monkeypatch):
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in tasks.slots(3)] == ["0", "1", "0"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-ab")
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in tasks.slots(4)] == ["5", "GPU-ab"] * 2
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0, 1,9")
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in tasks.slots(None)] == ["0", "1"]  # there are two
 
 
 def test_a_listing_says_what_the_rows_of_the_command_take_and_runs_none(tmp_path, books, monkeypatch, capsys):

@@ -158,6 +158,20 @@ def test_a_signal_to_all_processes_lets_children_save(run):
     assert run("trains", stop=stop, slots=[{}], listener=Hears(to_all))["trains"].message == "saved"
 
 
+def test_a_child_that_does_not_stop_in_time_is_killed(run, monkeypatch):
+    monkeypatch.setattr(tasks, "GRACE", 0.0)
+    stop = StopRequest()
+    outcome = run("stubborn", stop=stop, listener=Hears(lambda: setattr(stop, "requested", "SIGTERM")))["stubborn"]
+    assert outcome.status == "stopped"  # and not "done", as after its sleep
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="children are forked on Linux alone")
+def test_children_are_spawned_where_their_server_cannot_start(monkeypatch):
+    """The path of its socket has at most 107 bytes."""
+    monkeypatch.setattr(tasks.forkserver, "ensure_running", lambda: open("no/such/folder"))
+    assert tasks.prepare({}).get_start_method() == "spawn"
+
+
 def test_a_second_signal_kills(run):
     stop = StopRequest()
 

@@ -325,7 +325,7 @@ def test_a_set_that_is_all_grey_becomes_rgb(tmp_path):
     assert data.load(f"npz:{tmp_path}/b.npz").notes == ("20 of 25 images were converted to RGB: 20 grey",)
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tif"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tif", "ppm"])
 def test_folder_damaged_image(tmp_path, suffix):
     save(tmp_path / "0.png")
     path = tmp_path / f"1.{suffix}"

@@ -546,6 +546,16 @@ def test_losses_read_late_give_the_same_training(tmp_path, monkeypatch, bad):
     assert never.status == "diverged" and never.steps == 0 and weights(never).item() == 5.0
 
 
+def test_losses_on_a_gpu_are_read_every_so_many_steps(tmp_path, monkeypatch):
+    """What is unread is held on the card."""
+    monkeypatch.setattr(Loop, "synchronous", property(lambda self: False, lambda self, value: None), raising=False)
+    monkeypatch.setattr(training, "READ_EVERY", 3)
+    read, collect = [], Loop.collect_losses
+    monkeypatch.setattr(Loop, "collect_losses", lambda loop: read.append(len(loop.unread)) or collect(loop))
+    train(Line(), IMAGES, config(steps=8, log_every=100), seed=0, folder=tmp_path)
+    assert read == [3, 3, 2]
+
+
 def test_a_gradient_that_is_not_finite_is_skipped_though_the_loss_is(tmp_path):
     class Root(Line):
         def generator_losses(self, x):  # the gradient of the root at 0 is 0 times infinity
