@@ -145,8 +145,10 @@ def load_weights(system: System, weights: dict[str, Tensor], path: Path) -> None
 def load_data(e: Experiment, data_dir: Path | str | None) -> Dataset:
     """The images of an experiment. UserError, one line, when they cannot be had."""
     images = data_sets.load(e.data, size=e.size, data_dir=data_dir)
-    if min(len(images.train), len(images.test)) <= NEIGHBOURS:
-        raise UserError(f"{e.data}: at least {NEIGHBOURS + 1} training and {NEIGHBOURS + 1} test images are needed")
+    train, test, least = len(images.train), len(images.test), NEIGHBOURS + 1
+    if min(train, test) < least:
+        why = f"it has {train} for training and {test} for testing, and at least {least} of each are needed"
+        raise UserError(f"{e.data}: {why}; where a set has no test split, one image in ten is for testing")
     limit = TRAIN_IMAGES.get(e.profile)
     return images if limit is None else replace(images, train=images.train.first(limit))
 

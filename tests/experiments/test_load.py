@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from cqlib.experiments.load import (
     WEIGHTS,
     fetch_published,
     find_model,
+    load_data,
     load_system,
     load_weights,
     published_weights,
@@ -64,6 +66,16 @@ def test_a_published_encoder_takes_the_generator_that_it_was_trained_for(tmp_pat
     stored.popitem()
     with pytest.raises(UserError, match="holds other weights than its name says"):
         load_weights(model, stored, file)
+
+
+def test_a_set_too_small_for_its_scores_is_told_with_what_it_has_and_what_is_needed(tmp_path):
+    def load(n):
+        np.savez(tmp_path / "few.npz", images=np.arange(n * 768, dtype=np.uint8).reshape(n, 16, 16, 3))
+        return load_data(experiment("table1/vae", "smoke", f"npz:{tmp_path}/few.npz"), None)
+
+    with pytest.raises(UserError, match="it has 35 for training and 3 for testing, and at least 4 of each are needed"):
+        load(38)
+    assert len(load(40).test) == 4
 
 
 @pytest.mark.slow
