@@ -14,7 +14,7 @@ def calls(monkeypatch):
     made, sync, rename = [], os.fsync, os.replace
 
     def fsync(handle):
-        made.append(("fsync", os.readlink(f"/proc/self/fd/{handle}")))
+        made.append(("fsync", os.fstat(handle).st_ino))
         sync(handle)
 
     def replace(source, target):
@@ -30,7 +30,8 @@ def test_content_then_name_then_folder_reach_the_disk(tmp_path, calls):
     path = files.write_atomic(tmp_path / "a.json", "new")
     (_, first), (_, source, target), (_, last) = calls
     assert [call[0] for call in calls] == ["fsync", "rename", "fsync"]
-    assert first == source and source.endswith(".tmp") and target == str(path) and last == str(tmp_path)
+    assert (first, last) == (path.stat().st_ino, tmp_path.stat().st_ino)
+    assert source.endswith(".tmp") and target == str(path)
     assert path.read_text() == "new"
 
 
