@@ -2,6 +2,10 @@
 
 say() { printf '%s\n' "$*" >&2; }
 
+case $root in # a path of Python's modules, and of programs, is cut at a colon
+  *:*) say "$root: Python has no environment in a folder with ':' in its path: move the repository"; exit 1 ;;
+esac
+
 # find_python: prints a Python of at least 3.11. An active environment comes first, then the user's own `python3`.
 find_python() {
   local candidate

@@ -133,6 +133,14 @@ def test_help_and_list_need_no_environment(checkout):
     assert sorted(checkout.rglob("*")) == before
 
 
+def test_a_path_that_python_cannot_have_is_one_line(checkout, tmp_path):
+    (tmp_path / "a:b").symlink_to(checkout)
+    done = call("bash", "a:b/run_all.sh", "--help", cwd=tmp_path)
+    assert done.returncode == 1 and done.stdout == ""
+    why = "Python has no environment in a folder with ':' in its path: move the repository"
+    assert done.stderr == f"{tmp_path}/a:b: {why}\n"
+
+
 def test_a_python_too_old_is_one_line(checkout, tmp_path):
     for name in ("python3", *(f"python3.{minor}" for minor in range(11, 16))):
         (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")

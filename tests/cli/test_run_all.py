@@ -270,6 +270,21 @@ def test_exit_codes_and_the_report_names_what_failed(tmp_path, books, monkeypatc
     assert sum("no luck" in line for line in rendered[0]) == sum(status != "done" for status in statuses)
 
 
+@pytest.mark.usefixtures("books", "rendered")
+@pytest.mark.parametrize(("profile", "told"), [("paper", True), ("smoke", False)])
+def test_before_paper_rows_begin_it_is_told_what_they_take(tmp_path, monkeypatch, capsys, profile, told):
+    plain = features.features_for(None, None, profile="smoke")
+    monkeypatch.setattr(features, "features_for", lambda *_, **__: plain)
+    monkeypatch.setattr(load, "load_data", lambda *_: None)
+    monkeypatch.setattr(run_all, "work", lambda tasks, *_: [run_all.to_stderr(f"begun: {len(tasks)}")] and [])
+    monkeypatch.setattr(costs, "lines", lambda wanted, **_: [f"costs of {e.row}, {n} seeds" for e, n in wanted.items()])
+    run_all.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", profile, "--seeds", "2"), StopRequest())
+    lines = capsys.readouterr().err.splitlines()
+    begun = next(k for k, line in enumerate(lines) if line.startswith("begun"))
+    on = ["costs of table1/vae, 2 seeds"] * len(default_data("table1/vae", "paper")) if told else []
+    assert [line for line in lines[:begun] if line.startswith("costs")] == on
+
+
 def test_the_report_is_the_last_line_on_a_terminal(tmp_path, books, monkeypatch, capsys, rendered):
     monkeypatch.setattr(run_all, "to_stderr", print)
     run_all._report(chosen(tmp_path), [], StopRequest())
