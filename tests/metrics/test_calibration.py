@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scores import frechet, gaussian
+from scores import Projection, frechet, gaussian
 from small_models import images as noise_images
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 from torch_fidelity.metric_kid import kernel_mmd
 
 from cqlib.data.dataset import Dataset, Split
 from cqlib.figures import metric_calibration
-from cqlib.metrics import calibration, fidelity
+from cqlib.metrics import calibration, features, fidelity
 from cqlib.metrics.calibration import Calibration, SideResult
 from cqlib.metrics.features import lite0
 from cqlib.recipe import EVALUATION
@@ -78,14 +78,18 @@ def test_half_of_the_classes_are_the_first_ones():
     assert torch.equal(pools[calibration.FEWER_CLASSES], data.train.images[data.train.labels < 2][:60])
 
 
-@pytest.mark.slow
 def test_what_is_large_is_seen_and_nothing_is_not(monkeypatch):
-    monkeypatch.setattr(calibration, "ROUNDS", 1)
+    """Of features that cost nothing; the clock stands at these seconds as each side's turn begins and ends."""
+    asked, extractor, clock = set(), Projection(8), iter([0, 4, 10, 12, 20, 23, 30, 31])
+    monkeypatch.setattr(features, "_extractor", lambda chosen, _: asked.add(chosen.side) or extractor)
+    monkeypatch.setattr(calibration.time, "process_time", lambda: next(clock))
+    monkeypatch.setattr(calibration, "ROUNDS", 2)
     damages = {"none": torch.clone, "black": torch.zeros_like}
     found = calibration.calibrate(made(), n=40, sides=(32, 224), resamples=5, damages=damages)
-    assert [(seen.side, seen.n) for seen in found.sides] == [(32, 40), (224, 40)]
+    assert [(seen.side, seen.n) for seen in found.sides] == [(32, 40), (224, 40)] and asked == {32, 224}
+    assert [seen.milliseconds for seen in found.sides] == [3000 / 40, 1000 / 40]  # the least of two rounds
     for seen in found.sides:
-        assert set(seen.distances) == {"none", "black", calibration.FEWER_CLASSES} and seen.milliseconds > 0
+        assert set(seen.distances) == {"none", "black", calibration.FEWER_CLASSES}
         assert set(seen.distances["none"].values()) == {0} and seen.smallest == 0
         assert min(seen.distances["black"].values()) > 2 and seen.distances["black"]["FD-lite0"] > 5
         assert seen.undamaged["IS-lite0"][0] > 1 and all(spread > 0 for _, spread in seen.undamaged.values())
