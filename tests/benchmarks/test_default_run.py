@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,19 +12,38 @@ from benchmarks import default_run
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "run_all.sh").write_text("#!/bin/sh\necho $WORD\nsleep 0.3\nexit $CODE\n")
+    """With a command that ends once there is a file `seen`."""
+    lines = ("#!/bin/sh", "echo $WORD", "until [ -e seen ]; do sleep 0.01; done", "exit $CODE", "")
+    (tmp_path / "run_all.sh").write_text("\n".join(lines))
     (tmp_path / "run_all.sh").chmod(0o755)
     return tmp_path
 
 
 def test_a_run_is_timed_and_its_memory_looked_at(folder, monkeypatch):
-    monkeypatch.setattr(default_run, "EVERY", 0.02)
+    """By a clock whose time passes while this process sleeps; the command uses less and less, and ends after three
+    looks."""
+    clock, looks, memory = SimpleNamespace(now=5.0), [], default_run.memory
+
+    def sleep(seconds):
+        clock.now += seconds
+        time.sleep(0.01)
+
+    def look(pid):
+        looks.append(memory(pid) / 10 ** len(looks))
+        if len(looks) == 3:
+            (folder / "seen").touch()
+        return looks[-1]
+
+    monkeypatch.setattr(default_run, "memory", look)
+    monkeypatch.setattr(default_run, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
     environment = {"PATH": "/usr/bin:/bin", "WORD": "trained", "CODE": "0"}
     seconds, most = default_run.run(folder, environment, folder / "log")
-    assert seconds >= 0.3 and 1e4 < most < 1e8 and (folder / "log").read_text() == "trained\n"
+    assert seconds == clock.now - 5 >= 3 * default_run.EVERY and (folder / "log").read_text() == "trained\n"
+    assert 1e4 < most == looks[0] < 1e8
 
 
 def test_a_run_that_fails_is_no_measurement(folder):
+    (folder / "seen").touch()
     with pytest.raises(subprocess.CalledProcessError) as caught:
         default_run.run(folder, {"PATH": "/usr/bin:/bin", "WORD": "no disk", "CODE": "1"}, folder / "log")
     assert "no disk" in caught.value.output
