@@ -3,9 +3,9 @@
 import errno
 import os
 import threading
-import time
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from cqlib.data import converted
 from cqlib.data.catalogue import DecodedSplits
 from cqlib.data.dataset import Split, fixed_order
+from cqlib.util import locks
 from cqlib.util.errors import UserError
 
 
@@ -135,22 +136,19 @@ def test_a_source_whose_parts_do_not_fit_is_refused(load, tmp_path, reader, word
     assert folders(tmp_path) == []
 
 
-def test_of_two_that_want_it_at_a_time_one_converts_and_both_read(load):
-    started = threading.Barrier(2)
+def test_of_two_that_want_it_at_a_time_one_converts_and_both_read(load, monkeypatch):
+    waits = threading.Event()
 
     class Slow(Reader):
         def images(self, n):
-            time.sleep(0.3)  # the other one waits for the lock by now
+            assert waits.wait(60)  # until the other one has said so
             return super().images(n)
 
+    monkeypatch.setattr(locks, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(locks, "file_lock", partial(locks.file_lock, say=lambda _: waits.set()))
     reader = Slow()
-
-    def run(_):
-        started.wait(10)
-        return load(reader).train.fingerprint
-
     with ThreadPoolExecutor(2) as pool:
-        assert len(set(pool.map(run, range(2)))) == 1
+        assert len(set(pool.map(lambda _: load(reader).train.fingerprint, range(2)))) == 1
     assert reader.calls == 1
 
 
