@@ -1,14 +1,18 @@
 """Sides answer from processes of their own, with their seconds and their memory."""
 
+import contextlib
 import io
+import runpy
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from benchmarks import sides
 from benchmarks.sides import Work
+from benchmarks.table import ROWS
 from cqlib.util.errors import UserError
 
 CPU = torch.device("cpu")
@@ -32,11 +36,30 @@ sides.answer(lambda device: Work(lambda: held.append(torch.ones(2**23))), cpu)
 
 
 @pytest.mark.slow
-def test_sides_take_their_turns_in_processes_of_their_own():
+def test_sides_take_their_turns_in_processes_of_their_own(monkeypatch):
     """Each answers with its own seconds and bytes, as often as it is asked, and ends with the row."""
+    asked, process = [], sides.process
+
+    @contextlib.contextmanager
+    def heard(what, module, *arguments):
+        with process(what, module, *arguments) as ask:
+            yield lambda: asked.append((module, *arguments)) or ask()
+
+    monkeypatch.setattr(sides, "process", heard)
     with sides.turns("data-feeding", [0, 1]) as (ours, other):
         (first, taken), (theirs, _), (again, more) = ours(), other(), ours()
-    assert 0 < first < theirs and 0 < again and 0 < taken <= more
+    assert asked == [("benchmarks.side_process", "data-feeding", number) for number in "010"]
+    assert min(first, theirs, again) > 0 and 0 < taken <= more
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_process_prepares_the_side_of_its_number(monkeypatch, number):
+    prepared, both = [], ("ours", "the other")
+    monkeypatch.setitem(ROWS, "a row", SimpleNamespace(sides=lambda: both))
+    monkeypatch.setattr(sys, "argv", ["side_process", "a row", str(number)])
+    monkeypatch.setattr(sides, "answer", lambda side, device: prepared.append(side))
+    runpy.run_module("benchmarks.side_process", run_name="__main__")
+    assert prepared == [both[number]]
 
 
 @pytest.mark.parametrize(("words", "last"), [("echo why >&2", "why"), ("", "no word of why")])
