@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -28,10 +27,8 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
+def lab(browser, tmp_path_factory):
     """The address of a JupyterLab on copies of the notebooks, set to `smoke`; of no user's settings."""
-    if shutil.which("chromium") is None:
-        pytest.skip("there is no chromium on this machine (Debian: apt-get install chromium)")
     root = tmp_path_factory.mktemp("lab")
     for path in BOOKS:
         book = nbformat.read(path, 4)
@@ -64,16 +61,6 @@ def lab(tmp_path_factory):
     finally:
         server.terminate()
         server.wait(30)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Debian's Chromium, driven by playwright."""
-    sync = pytest.importorskip("playwright.sync_api")
-    with sync.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
