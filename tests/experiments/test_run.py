@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scores import Projection
 from small_models import flat
 
 import cqlib
@@ -40,8 +41,11 @@ ROW = {"row": "table1/gan", "profile": "smoke"}
 
 @pytest.fixture(scope="module", autouse=True)
 def few_images():
-    """Metrics of a few images: what they are is tested elsewhere."""
+    """Metrics of a few images, on features that cost nothing: what they are is tested elsewhere."""
+    cheap, extractor = Projection(), features._extractor
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "_extractor", lambda asked, device: (
+            cheap if asked.extractor_name == features.LITE0_NAME else extractor(asked, device)))  # fmt: skip
         patch.setitem(EVALUATION, "smoke", replace(EVALUATION["smoke"], fidelity_images=6, bpd_images=16))
         yield
 
