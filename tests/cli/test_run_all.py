@@ -348,7 +348,7 @@ def start(tmp_path: Path, *arguments: str) -> subprocess.Popen:
 
 
 @pytest.mark.slow
-def test_stopped_and_taken_up_again_and_then_all_is_there(tmp_path):
+def test_stopped_and_taken_up_again_and_then_all_is_there(tmp_path, rendered, capsys):
     only = ("--only", "table1/vae", "--jobs", "1")
     process = start(tmp_path, *only)
     for _ in range(1200):
@@ -366,8 +366,8 @@ def test_stopped_and_taken_up_again_and_then_all_is_there(tmp_path):
     assert [path.name for path in (tmp_path / "out" / "records").iterdir()] == ["table1_vae--photos10--smoke--0.json"]
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("record.json")}
 
-    out, err = (process := start(tmp_path, *only)).communicate(timeout=200)
-    assert process.returncode == 0 and "1 finished before, 0 to run" in err
+    assert run_all.reproduce(chosen(tmp_path, "--profile", "smoke", *only), StopRequest()) == 0 and rendered == [()]
+    assert "1 finished before, 0 to run" in capsys.readouterr().err
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("record.json")}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -205,7 +206,8 @@ def test_plain_progress_tells_notes_shares_and_the_time_left(monkeypatch, capfd)
     ]  # fmt: skip
 
 
-def test_plain_progress_has_one_line_per_event(run, capfd):
+def test_plain_progress_has_one_line_per_event(run, capfd, monkeypatch):
+    monkeypatch.setattr("cqlib.cli.progress.EVERY", math.inf)
     tasks = [Task("fine", "child:main", "fine"), Task("fails", "child:main", "fails")]
     run("fine", "fails", listener=Progress(tasks))
     lines = capfd.readouterr().err.splitlines()
