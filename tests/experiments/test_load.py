@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+import cqlib
+from cqlib.experiments import load, run
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import (
     ENCODER,
@@ -68,14 +70,26 @@ def test_a_published_encoder_takes_the_generator_that_it_was_trained_for(tmp_pat
         load_weights(model, stored, file)
 
 
+def test_a_tilde_in_runs_dir_is_the_home_folder(tmp_path, monkeypatch):
+    def found(e, folder):
+        raise UserError(f"looked in {folder}")
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(load, "load_system", found)
+    monkeypatch.setattr(run, "ended_record", found)
+    for call in (cqlib.load, cqlib.run):
+        with pytest.raises(UserError, match=f"^looked in {tmp_path}/runs$"):
+            call("table1/vae", profile="smoke", runs_dir="~/runs")
+
+
 def test_a_set_too_small_for_its_scores_is_told_with_what_it_has_and_what_is_needed(tmp_path):
-    def load(n):
+    def few(n):
         np.savez(tmp_path / "few.npz", images=np.arange(n * 768, dtype=np.uint8).reshape(n, 16, 16, 3))
         return load_data(experiment("table1/vae", "smoke", f"npz:{tmp_path}/few.npz"), None)
 
     with pytest.raises(UserError, match="it has 35 for training and 3 for testing, and at least 4 of each are needed"):
-        load(38)
-    assert len(load(40).test) == 4
+        few(38)
+    assert len(few(40).test) == 4
 
 
 @pytest.mark.slow
