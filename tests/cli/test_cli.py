@@ -121,8 +121,8 @@ def test_a_missing_file_is_one_line_and_exit_1(checkout):
 
 def test_help_and_list_need_no_environment(checkout):
     before = sorted(checkout.rglob("*"))
-    from_above = checkout.parent, f"{checkout.name}/run_all.sh"
-    told = call("bash", from_above[1], "--help", cwd=from_above[0], PYTHONPATH="", CDPATH=f"{from_above[0]}")
+    above, script = checkout.parent, f"{checkout.name}/run_all.sh"  # by $CDPATH, `cd` would print where it goes
+    told = call("bash", script, "--help", cwd=above, PYTHONPATH="", CDPATH=str(above))
     assert told.returncode == 0
     for option in options.RUN_ALL:
         assert f"  {option} " in told.stdout

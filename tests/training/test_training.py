@@ -179,9 +179,10 @@ def test_non_finite_steps_are_skipped_and_counted(tmp_path):
     assert torch.equal(weights(good), weights(bad))  # the bad step changed neither weights nor average
 
 
-@pytest.mark.parametrize("system", [Line(critic=True, bad_critic=[2]), Line(critic=True, bad=[3])])
-def test_a_step_with_one_bad_update_of_many_counts_as_skipped(system, tmp_path):
-    """The critic's and the first of two of the generator, here; what is good after it does not cover it."""
+@pytest.mark.parametrize("bad", [{"bad_critic": [2]}, {"bad": [3]}])
+def test_a_step_with_one_bad_update_of_many_counts_as_skipped(bad, tmp_path):
+    """The first of two of the critic or of the generator, here; what is good after it does not cover it."""
+    system = Line(critic=True, **bad)
     result = train(system, IMAGES, config(steps=4, n_critic=2, n_generator=2), seed=0, folder=tmp_path)
     assert result.skipped == 1 and system.calls == 8
 
