@@ -194,14 +194,17 @@ def test_plain_progress_tells_notes_shares_and_the_time_left(monkeypatch, capfd)
     shown = Progress([a, b])
     shown.waiting()
     shown.started(a)
-    shown.progress(a, 0.5)
+    shown.progress(a, 0.25)  # it is resumed: this quarter took no time now
     shown.note(a, "waiting for process 7")
-    shown.began = time.monotonic() - 30
+    shown.waiting()
+    shown.began = time.monotonic() - 12
+    shown.progress(a, 0.5)
     shown.waiting()
     shown.started(a, again=True)
     shown.ended(Outcome(a, "done", "", 60.0))
     assert capfd.readouterr().err.splitlines() == [
-        "0% done (nothing runs yet)", "[0/2] a: started", "waiting for process 7", "38% done, about 50 s left (a 50%)",
+        "0% done (nothing runs yet)", "[0/2] a: started", "waiting for process 7", "19% done (a 25%)",
+        "38% done, about 40 s left (a 50%)",
         "[0/2] a: its node was lost; another resumes from the last checkpoint", "[1/2] a: done in 60 s",
     ]  # fmt: skip
 
