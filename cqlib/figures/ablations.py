@@ -32,7 +32,7 @@ def overview(records: list[Record]) -> str:
 
 def table(records: list[Record], temperature: float) -> HTML:
     """The effects on every score, question by question, with the command for what is missing."""
-    return HTML(page.macro("effect_table", ablations.effect_table(records, temperature)))
+    return HTML(page.macro("effect_table", ablations.effect_table(ablations.run_set(records), temperature)))
 
 
 def tables_runs() -> RunSet:

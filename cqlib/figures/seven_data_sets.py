@@ -14,7 +14,7 @@ from cqlib.experiments.selection import Selection
 from cqlib.figures.common import needs, samples_folder, sets_of, sized
 from cqlib.report import page, pictures, tables
 from cqlib.report.cells import table
-from cqlib.report.run_sets import Cell, RunSet, display_groups
+from cqlib.report.run_sets import RunSet, display_groups
 from cqlib.report.tables import ColumnGroup, Line, View
 from cqlib.util.text import count_of, without_paths
 
@@ -78,7 +78,7 @@ def joint(sets: Sequence[RunSet], data_names: Sequence[str], profile: str, data_
         heading = next(heading for heading in reversed(groups) if heading[0] == label(data))
         ran = [runs for name, side in sides if name == data for runs in side if runs]
         groups[heading] += _not_run(ran, data, profile, data_dir)
-    measured = (tables.source(origin, "", columns) for origin, columns in zip(SIDES, names, strict=True))
+    measured = (tables.measured_columns(origin, "", columns) for origin, columns in zip(SIDES, names, strict=True))
     inferred = any(data in SEVEN and not paper.DATA_SETS[data].named for data in data_names)
     of_paper = [paper.ROWS[row] for row in ROWS]
     judged = [runs for data, side in sides if _printed(data) for runs in side if runs]
@@ -111,10 +111,9 @@ def _group(
     lines = []
     for row in ROWS:
         of_paper = paper.ROWS[row]
-        printed = tables.paper_cells(of_paper, data) or (Cell("", span=len(tables.PAPER)),)
+        printed = tables.paper_cells(of_paper, data)
         if any(runs.records_of(row) for runs in ran) or any(cell.text for cell in printed):
-            measured = (tables.judged_cells(of_paper, runs, n) if runs else tables.empty(n)
-                        for runs, n in zip(side, names, strict=True))  # fmt: skip
+            measured = (tables.judged_cells(of_paper, runs, n) for runs, n in zip(side, names, strict=True))
             lines.append(Line(short_label(row), (printed, *measured)))
     lines += tables.real_images([data], side, names)
     labels = dict.fromkeys(runs.label.removeprefix(f"{without_paths(data)} ") for runs in ran)

@@ -77,6 +77,13 @@ def score_of(name: str) -> str:
     return name.partition("@")[0]
 
 
+def real_name(name: str) -> str:
+    """The name of the same score of real images, a bar for samples: "FD-lite0-floor" for "FD-lite0@T0", "IS-real" for
+    "IS"; empty where there is none, as for BPD."""
+    score = score_of(name)
+    return next((score + q.real for q in SCORES if score in (q.name, q.lite0)), "")
+
+
 def temperature_of(name: str) -> str:
     """The temperature in a metric's name: "0" for "FD-lite0@T0 [sngan]"; "" for "BPD", which has none."""
     return name.partition("@T")[2].partition(" ")[0]

@@ -3,7 +3,6 @@ question, and to the claims that compare such rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from cqlib.experiments.ablations import ABLATIONS, CQ_F, PROFILE, QUESTIONS, Ablation, Question
@@ -16,7 +15,7 @@ from cqlib.experiments.rows import default_data, short_label
 from cqlib.experiments.variants import in_words, value_in_words
 from cqlib.metrics.quantities import QUANTITIES, temperatures
 from cqlib.report.run_sets import RunSet
-from cqlib.report.verdicts import ClaimResult, Results, claim_result
+from cqlib.report.verdicts import ClaimResult, Results, claim_result, reach
 
 SCORES = ("bpd", "fid", "kid", "is", "recall")
 """The metrics on which `effects` reports."""
@@ -31,7 +30,7 @@ class Effect:
 
     ablation: str
     words: str
-    results: Results
+    results: tuple[ClaimResult, ...]
     failed: str
 
     @property
@@ -66,17 +65,14 @@ def effects(runs: RunSet, temperature: float) -> list[tuple[Question, list[Effec
     """What the ablations of each question did to each row that they change, against that row as it is."""
     groups = []
     for question in QUESTIONS:
-        every = chain.from_iterable(effects_of(ablation, runs, temperature) for ablation in question.ablations)
-        groups.append((question, list({effect.words: effect for effect in every}.values())))  # two may share a run
+        changed = ((ablation, row) for ablation in question.ablations for row in ablation.changes)
+        every = [effect(*each, runs, temperature) for each in changed]
+        groups.append((question, list({each.words: each for each in every}.values())))  # two may share a run
     return groups
 
 
-def effects_of(ablation: Ablation, runs: RunSet, temperature: float) -> list[Effect]:
-    """What an ablation did to each row that it changes, against that row as it is."""
-    return [_effect(ablation, row, runs, temperature) for row in ablation.changes]
-
-
-def _effect(ablation: Ablation, row: str, runs: RunSet, temperature: float) -> Effect:
+def effect(ablation: Ablation, row: str, runs: RunSet, temperature: float) -> Effect:
+    """What an ablation did to one of the rows that it changes, against that row as it is."""
     changed, results = ablation.variant(row), []
     for metric in SCORES:
         claim = Claim(f"ablations/{metric}", "", runs.data, metric, changed, row, QUANTITIES[metric].better)
@@ -85,21 +81,15 @@ def _effect(ablation: Ablation, row: str, runs: RunSet, temperature: float) -> E
     return Effect(ablation.name, f"{short_label(row)}: {_change(ablation, (row,))}", tuple(results), failed)
 
 
-def effect_table(records: Sequence[Record], temperature: float) -> dict[str, Any]:
+def effect_table(runs: RunSet, temperature: float) -> dict[str, Any]:
     """`effects` as the macro `effect_table` takes them, with the names of the columns and the `reach` of the pictures
     in each column."""
-    groups = effects(run_set(records), temperature)
-    columns: list[Results] = list(zip(*(effect.results for _, group in groups for effect in group), strict=True))
+    groups = effects(runs, temperature)
+    columns = list(zip(*(effect.results for _, group in groups for effect in group), strict=True))
     names = [next((r.score for r in column if r.metric_name), QUANTITIES[metric].name)
              for metric, column in zip(SCORES, columns, strict=True)]  # fmt: skip
     return {"names": names, "reach": list(map(reach, columns)), "groups": groups,
-            "at": f"T = {temperature:g}", "label": run_set(records).label}  # fmt: skip
-
-
-def reach(results: Sequence[ClaimResult]) -> float:
-    """Where the axis in the pictures of these results ends: it runs from -reach to reach and covers every effect and
-    the margin of equality."""
-    return 1.1 * max(abs(end) for r in results for end in (r.effect or 0, QUANTITIES[r.claim.metric].equal))
+            "at": f"T = {temperature:g}", "label": runs.label}  # fmt: skip
 
 
 def _change(ablation: Ablation, rows: Sequence[str]) -> str:

@@ -6,18 +6,16 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple
 
-from cqlib.experiments.ablations import STEPS
 from cqlib.experiments.claims import CLAIMS, Claim
 from cqlib.experiments.paper import published_effect
-from cqlib.experiments.variants import in_words
-from cqlib.metrics.quantities import QUANTITIES, TEMPERATURES, temperatures
-from cqlib.report.inference import difference_interval, holm
+from cqlib.metrics.quantities import TEMPERATURES, temperatures
+from cqlib.report.growth import growth
+from cqlib.report.inference import holm
 from cqlib.report.run_sets import RunSet
-from cqlib.report.verdicts import DIGITS, ClaimResult, Results, claim_result, effect_text
-from cqlib.util.text import without_paths
+from cqlib.report.verdicts import DIGITS, ClaimResult, Results, claim_result, effect_text, reach
 
 
-class Verdict(NamedTuple):
+class Look(NamedTuple):
     """How a verdict is shown: a sign and a tone that go with its words."""
 
     sign: str
@@ -25,22 +23,18 @@ class Verdict(NamedTuple):
 
 
 VERDICTS = {
-    "does not hold": Verdict("✗", "bad"),
-    "depends on the temperature": Verdict("✗/…", "bad"),
-    "seen once, contrary": Verdict("(✗)", "bad"),
-    "undecided": Verdict("?", "plain"),
-    "seen once, depends on the temperature": Verdict("(✗/…)", "plain"),
-    "seen once, undecided": Verdict("(?)", "plain"),
-    "equal": Verdict("=", "plain"),
-    "holds": Verdict("✓", "good"),
-    "seen once, as claimed": Verdict("(✓)", "good"),
-    "not run": Verdict("–", "plain"),
+    "does not hold": Look("✗", "bad"),
+    "depends on the temperature": Look("✗/…", "bad"),
+    "seen once, contrary": Look("(✗)", "bad"),
+    "undecided": Look("?", "plain"),
+    "seen once, depends on the temperature": Look("(✗/…)", "plain"),
+    "seen once, undecided": Look("(?)", "plain"),
+    "equal": Look("=", "plain"),
+    "holds": Look("✓", "good"),
+    "seen once, as claimed": Look("(✓)", "good"),
+    "not run": Look("–", "plain"),
 }
 """In the order of the report: what speaks against the paper first."""
-
-
-OPPOSITE = "lie on opposite sides of 0"
-"""Words about the intervals of one claim at its smallest and largest scale, where one speaks for it and one against."""
 
 
 @dataclass(frozen=True)
@@ -82,26 +76,14 @@ class Card:
 
     @property
     def growth(self) -> tuple[str, ...]:
-        """A sentence for each data set, at each temperature, on which today's recipes were run at several scales (image
-        size, steps): the verdicts at the smallest and the largest scale, and whether the effect grows between them."""
-        scales: dict[tuple[str, str], dict[tuple[int, int], ClaimResult]] = {}
-        for result in chain(*self.tests):
-            if _tells_of_growth(result):
-                steps = result.runs.done(self.claim.row_a)[0].steps
-                scales.setdefault((result.runs.data, result.at), {}).setdefault((result.runs.size, steps), result)
-        sentences = []
-        for (data, at), results in scales.items():
-            if len(results) > 1:
-                where = ", ".join(filter(None, (without_paths(data), at)))
-                sentences.append(f"{where}: {_growth(results[min(results)], results[max(results)])}")
-        return tuple(sentences)
+        """How its effect changes with size and training, see `growth.growth`."""
+        return growth(self.tests)
 
     @property
     def reach(self) -> float:
-        """Where the axis of its pictures of intervals ends, in the claim's unit. The axis runs from -reach to reach and
-        covers the margin of equality, every effect, and the intervals of the run set that decides."""
-        ends = [r.effect for r in chain(*self.tests)] + [end for r in self.tests[0] for end in (r.low, r.high)]
-        return 1.1 * max([QUANTITIES[self.claim.metric].equal, *(abs(end) for end in ends if end is not None)])
+        """Where the axis of its pictures of intervals ends, in the claim's unit: it covers the intervals of the run set
+        that decides."""
+        return reach([*chain(*self.tests)], covered=self.tests[0])
 
     def on(self, runs: RunSet) -> Results:
         """Its results in that run set; empty where it was not tested."""
@@ -115,7 +97,7 @@ def cards(sets: Sequence[RunSet], prefix: str = "") -> list[Card]:
     runs."""
     claims = [claim for claim in CLAIMS if claim.id.startswith(prefix)]
     tables = dict.fromkeys(claim.table for claim in claims)
-    tested = [_tested(table, runs) for runs in sets or [RunSet("local", "", 0, "", ())] for table in tables]
+    tested = [_tested(table, runs) for runs in sets for table in tables]
     all_cards = [_card(claim, [of_table[claim.id] for of_table in tested if claim.id in of_table]) for claim in claims]
     return sorted(all_cards, key=lambda card: list(VERDICTS).index(card.verdict))
 
@@ -151,44 +133,9 @@ def _card(claim: Claim, by_set: Sequence[Results]) -> Card:
         return runs.profile == "smoke", runs.outdated, changed, not papers_own, contributed, -seeds, not local
 
     tests = [tuple(result for result in results if result.label != "not run") for results in by_set]
-    lacks_least = min(chain(*by_set), key=lambda result: result.missing_kind)
-    return Card(claim, tuple(sorted(filter(None, tests), key=rank)), lacks_least.reason)
-
-
-def _growth(small: ClaimResult, large: ClaimResult) -> str:
-    sizes = []
-    for r in (small, large):
-        how = ", ".join(filter(None, (r.runs.profile, in_words(r.runs.changes), r.text)))
-        sizes.append(f"{r.verdict} at {r.runs.size}×{r.runs.size} ({how})")
-    return f"{', '.join(sizes)}; {_trend(small, large)}."
-
-
-def _tells_of_growth(result: ClaimResult) -> bool:
-    """Whether `Card.growth` uses a result: not from smoke runs, former recipes or recipes with other changes than their
-    number of steps, and not where it has no effect."""
-    runs = result.runs
-    changed = bool(runs.changes.keys() - {STEPS})
-    return not (runs.outdated or changed or runs.profile == "smoke") and result.effect is not None
-
-
-def _trend(small: ClaimResult, large: ClaimResult) -> str:
-    a, b = small.interval, large.interval
-    if "seen once" in (small.label, large.label) or a is None or b is None:
-        return "one seed does not say whether the effect grows"
-    (effect_a, low_a, high_a), (effect_b, low_b, high_b) = a, b
-    if (low_a > 0 > high_b) or (low_b > 0 > high_a):
-        return f"its intervals {OPPOSITE}, so that the claim depends on size and training"
-    contrary = max(effect_a, effect_b) < 0
-    if contrary:  # it grows downwards: turn both intervals round
-        a, b = (-effect_a, -high_a, -low_a), (-effect_b, -high_b, -low_b)
-    low, high = difference_interval(b, a)
-    if low <= 0 <= high:
-        return "with size and training its effect changes by no more than these seeds can tell"
-    same_sign = effect_a * effect_b > 0
-    verb = ("grows" if same_sign else "rises") if low > 0 else ("shrinks" if same_sign else "falls")
-    magnified = small.temperature is not None and small.runs.sides != large.runs.sides
-    limit = ", as far as scores of images magnified to two sides compare" if magnified else ""
-    return f"its {'contrary effect' if contrary else 'effect'} {verb} with size and training{limit}"
+    lacks_least = min(chain(*by_set), key=lambda result: result.missing_kind, default=None)
+    reason = lacks_least.reason if lacks_least else "nothing was run"
+    return Card(claim, tuple(sorted(filter(None, tests), key=rank)), reason)
 
 
 class Matrix(NamedTuple):
@@ -228,7 +175,7 @@ def verdict(results: Sequence[ClaimResult]) -> str:
     return "depends on the temperature" if "does not hold" in verdicts else verdicts[0]
 
 
-def look(results: Sequence[ClaimResult]) -> Verdict:
+def look(results: Sequence[ClaimResult]) -> Look:
     """How the verdict on a claim from its results in one run set is shown: where it depends on the temperature with the
     signs of both, "✗/?", T = 0 first."""
     joint = VERDICTS[verdict(results)]

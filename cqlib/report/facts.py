@@ -9,8 +9,8 @@ from cqlib.data.sets import ENTRIES
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import label_of
+from cqlib.report.numbers import COMPARABLE, count_numbers
 from cqlib.report.run_sets import ORIGINS, RunSet
-from cqlib.report.tables import count_numbers
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import count_of, duration, numbered
 
@@ -66,9 +66,10 @@ def missing_data(sets: Sequence[RunSet]) -> list[str]:
     return [data.label for name, data in paper.DATA_SETS.items() if (name, ENTRIES[name].train) not in whole]
 
 
-def comparable(sets: Sequence[RunSet]) -> bool:
+def any_number_comparable(sets: Sequence[RunSet]) -> bool:
     """Can any of the paper's numbers be set against a run?"""
-    return any(n for name, n in count_numbers(sets).items() if name not in ("not comparable", "not run"))
+    counts = count_numbers(sets)
+    return any(counts[label] for label in COMPARABLE)
 
 
 def provenance(sets: Iterable[RunSet]) -> list[tuple[str, str]]:

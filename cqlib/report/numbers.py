@@ -4,15 +4,18 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from cqlib.experiments.experiment import is_current
-from cqlib.experiments.paper import CLOSE, DATA_SETS, TOLERANCES, PaperNumber
+from cqlib.experiments.paper import CLOSE, DATA_SETS, ROWS, TOLERANCES, PaperNumber, canonical
 from cqlib.experiments.record import Record
 from cqlib.experiments.variants import in_words
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
-from cqlib.metrics.quantities import metric_names
-from cqlib.report.run_sets import mean_of
+from cqlib.metrics.quantities import metric_names, temperatures
+from cqlib.report.comparable import largest_comparable
+from cqlib.report.run_sets import RunSet, mean_of
 from cqlib.util.text import count_of
 
-NUMBER_LABELS = ("reproduced", "close", "not reproduced", "not comparable", "not run")
+COMPARABLE = {"reproduced": "good", "close": "good", "not reproduced": "bad"}
+"""Label of a number that can be set against the paper's -> the tone in which it is shown."""
+NUMBER_LABELS = (*COMPARABLE, "not comparable", "not run")
 PROFILE = "paper"  # the only profile whose recipe and data are the paper's
 MIN_SAMPLES = 10_000  # samples (or the whole test split) below which IS and FID are another, biased quantity
 
@@ -25,9 +28,10 @@ class NumberVerdict(NamedTuple):
 
 
 def number_verdict(number: PaperNumber, runs: Sequence[Record], temperature: float | None = None) -> NumberVerdict:
-    """Compare a number of the paper with runs of its row, one record per seed, averaged over those that are comparable:
-    of today's recipe under profile "paper", on the paper's data at its size, scored on held-out images, with Inception
-    features and at least 10,000 samples. Else the reason names what differs."""
+    """Compare a number of the paper with runs of its row, one record per seed, averaged over those that are comparable
+    with it, as a table's cell averages them: of today's recipe under profile "paper", on the paper's data at its size,
+    scored on held-out images, with Inception features and at least 10,000 samples. Else the reason names what
+    differs."""
     if number.value is None:
         return NumberVerdict("not comparable", "the slides print no number here")
     done = [record for record in runs if record.done]
@@ -41,7 +45,8 @@ def number_verdict(number: PaperNumber, runs: Sequence[Record], temperature: flo
     differences = [list(_differences(number, record, names[0])) for record in measured]
     if fewest := min(differences, key=len):
         return NumberVerdict("not comparable", "other " + ", other ".join(fewest))
-    mean = mean_of([run.metrics[names[0]] for run, unequal in zip(measured, differences, strict=True) if not unequal])
+    equal = [run for run, unequal in zip(measured, differences, strict=True) if not unequal]
+    mean = mean_of([run.metrics[names[0]] for run in largest_comparable(equal, names[0])])
     unit = "bpd" if number.metric == "bpd" else "%"
     difference = (mean.value - number.value) * (1 if unit == "bpd" else 100 / number.value)
     tolerance = TOLERANCES[number.metric]
@@ -50,6 +55,19 @@ def number_verdict(number: PaperNumber, runs: Sequence[Record], temperature: flo
     runs_in_words = f"{'mean of ' * (mean.n > 1)}{count_of(mean.n, 'run')}"
     distance = f"{difference:+.2f} {unit} from the paper's {number.text}"
     return NumberVerdict(label, f"{runs_in_words}: {distance} (tolerance {tolerance:g})")
+
+
+def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
+    """Label -> how many of the paper's numbers have it, each by its best verdict over all run sets; a number of one
+    model that is printed twice counts once."""
+    printed = {(canonical(row.id), number.data, number.metric): number
+               for row in ROWS.values() for number in row.numbers if number.value is not None}  # fmt: skip
+    counts = dict.fromkeys(NUMBER_LABELS, 0)
+    for number in printed.values():
+        temperature = temperatures(number.metric)[0]
+        verdicts = [number_verdict(number, runs.records_of(number.row), temperature) for runs in sets]
+        counts[min((v.label for v in verdicts), key=NUMBER_LABELS.index, default="not run")] += 1
+    return counts
 
 
 def _differences(number: PaperNumber, record: Record, name: str) -> Iterator[str]:

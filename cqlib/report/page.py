@@ -21,6 +21,7 @@ from cqlib.metrics.quantities import QUANTITIES, TEMPERATURES, heading
 from cqlib.report import ablations, facts, pictures, small_tables, tables, trade_off
 from cqlib.report.claim_cards import VERDICTS, cards, count_claims, look, matrix, spelled
 from cqlib.report.contributed import contributed
+from cqlib.report.numbers import COMPARABLE, count_numbers
 from cqlib.report.run_sets import ORIGINS, RunSet, display_groups, nearest_first, run_sets
 from cqlib.report.verdicts import DIGITS, ClaimResult
 from cqlib.util import VERSION
@@ -29,7 +30,6 @@ from cqlib.util.paths import CONTRIBUTED, PUBLISHED
 from cqlib.util.text import without_paths
 
 TITLE = "Coverage and Quality Driven Training of Generative Image Models"
-TONES = {"reproduced": "good", "close": "good", "not reproduced": "bad"}
 
 
 def render(
@@ -53,6 +53,7 @@ def render(
     problems = [f"record left out: {line}" for line in (*unreadable, *damaged, *refused, *broken)]
     sets = run_sets(local, published, others)
     profile = profile or next((runs.profile for runs in sets if runs.origin == "local"), "quick")
+    ablation_runs = ablations.run_set(changed)
     all_cards = cards(sets)
     results = [result for card in all_cards for results in card.tests for result in results]
     folders = {"local": Path(runs_dir), "published": PUBLISHED / "samples", "contributed": CONTRIBUTED}
@@ -70,7 +71,7 @@ def render(
         version=VERSION,
         alone=alone,
         sets=sets,
-        tables=tables,
+        number_counts=count_numbers(sets),
         small_tables=small_tables,
         failures=[" ".join(line.split()) for line in (*failures, *problems)],
         first=first,
@@ -82,8 +83,8 @@ def render(
         untested=[card for card in all_cards if not card.tests],
         claim_counts=count_claims(card for card in all_cards if not card.claim.own),
         own_counts=count_claims(card for card in all_cards if card.claim.own),
-        tried=ablations.tried(ablations.run_set(changed)),
-        effects=[ablations.effect_table(changed, t) for t in TEMPERATURES if changed],
+        tried=ablations.tried(ablation_runs),
+        effects=[ablations.effect_table(ablation_runs, t) for t in TEMPERATURES if changed],
         all_cards=all_cards,
         systems=[row for row in ROWS if paper.canonical(row) == row],
         samples=[(runs, found) for runs, found in more if found],
@@ -136,7 +137,7 @@ def _environment() -> Environment:
         finalize=lambda value: without_paths(value) if type(value) is str else value,
     )
     environment.globals.update(
-        tones=TONES, verdicts=VERDICTS, look=look, spelled=spelled, better=ablations.BETTER, digits=DIGITS,
+        tones=COMPARABLE, verdicts=VERDICTS, look=look, spelled=spelled, better=ablations.BETTER, digits=DIGITS,
         origins=ORIGINS, footnotes=paper.FOOTNOTES, quantities=QUANTITIES, facts=facts, label_of=label_of,
         heading=heading, median=statistics.median, tuning_seeds=",".join(map(str, SEEDS)),
     )

@@ -21,9 +21,9 @@ from cqlib.experiments.experiment import image_size
 from cqlib.experiments.load import published_weights
 from cqlib.experiments.record import slug, undamaged_records
 from cqlib.experiments.rows import RESULT_PROFILES, default_data, label_of, notebooks, training_command
-from cqlib.metrics.quantities import AT, SCORES, TEMPERATURES, decimal, heading, temperatures
+from cqlib.metrics.quantities import TEMPERATURES, decimal, heading, temperatures
 from cqlib.report import claims_file
-from cqlib.report.ablations import effects_of
+from cqlib.report.ablations import effect
 from cqlib.report.claim_cards import at_temperatures, cards, count_claims, look, matrix
 from cqlib.report.facts import gpu_hours
 from cqlib.report.run_sets import RunSet, display_groups, run_sets
@@ -59,8 +59,6 @@ EXECUTED = PUBLISHED / "notebooks"
 DECIMALS = {"BPD": 2, "IS-lite0@T0": 2, "IS-lite0@T1": 2, "FD-lite0@T0": 1, "FD-lite0@T1": 1, "KD-lite0@T0": 3,
             "KD-lite0@T1": 3, "Precision-lite0@T0": 2, "Recall-lite0@T0": 2}  # fmt: skip
 """The measured columns and their decimals."""
-REAL = {f"{q.lite0}@{t}": f"{q.lite0}{q.real}" for q in SCORES for t in AT}
-"""A score of samples -> the same of real images, which have no temperature."""
 HEADLINES = {
     "f lowers BPD, with and without L_Q": {"with": "f-quality-bpd", "without": "f-bpd"},
     "f improves IS and FID without L_Q": {"IS": "f-is", "FID": "f-fid"},
@@ -167,16 +165,6 @@ def others(sets: Sequence[RunSet], which: paper.Table) -> list[RunSet]:
     return sorted(with_two, key=lambda runs: (runs.outdated, -most_seeds(runs, which)))
 
 
-def on_all_images(sets: Sequence[RunSet], which: paper.Table) -> list[RunSet]:
-    """The run set that is shown for a table, and those on other images."""
-    return [fullest(sets, which), *others(sets, which)]
-
-
-def measured_rows(runs: RunSet, which: paper.Table) -> list[paper.Row]:
-    """The rows of a table that have a finished run."""
-    return [row for row in which.rows if runs.done(row.id)]
-
-
 def in_fp32(sets: Sequence[RunSet], which: paper.Table) -> RunSet | None:
     """The run set that differs from the one shown for a table only in being trained in fp32; None without one."""
     shown, changes = fullest(sets, which), next(iter(IN_FP32.changes.values()))
@@ -192,9 +180,10 @@ def effects_of_fp32(runs: RunSet, fp32: RunSet) -> Iterator[tuple[str, list[Clai
     """(label, results) of each row that ran in fp32: what that did to its BPD, FID and IS, T = 0 before T = 1, positive
     where fp32 is better."""
     both = replace(runs, records=(*runs.records, *fp32.records))
-    for row, *effects in zip(IN_FP32.changes, *(effects_of(IN_FP32, both, t) for t in TEMPERATURES), strict=True):
-        of = {(result.claim.metric, result.temperature): result for effect in effects for result in effect.results}
+    for row in IN_FP32.changes:
         if fp32.done(row) and runs.done(row):
+            results = chain(*(effect(IN_FP32, row, both, t).results for t in TEMPERATURES))
+            of = {(result.claim.metric, result.temperature): result for result in results}
             yield label_of(row), [of[metric, t] for metric in ("bpd", "fid", "is") for t in temperatures(metric)]
 
 
@@ -220,14 +209,6 @@ def most_seeds(runs: RunSet, which: paper.Table) -> int:
     return max(len(runs.done(row.id)) for row in which.all_rows)
 
 
-def command(runs: RunSet, which: paper.Table) -> str:
-    """The command that trains a table by today's recipes, each row with as many seeds as the row that has most in
-    `runs`."""
-    data = "" if runs.data in default_data(which.rows[0].id, runs.profile) else runs.data
-    text, n = training_command(which.id, runs.profile, data, changes=runs.changes), most_seeds(runs, which)
-    return text + f" --seeds {n}" * (n > 1)
-
-
 def scoring(runs: RunSet) -> str:
     """ "n = 2,000 at side 96": how many samples the scores are of, and to how many pixels a side they are resized."""
     counts = sorted({run.metrics["FD-lite0@T1"].n for run in runs.records if "FD-lite0@T1" in run.metrics})
@@ -249,7 +230,7 @@ def mean(runs: RunSet, row: str, metric: str) -> str:
 
 def of_real_images(runs: RunSet, name: str) -> str:
     """The score of real images; empty for BPD, and where no run has measured it."""
-    bar = runs.real_images(REAL[name]) if name in REAL else None
+    bar = runs.real_images(name)
     return "" if bar is None else decimal(name, bar.value, DECIMALS[name])
 
 

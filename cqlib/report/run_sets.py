@@ -13,11 +13,11 @@ from typing import NamedTuple
 from cqlib.experiments import paper
 from cqlib.experiments.experiment import is_current
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import ROWS
+from cqlib.experiments.rows import ROWS, default_data, training_command
 from cqlib.experiments.trade_off import VARIANTS
 from cqlib.experiments.variants import Changes, in_words
 from cqlib.metrics.metric import STARRED, Metric
-from cqlib.metrics.quantities import decimal, digits
+from cqlib.metrics.quantities import decimal, digits, real_name
 from cqlib.recipe import Evaluation
 from cqlib.report import comparable
 from cqlib.report.fronts import hypervolumes
@@ -60,7 +60,7 @@ class RunSet:
     records: tuple[Record, ...] = field(repr=False)
     distinguished_by: str = ""
     """Tells it from another run set of the same names: "images 01234567", "scores at side 128, n = 2,000"."""
-    changes: Changes = field(default_factory=dict, hash=False)
+    changes: Changes = field(default_factory=dict)
     """The changes to the recipes of all its rows. Records with other changes count as rows of their own, under their
     `variant`."""
     contributor: str = ""
@@ -130,8 +130,17 @@ class RunSet:
         return [run.seed for run in self.done(row) if metric in run.metrics and run not in measured]
 
     def real_images(self, name: str) -> Metric | None:
-        """The metric `name` of real images (a score and `Quantity.real`), the same in all runs; None if unknown."""
-        return next((run.metrics[name] for run in self.records if name in run.metrics), None)
+        """The score `name`, at any temperature, of real images, the same in all runs; None if unknown."""
+        real = real_name(name)
+        return next((run.metrics[real] for run in self.records if real in run.metrics), None)
+
+    def command(self, only: str, rows: Iterable[str]) -> str:
+        """The command that trains `only` by today's recipes, with as many seeds as that of `rows` which has most here;
+        they are rows of `only`."""
+        rows = list(rows)
+        data = "" if self.data in default_data(rows[0], self.profile) else self.data
+        seeds = max(len(self.done(row)) for row in rows)
+        return training_command(only, self.profile, data, changes=self.changes) + f" --seeds {seeds}" * (seeds > 1)
 
     def cell(self, row: str, metric: str) -> Cell:
         """`mean`, to print."""

@@ -5,19 +5,8 @@ from dataclasses import dataclass
 
 from cqlib.experiments import paper
 from cqlib.experiments.rows import label_of
-from cqlib.metrics.quantities import (
-    AT,
-    COLUMNS,
-    FEATURES,
-    QUANTITIES,
-    Quantity,
-    decimal,
-    heading,
-    metric_names,
-    score_of,
-    temperatures,
-)
-from cqlib.report.numbers import NUMBER_LABELS, NumberVerdict, number_verdict
+from cqlib.metrics.quantities import AT, FEATURES, QUANTITIES, decimal, heading, metric_names, score_of, temperatures
+from cqlib.report.numbers import COMPARABLE, NumberVerdict, number_verdict
 from cqlib.report.run_sets import ORIGINS, Cell, RunSet
 from cqlib.report.verdicts import ClaimResult
 from cqlib.util.text import numbered
@@ -37,8 +26,6 @@ PUBLISHED_DATA = {
 """Name of data in the published records -> what it is, where its publishers do not describe it so."""
 PAPER = tuple((name, "") for name in paper.METRICS.values())
 """The columns of the paper's numbers; the slides name no temperature."""
-COMPARABLE = NUMBER_LABELS[:3]
-"""The verdicts on numbers that can be set against the paper's."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +90,7 @@ def view(
         cells = (*(paper_cells(row, data) for data in table.data), *measured)
         lines.append(Line(row.label, cells, row.ticks, row.citation, row.footnotes))
     papers = (ColumnGroup("paper", "Paper", paper.DATA_SETS[data].label, PAPER) for data in table.data)
-    measured_here = (source(runs.origin, runs.label, n) for runs, n in zip(sets, names, strict=True))
+    measured_here = (measured_columns(runs.origin, runs.label, n) for runs, n in zip(sets, names, strict=True))
     notes_ = (*(note for runs in sets for note in notes(table.rows, runs)), *remarks(sets, rows))
     return View(
         table.id, f"{table.name}. {table.title}", (*papers, *measured_here),
@@ -126,30 +113,13 @@ def remarks(sets: Sequence[RunSet], rows: Collection[str]) -> tuple[str, ...]:
     return tuple(f"{name} is {text}." for name, text in PUBLISHED_DATA.items() if name in trained_on)
 
 
-def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
-    """Verdict -> how many of the paper's numbers have it, each by its best verdict over all run sets; a number of one
-    model that is printed twice counts once."""
-    printed = {(paper.canonical(row.id), number.data, number.metric): number
-               for row in paper.ROWS.values() for number in row.numbers if number.value is not None}  # fmt: skip
-    counts = dict.fromkeys(NUMBER_LABELS, 0)
-    for number in printed.values():
-        temperature = temperatures(number.metric)[0]
-        verdicts = [number_verdict(number, runs.records_of(number.row), temperature) for runs in sets]
-        counts[min((v.label for v in verdicts), key=NUMBER_LABELS.index, default="not run")] += 1
-    return counts
-
-
 # --- columns
 
 
-def source(origin: str, detail: str, names: Sequence[str]) -> ColumnGroup:
+def measured_columns(origin: str, detail: str, names: Sequence[str]) -> ColumnGroup:
     """The group of the columns `names` of measured numbers, with a last column for the number of seeds."""
     heads = (heading(name).partition(", ")[::2] for name in names)
     return ColumnGroup(origin, ORIGINS[origin], detail, (*heads, ("Seeds", "")))
-
-
-def _quantity(score: str) -> Quantity:
-    return next(q for q in COLUMNS if score in (q.name, q.lite0))
 
 
 def columns(sets: Sequence[RunSet], rows: Collection[str]) -> list[str]:
@@ -163,16 +133,18 @@ def columns(sets: Sequence[RunSet], rows: Collection[str]) -> list[str]:
 
 
 def paper_cells(row: paper.Row, data: str) -> tuple[Cell, ...]:
-    """The slides' numbers of a row on a data set, as printed."""
-    return tuple(Cell(n.text, mark=n.mark) for n in row.numbers if n.data == data)
+    """The slides' numbers of a row on a data set, as printed; one empty cell where they have none."""
+    return tuple(Cell(n.text, mark=n.mark) for n in row.numbers if n.data == data) or (Cell("", span=len(PAPER)),)
 
 
 def judged_cells(
-    row: paper.Row, runs: RunSet, names: Sequence[str], results: Sequence[ClaimResult] = ()
+    row: paper.Row, runs: RunSet | None, names: Sequence[str], results: Sequence[ClaimResult] = ()
 ) -> tuple[Cell, ...]:
     """The cells of a row in the columns `names`, as `runs` measured it, and its number of seeds; or one cell that says
-    how its runs ended. Each number has those of `results` that are claims of the row's table about it, and the verdict
-    on the paper's number where the two can be compared."""
+    how its runs ended, which is empty without a run set. Each number has those of `results` that are claims of the
+    row's table about it, and the verdict on the paper's number where the two can be compared."""
+    if runs is None:
+        return empty(names)
     if not (seeds := len(runs.done(row.id))):
         ends = [f"seed {run.seed} {run.status} at step {run.steps:,}" for run in runs.records_of(row.id)]
         return empty(names, ", ".join(ends) or "not run")
@@ -186,12 +158,14 @@ def judged_cells(
     return (*entries, Cell(str(seeds)))
 
 
-def real_cells(runs: RunSet, names: Sequence[str]) -> tuple[Cell, ...]:
+def real_cells(runs: RunSet | None, names: Sequence[str]) -> tuple[Cell, ...]:
     """The cells of real images in the columns `names`: the IS of test images; FID and KID between training images and
     as many test images, which no model can be expected to beat; the number of images. Empty for what no record has."""
+    if runs is None:
+        return empty(names)
     cells, counts = [Cell("")], []
     for score in dict.fromkeys(map(score_of, names[1:])):
-        measured = runs.real_images(score + _quantity(score).real)
+        measured = runs.real_images(score)
         cells.append(Cell(decimal(score, measured.value) if measured else "", span=len(AT)))
         counts += [measured.n] if measured else []
     return (*cells, Cell(f"n = {max(counts):,}" if counts else ""))
@@ -202,8 +176,7 @@ def real_images(
 ) -> Iterator[Line]:  # fmt: skip
     """Yield the line of real images, over the paper's columns for `data` and those of `sets`, with the precision and
     recall of real images beside its name; nothing where no set has measured any."""
-    measured = [real_cells(runs, columns) if runs else empty(columns)
-                for runs, columns in zip(sets, names, strict=True)]  # fmt: skip
+    measured = list(map(real_cells, sets, names))
     if any(cell.text for cells in measured for cell in cells):
         shares = next(filter(None, (", ".join(_shares(runs)) for runs in sets if runs)), "")
         yield Line("Real images", (*((Cell("", span=len(PAPER)),) for _ in data), *measured), citation=shares)
@@ -213,7 +186,7 @@ def _shares(runs: RunSet) -> Iterator[str]:
     """ "precision 0.55", "recall 0.76" of real images, which no model can be expected to beat either."""
     for quantity in (QUANTITIES["precision"], QUANTITIES["recall"]):
         for name in (quantity.name, quantity.lite0):
-            if measured := runs.real_images(name + quantity.real):
+            if measured := runs.real_images(name):
                 yield f"{quantity.id} {decimal(name, measured.value)}"
 
 

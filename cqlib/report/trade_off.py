@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cqlib.experiments.rows import default_data, marker_numbers, short_label, training_command
+from cqlib.experiments.rows import marker_numbers, short_label
 from cqlib.experiments.trade_off import CQ, CQ_F, GAN, NOTEBOOK, NOTHING, USUAL, changed_rows, front
 from cqlib.experiments.variants import variant
 from cqlib.metrics.quantities import AT, QUANTITIES, Quantity, decimal
@@ -155,7 +155,4 @@ def not_trained(runs: RunSet) -> str:
     """The points of either front, and the GAN, that have no finished run, with the command; empty if all have one."""
     rows = dict.fromkeys([*chain(*(front(row, runs.profile).values() for row in FRONTS.values())), GAN])
     absent = [short_label(row) for row in rows if not runs.done(row)]
-    data = "" if (runs.data,) == default_data(GAN, runs.profile) else runs.data
-    seeds = max(len(runs.done(row)) for row in rows)
-    command = training_command(NOTEBOOK, runs.profile, data) + (f" --seeds {seeds}" if seeds > 1 else "")
-    return f"Not trained yet: {'; '.join(absent)}. {command} trains them." if absent else ""
+    return f"Not trained yet: {'; '.join(absent)}. {runs.command(NOTEBOOK, rows)} trains them." if absent else ""

@@ -21,8 +21,6 @@ from cqlib.util.text import count_of, numbered, signed
 DIGITS = {"bpd": 2, "%": 1, "points": 1}
 """Decimals of an effect in that unit."""
 DECIDED = ("holds", "does not hold")
-WIDTH = 200
-"""Width of the picture of an interval, in units of its SVG."""
 
 Sides = tuple[list[Record], list[Record]]
 """The runs of row_a and those of row_b."""
@@ -92,10 +90,11 @@ class ClaimResult:
         return f"{self.size} [{', '.join(ends)}]" if ends else self.size
 
     def bar(self, reach: float) -> dict[str, float]:
-        """Positions of effect, interval and band of equality on a line of `WIDTH` from -reach to reach."""
+        """Positions of effect, interval and band of equality between 0 and 200, the width of the macro `bar`, on an
+        axis from -reach to reach."""
         margin = QUANTITIES[self.claim.metric].equal
         ends = {"effect": self.effect, "low": self.low, "high": self.high, "left": -margin, "right": margin}
-        return {name: round(WIDTH / 2 * (1 + end / reach), 1) for name, end in ends.items() if end is not None}
+        return {name: round(100 * (1 + end / reach), 1) for name, end in ends.items() if end is not None}
 
     @property
     def score(self) -> str:
@@ -140,6 +139,14 @@ class ClaimResult:
 
 Results = tuple[ClaimResult, ...]
 """The results of one claim on one run set, one for each temperature, T = 0 first."""
+
+
+def reach(results: Sequence[ClaimResult], covered: Sequence[ClaimResult] = ()) -> float:
+    """Where the axis in the pictures of `results` ends: it runs from -reach to reach and covers every effect, the
+    margin of equality, and the intervals of `covered`."""
+    ends = [end for r in results for end in (r.effect, QUANTITIES[r.claim.metric].equal)]
+    ends += [end for r in covered for end in (r.low, r.high)]
+    return 1.1 * max(abs(end) for end in ends if end is not None)
 
 
 def _digits(end: float, digits: int) -> int:

@@ -18,7 +18,8 @@ from cqlib.experiments.record import load_records, write_record
 from cqlib.models.registry import build
 from cqlib.report import ablations as tried
 from cqlib.report import publish
-from cqlib.report.claim_cards import OPPOSITE, VERDICTS, cards
+from cqlib.report.claim_cards import VERDICTS, cards
+from cqlib.report.growth import OPPOSITE
 from cqlib.report.run_sets import run_sets
 from cqlib.util.errors import UserError
 from cqlib.util.paths import RECORDS
@@ -221,7 +222,7 @@ def test_the_table_of_effects_reads_well_with_none_some_and_all():
     from cqlib.report import page
 
     def text(runs):
-        table = page.macro("effect_table", tried.effect_table(runs, 0.0))
+        table = page.macro("effect_table", tried.effect_table(tried.run_set(runs), 0.0))
         return " ".join(BeautifulSoup(table, "html.parser").get_text(" ").split())
 
     count = sum(len({a.variant(row) for a in q.ablations for row in a.changes}) for q in ablations.QUESTIONS)

@@ -14,7 +14,8 @@ from cqlib.experiments.ablations import STEPS
 from cqlib.experiments.claims import BY_ID, CLAIMS, Claim
 from cqlib.experiments.record import DataInfo
 from cqlib.report import page
-from cqlib.report.claim_cards import OPPOSITE, VERDICTS, at_temperatures, cards, corrected, count_claims, look, verdict
+from cqlib.report.claim_cards import VERDICTS, at_temperatures, cards, corrected, count_claims, look, verdict
+from cqlib.report.growth import OPPOSITE
 from cqlib.report.inference import holm
 from cqlib.report.run_sets import RunSet, run_sets
 from cqlib.report.verdicts import ClaimResult

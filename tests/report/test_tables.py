@@ -17,6 +17,7 @@ from cqlib.metrics.metric import STARRED, Metric
 from cqlib.metrics.protocols import PROTOCOLS
 from cqlib.report import facts, page, small_tables, tables
 from cqlib.report.claim_cards import cards
+from cqlib.report.numbers import count_numbers
 from cqlib.report.run_sets import Cell, display_groups, mean_of, nearest_first, run_sets
 
 # --- run sets
@@ -270,16 +271,16 @@ def test_rows_that_were_not_trained_here_have_a_command_each():
 def test_a_number_that_stands_in_two_tables_counts_once():
     """Table 2's GAN and CQF are Table 1's, Table 3's CQF of one scale is Table 2's: all but its three of STL-10."""
     printed = [n for row in paper.ROWS.values() for n in row.numbers if n.value is not None]
-    assert sum(tables.count_numbers(run_sets(records(1), [])).values()) == len(printed) - 9
+    assert sum(count_numbers(run_sets(records(1), [])).values()) == len(printed) - 9
     comparable = record("table1/vae", profile="paper", data="cifar10")
     comparable = replace(comparable, data=replace(comparable.data, shape=(10_000, 3, 32, 32)))
     comparable.metrics["BPD"] = Metric(4.4, None, 10_000, "ELBO")
-    counts = tables.count_numbers(run_sets(records(1), [comparable]))
+    counts = count_numbers(run_sets(records(1), [comparable]))
     assert counts["reproduced"] == 1 and counts["not comparable"] > 0
     for at, reproduced in (("T0", 2), ("T1", 1)):  # the temperature that is read first counts
         for t in ("T0", "T1"):
             comparable.metrics[f"FID@{t}"] = Metric(171.0 if t == at else 300.0, None, 10_000, "p")
-        assert tables.count_numbers(run_sets([], [comparable]))["reproduced"] == reproduced
+        assert count_numbers(run_sets([], [comparable]))["reproduced"] == reproduced
 
 
 # --- the smaller tables
