@@ -231,7 +231,8 @@ def _with_hypervolumes(runs: RunSet) -> RunSet:
 def nearest_first(sets: Sequence[RunSet]) -> list[RunSet]:
     """In the order in which one of them is chosen to be shown: this machine's, published ones, contributed ones; those
     of changed recipes after these, those of former ones last."""
-    return sorted(reversed(sets), key=lambda runs: (runs.outdated, bool(runs.changes), runs.origin == "contributed"))
+    nearest = ("local", "published", "contributed")
+    return sorted(sets, key=lambda runs: (runs.outdated, bool(runs.changes), nearest.index(runs.origin)))
 
 
 def display_groups(sets: Iterable[RunSet], rows: Sequence[str], profile: str) -> list[list[RunSet]]:

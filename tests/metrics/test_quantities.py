@@ -3,7 +3,7 @@
 import pytest
 
 from cqlib.metrics import fidelity
-from cqlib.metrics.quantities import FEATURES, QUANTITIES, SCORES, decimal
+from cqlib.metrics.quantities import FEATURES, QUANTITIES, SCORES, decimal, real_name
 
 
 def test_every_score_is_computed_and_named_once():
@@ -14,6 +14,15 @@ def test_every_score_is_computed_and_named_once():
     assert {id: quantity.arrow for id, quantity in QUANTITIES.items() if quantity.better == "higher"} == dict.fromkeys(
         ("is", "precision", "recall", "classes", "hypervolume"), "↑"
     )
+
+
+@pytest.mark.parametrize(
+    "name, of_real",
+    [("FD-lite0@T0", "FD-lite0-floor"), ("KID@T1", "KID-floor"), ("IS", "IS-real"),
+     ("Recall-lite0@T1", "Recall-lite0-real"), ("BPD", ""), ("BPD-IW", "")],
+)  # fmt: skip
+def test_a_score_of_real_images_has_no_temperature(name, of_real):
+    assert real_name(name) == of_real
 
 
 @pytest.mark.parametrize("value, text", [(-0.00001, "0.0000"), (-1.5, "−1.50"), (1994.0, "1,994"), (0.0, "0.0000")])

@@ -56,6 +56,12 @@ def test_comparable_seeds_are_averaged_and_others_left_out():
     assert "protocol (500 test images" in number_verdict(BPD, records[2:]).reason
 
 
+def test_seeds_in_another_precision_are_left_out_as_in_the_tables_cells():
+    bf16 = [real(seed=seed, BPD=3.9, device="CPU X, 1 thread, bf16 convolutions") for seed in range(3)]
+    fp32 = [real(seed=seed, BPD=4.9, device="CPU X, 1 thread, fp32") for seed in (3, 4)]
+    assert "mean of 3 runs: +0.00 bpd" in number_verdict(BPD, [*fp32, *bf16]).reason
+
+
 @pytest.mark.parametrize(
     "change, what",
     [

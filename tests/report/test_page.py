@@ -247,6 +247,8 @@ def test_a_row_not_trained_here_shows_its_command(tmp_path):
 def test_the_report_of_nothing_says_so(tmp_path):
     soup = page(tmp_path)
     assert "nothing yet" in words(soup) and "No claim has been tested yet" in words(soup)
+    untested = soup.find("div", attrs={"aria-label": "Claims that were not tested"})
+    assert {words(line.find_all("td")[-1]) for line in untested.tbody.find_all("tr")} == {"nothing was run"}
     assert len(soup.find_all(class_="paper-table")) == 3 and soup.find(id="baselines-caption") is None
     assert not soup.select(".strip") and "There are no sample grids: no run has finished" in words(soup)
 
