@@ -17,11 +17,12 @@ from matplotlib.ticker import LogLocator
 from torch import Tensor
 
 from cqlib.data.grids import grid_png
+from cqlib.experiments.paper import TABLE1
 from cqlib.metrics.quantities import decimal
 from cqlib.report import page, plots
 from cqlib.report.plots import subplots as subplots
 
-SYSTEMS = ("VAE", "VAE-F", "CQ", "CQ-F", "GAN")
+SYSTEMS = tuple(row.label for row in TABLE1.rows)
 """Systems in the order of their colours; any other label comes after."""
 SIGNED = "coolwarm"
 """Colours of values on either side of 0, which is grey: neither end is lost on a light or on a dark page."""
