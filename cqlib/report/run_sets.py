@@ -1,6 +1,11 @@
 """Run sets: the runs that may be averaged, and their means. A run set holds the runs of one origin (published with this
 project, contributed by one person, or made here) on the same images, of one size, with one profile and its recipes of
-today, or with former ones, of any seeds."""
+today, or with former ones, of any seeds.
+
+Who chooses among several: `nearest_first` the one whose samples and curves are shown, `display_groups` those that stand
+side by side in a table, `claim_cards.cards` the one that decides a claim, `trade_off.fullest` the one whose fronts are
+drawn, `readme.fullest` the one in README and docs; of a notebook, its module in `cqlib.figures`.
+"""
 
 import json
 import statistics
