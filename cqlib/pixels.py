@@ -20,15 +20,28 @@ def dequantise(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor
 
 
 def add_uniform_noise(values: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-    """Integers v (...) with |v| < 512 -> float32 (...): v + u with u ~ U[0, 1), strictly inside [v, v + 1)."""
+    """Integers v (...) with |v| < 512 -> float32 (...): v + u with u ~ U[0, 1), strictly inside [v, v + 1). ValueError
+    for floats."""
+    check_integers(values)
     u = torch.rand(values.shape, device=values.device, generator=generator)
     # v + u in float32 can round up to v + 1, the next cell; stay strictly inside
     return torch.minimum(values + u, values + (1 - 2**-10))
 
 
 def cell_centres(x: Tensor, levels: int = 256, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Pixel values {0..levels-1} (...) -> floats (...) in (-1, 1): the centres of their cells."""
+    """Pixel values {0..levels-1} (...) -> floats (...) in (-1, 1): the centres of their cells.
+
+    ValueError if the values are floats.
+    """
+    check_integers(x)
     return (x.to(dtype) + 0.5) * (2 / levels) - 1
+
+
+def check_integers(x: Tensor) -> None:
+    """ValueError for floats, such as samples in [-1, 1], where pixel values are asked for."""
+    if x.is_floating_point():
+        kind = str(x.dtype).removeprefix("torch.")
+        raise ValueError(f"pixels are uint8 ({kind} given): to_uint8 makes them of samples")
 
 
 def to_uint8(x: Tensor) -> Tensor:

@@ -12,13 +12,14 @@ The map is a bijection, so P(x) = P(g) P(U, V | g), with grey g in {0..255} and 
 import torch
 from torch import Generator, Tensor
 
-from cqlib.pixels import LEVELS_PER_UNIT, add_uniform_noise
+from cqlib.pixels import LEVELS_PER_UNIT, add_uniform_noise, check_integers
 
 CHROMA_LIMIT = 255
 
 
 def split(x: Tensor) -> tuple[Tensor, Tensor]:
-    """uint8 (N, 3, H, W) -> grey uint8 (N, 1, H, W) and chroma (U, V) int16 (N, 2, H, W)."""
+    """uint8 (N, 3, H, W) -> grey uint8 (N, 1, H, W) and chroma (U, V) int16 (N, 2, H, W). ValueError for floats."""
+    check_integers(x)
     red, green, blue = x.to(torch.int16).split(1, dim=1)
     grey = (red + 2 * green + blue) >> 2
     return grey.to(torch.uint8), torch.cat([blue - green, red - green], dim=1)

@@ -14,7 +14,7 @@ from PIL import Image
 from cqlib import data
 from cqlib.data import photos10, toy2d
 from cqlib.data.dataset import Dataset, Split
-from cqlib.pixels import cell_centres, dequantise, to_uint8
+from cqlib.pixels import add_uniform_noise, cell_centres, dequantise, to_uint8
 from cqlib.util.errors import UsageError, UserError
 
 
@@ -143,6 +143,13 @@ def test_cell_centres_are_centres_and_to_uint8_clamps():
     assert torch.equal(cell_centres(torch.arange(4), 4, torch.float64), torch.tensor([-3, -1, 1, 3]).double() / 4)
     assert torch.equal(to_uint8(cell_centres(x)), x)
     assert to_uint8(torch.tensor([-9.0, -1.0, 0.0, 1.0, 9.0])).tolist() == [0, 0, 128, 255, 255]
+
+
+@pytest.mark.parametrize("function", [add_uniform_noise, dequantise, cell_centres])
+def test_floats_are_no_pixel_values(function):
+    message = "^pixels are uint8 \\(float32 given\\): to_uint8 makes them of samples$"
+    with pytest.raises(ValueError, match=message):
+        function(torch.zeros(2, 3))
 
 
 # ---- photos10 ---------------------------------------------------------------------------------------------

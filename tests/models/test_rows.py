@@ -50,6 +50,13 @@ def test_every_size_has_samples_and_finite_losses(row, size):
         assert sample.shape == x.shape and sample.abs().max() <= 1 and sample.std() > 0
 
 
+@pytest.mark.parametrize("row", [row for row in ONE_PER_SYSTEM if issubclass(SYSTEMS[type(recipe(row).system)],
+                                                                            LikelihoodSystem)])  # fmt: skip
+def test_samples_in_place_of_8_bit_images_have_no_nats(row):
+    with pytest.raises(ValueError, match="pixels are uint8"):
+        system(row).nats(torch.zeros(2, 3, 16, 16))
+
+
 @pytest.mark.parametrize("row", [row for row in ONE_PER_SYSTEM if row != "extra/cq-f-conditional"])
 def test_grey_images(row):
     model, x = system(row, image_channels=1), images(2, channels=1)
