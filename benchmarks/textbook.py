@@ -68,7 +68,7 @@ class TextbookLoop:
         self.batches = byte_batches(images, config.batch_size, flips=config.flips)
         kind, rate = OPTIMISERS[config.optimiser], config.learning_rate
         self.generator = kind(system.generator_parameters(), lr=rate, betas=config.betas)
-        critic_rate = config.critic_learning_rate or rate
+        critic_rate = rate if config.critic_learning_rate is None else config.critic_learning_rate
         weights = system.critic_parameters()
         self.critic = kind(weights, lr=critic_rate, betas=config.critic_betas or config.betas) if weights else None
         optimisers = [each for each in (self.generator, self.critic) if each is not None]

@@ -78,9 +78,10 @@ def train(
 
     `labels`, int64 (N,) with -1 for an image without one, reach only systems that use them; ValueError if such a system
     gets none. The state goes to `folder`/`name`.checkpoint every `checkpoint_seconds`; losses go to
-    `folder`/`name`.jsonl, their means over each `log_every` steps on a line, in nats per image. The same call resumes
-    where an earlier one stopped; a state saved under another `key` is not used. Raises `StoppedEarly`, with all saved,
-    when `stop` asks for it. A run that diverges returns its last good state, with status "diverged".
+    `folder`/`name`.jsonl, their means over each `log_every` steps on a line, in nats per image; where a step updates a
+    net several times, only the last update counts. The same call resumes where an earlier one stopped; a state saved
+    under another `key` is not used. Raises `StoppedEarly`, with all saved, when `stop` asks for it. A run that diverges
+    returns its last good state, with status "diverged".
     """
     device = torch.device(device)
     with fork_rng(device):
@@ -110,9 +111,11 @@ class Loop:
         key: str = "",
         git: GitInfo = UNKNOWN,
     ) -> None:
-        if system.uses_labels:
-            if labels is None:
-                raise ValueError("this system is trained with labels, and there are none")
+        if not system.uses_labels:
+            labels = None
+        elif labels is None:
+            raise ValueError("this system is trained with labels, and there are none")
+        else:
             system.check_labels(labels)
         keep_freed_memory()
         torch.manual_seed(seed)
@@ -123,7 +126,6 @@ class Loop:
         self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"
         self.system = to_device(system, config, device).train()
         self.average = AveragedWeights(self.system, config.ema)
-        labels = labels if system.uses_labels else None
         self.batches = ImageBatches(images, labels, seed=seed, flips=config.flips, device=device)
         if config.compile:
             for child_name, child in self.system.named_children():
@@ -132,7 +134,8 @@ class Loop:
         self.base_rates = [config.learning_rate]
         self.optimisers = [make_optimiser(self.system.generator_parameters(), config, self.base_rates[0], config.betas)]
         if critic := self.system.critic_parameters():
-            rate, betas = config.critic_learning_rate or config.learning_rate, config.critic_betas or config.betas
+            rate = config.learning_rate if config.critic_learning_rate is None else config.critic_learning_rate
+            betas = config.betas if config.critic_betas is None else config.critic_betas
             self.base_rates.append(rate)
             self.optimisers.append(make_optimiser(critic, config, rate, betas))
         self.step = self.skipped = self.skipped_in_a_row = 0
@@ -149,8 +152,9 @@ class Loop:
 
     def one_step(self) -> tuple[Losses, Tensor]:
         """Take one step: critic updates, generator updates, then the average of the weights. Returns the named losses,
-        and whether all was finite (a bool tensor, no dimension). On a CUDA GPU the host does not wait for that, and the
-        average takes in the weights after a bad step too, which a bad update has left unchanged."""
+        those of each net's last update alone, and whether all was finite (a bool tensor, no dimension). On a CUDA GPU
+        the host does not wait for that, and the average takes in the weights after a bad step too, which a bad update
+        has left unchanged."""
         c, system = self.config, self.system
         named: Losses = {}
         finite = []
@@ -163,7 +167,7 @@ class Loop:
             named |= {f"critic/{name}": value for name, value in losses.items()}
             finite.append(good)
         for _ in range(c.n_generator):
-            size = c.generator_batch or c.batch_size
+            size = c.batch_size if c.generator_batch is None else c.generator_batch
             losses, good = self._update(system.generator_losses, size, self.optimisers[0], c.gradient_clip)
             named |= losses
             finite.append(good)

@@ -89,6 +89,7 @@ def test_a_change_to_the_value_that_is_there_is_none():
         ("system.widths", "0,0,0", "cannot be trained"),
         ("training.betas", "2,2", "Invalid beta"),
         ("training.log_every", 0, "cannot be trained"),
+        ("training.generator_batch", 0, "cannot be trained"),
         ("training.learning_rate", 1e30, "its first step is not finite"),
         ("training.max_nonfinite", 0, "its first step is not finite"),
         ("system.sigma_floor", -1.0, "its first step is not finite"),

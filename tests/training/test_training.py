@@ -12,6 +12,7 @@ from small_models import StopAfter, images
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks import textbook
 from cqlib import data as datasets
 from cqlib.experiments.experiment import experiment
 from cqlib.models import coverage_quality
@@ -372,6 +373,14 @@ def test_learning_rates_fall_linearly_after_decay_from(tmp_path):
         loop.step = step
         seen[step] = loop._rates()
     assert seen == {0: [1.0, 4.0], 50: [1.0, 4.0], 75: [0.5, 2.0], 100: [0.0, 0.0]}
+
+
+@pytest.mark.parametrize("own, expected", [(None, 1e-3), (0.0, 0.0), (4.0, 4.0)])
+def test_a_critic_has_its_own_learning_rate_where_it_is_given_0_too(tmp_path, own, expected):
+    asked = config(critic_learning_rate=own)
+    assert loop_of(tmp_path, Line(critic=True), critic_learning_rate=own).base_rates == [1e-3, expected]
+    loop = textbook.TextbookLoop(Line(critic=True), IMAGES, asked, torch.device("cpu"))
+    assert loop.critic.param_groups[0]["lr"] == expected
 
 
 @pytest.mark.parametrize("own, expected", [(None, (0.9, 0.999)), ((0.5, 0.99), (0.5, 0.99))])
