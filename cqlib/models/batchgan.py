@@ -63,7 +63,7 @@ class BatchGANConfig(TwoNetsConfig):
     average: Literal["logits", "losses"] = "logits"
     """"logits": BGAN. "losses": M-BGAN."""
     smoothing: float = 1.0
-    """a of the ratio's Beta(a, a)."""
+    """a > 0 of the ratio's Beta(a, a)."""
     penalty_weight: float = 10.0
     penalty_every: int = 1
     """Penalise every k-th step with k times the weight (lazy regularisation, Karras et al. 2020)."""
@@ -122,12 +122,14 @@ class SymmetricCritic(nn.Module):
 
 
 class BatchGAN(GANBaseline):
-    """x = G(z) against a critic of mixed batches."""
+    """x = G(z) against a critic of mixed batches; ValueError for a `smoothing` that is not above 0."""
 
     config: BatchGANConfig
 
     def __init__(self, config: BatchGANConfig):
         c = config
+        if not c.smoothing > 0:
+            raise ValueError("the ratio's Beta(a, a) needs a > 0")
         super().__init__(
             c,
             CNNGenerator(c.size, c.widths, c.latent, image_channels=c.image_channels),

@@ -81,9 +81,9 @@ class VAEFullCovariance(CoverageQuality):
         mean, log_sigma, factors = self.decode_all(z)
         return low_rank_log_density((v - mean).flatten(1), log_sigma.flatten(1), factors.flatten(2))
 
-    def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """x = mu(z) + T (sigma(z) eps + L(z) a)."""
-        mean, log_sigma, factors = self.decode_all(self.prior(n, generator))
+    def sample_features(self, z: Tensor, temperature: float, generator: Generator | None = None) -> Tensor:
+        """x = mu(z) + T (sigma(z) eps + L(z) a), (N, C, S, S), with T = `temperature`, eps and a from N(0, I)."""
+        mean, log_sigma, factors = self.decode_all(z)
         if temperature == 0:
             return mean
         eps = torch.randn(mean.shape, device=mean.device, generator=generator)

@@ -9,8 +9,10 @@ from small_models import images, recipe, system
 from torch import nn
 
 from cqlib import losses
+from cqlib.experiments.experiment import experiment
 from cqlib.models.batchgan import BatchGAN, SymmetricCritic, SymmetricLayer, ratio_loss, symmetric_conv
 from cqlib.pixels import dequantise
+from cqlib.util.errors import UsageError
 
 BGAN, MBGAN = "table3/batchgan", "extra/m-batchgan"
 
@@ -111,6 +113,14 @@ def test_the_number_of_real_images_follows_the_beta_binomial_law(smoothing):
         assert law == pytest.approx([1 / (n + 1)] * (n + 1))
     for count, p in zip(counts.tolist(), law, strict=True):
         assert abs(count - draws * p) < 4 * math.sqrt(draws * p * (1 - p))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, -1.0, math.nan])
+def test_a_ratio_without_a_law_is_refused(smoothing):
+    with pytest.raises(ValueError, match="needs a > 0"):
+        system(BGAN, smoothing=smoothing)
+    with pytest.raises(UsageError, match="system.smoothing.* needs a > 0"):
+        experiment(BGAN, "smoke", changes={"system.smoothing": 0})
 
 
 def test_the_two_losses_are_their_formulas():

@@ -112,11 +112,13 @@ def test_samples_have_the_mean_and_the_covariance_of_the_decoder(monkeypatch):
         with torch.no_grad():
             x = model.generate(n, temperature=1.0, generator=torch.Generator().manual_seed(1)).flatten(1)
             half = model.generate(n, temperature=0.5, generator=torch.Generator().manual_seed(1)).flatten(1)
+            features = model.sample_features(z.expand(n, -1), 1.0, torch.Generator().manual_seed(1)).flatten(1)
             none = model.generate(2, temperature=0.0).flatten(1)
     finally:
         torch.set_default_dtype(torch.float)
     mean = decoded[0].flatten(1)
     torch.testing.assert_close(none, mean.expand(2, -1))
+    assert torch.equal(features, x)
     torch.testing.assert_close(half - mean, 0.5 * (x - mean))
     directions = torch.cat([torch.eye(256).double()[:5], double(5, 256, seed=5), torch.ones(1, 256).double()])
     directions = torch.cat([directions, decoded[2][0].flatten(1).detach()])  # along the factors
