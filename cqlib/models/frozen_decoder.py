@@ -57,8 +57,7 @@ class FrozenDecoder(VariationalModel):
         c = config
         self.generator = generator.requires_grad_(False).eval()
         if isinstance(c, HierarchicalFrozenDecoderConfig):
-            layers = HierarchyConfig(c.latent, c.blocks, None, residual=c.residual)
-            self.encoder = FlatEncoder(c.widths, layers, image_channels=c.image_channels)
+            self.encoder = FlatEncoder(c.widths, HierarchyConfig.of(c), image_channels=c.image_channels)
         else:
             self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=c.image_channels, norm=c.norm)
         self.log_sigma = nn.Parameter(torch.tensor(math.log(c.sigma_start)))

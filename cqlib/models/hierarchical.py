@@ -57,9 +57,10 @@ class LayeredLatents(VariationalModel):
 
     config: Any
 
-    def __init__(self, config: Any, layers: HierarchyConfig, channels: int):
+    def __init__(self, config: Any, channels: int):
         """`channels` is the number of output channels of the `head`."""
         super().__init__(config)
+        layers = HierarchyConfig.of(config)
         self.encoder = BottomUp(config.widths, layers, image_channels=config.image_channels)
         self.decoder = TopDown(config.size, config.widths, layers)
         self.head = Head(config.widths[0], channels, layers.stem)
@@ -81,8 +82,7 @@ class Hierarchical(LayeredLatents, HybridModel):
 
     def __init__(self, config: HierarchicalConfig):
         c = config
-        layers = HierarchyConfig(c.latent, c.blocks, c.posterior, c.iaf_width, c.residual)
-        super().__init__(c, layers, 2 * c.image_channels)
+        super().__init__(c, 2 * c.image_channels)
         with torch.no_grad():  # sigma starts at 0.6, so that the first loss is below 9 bits per dimension
             self.head.out.bias[c.image_channels :] = 1.3
         self.flow = RealNVP(c.image_channels, c.flow) if c.flow is not None else None

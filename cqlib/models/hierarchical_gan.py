@@ -35,8 +35,7 @@ class HierarchicalGAN(GAN):
 
     def _generator(self) -> tuple[FlatGenerator, int]:
         c = self.config
-        layers = HierarchyConfig(c.latent, c.blocks, None, residual=c.residual)
-        net = FlatGenerator(c.size, c.widths, layers, out_channels=c.image_channels)
+        net = FlatGenerator(c.size, c.widths, HierarchyConfig.of(c), out_channels=c.image_channels)
         return net, net.latent_size
 
 

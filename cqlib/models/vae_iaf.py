@@ -37,7 +37,7 @@ from torch import Generator, Tensor, nn
 from cqlib.models.base import LikelihoodConfig
 from cqlib.models.hierarchical import LayeredLatents
 from cqlib.nets.distributions import MIN_LOG_SCALE, discretised_logistic
-from cqlib.nets.hierarchical import HierarchyConfig, Posterior
+from cqlib.nets.hierarchical import Posterior
 from cqlib.nets.weight_norm import initialising
 from cqlib.pixels import cell_centres, to_uint8
 from cqlib.recipe import Recipe, TrainingConfig, omitted_at_default, training_for_profile
@@ -75,8 +75,7 @@ class VAEIAF(LayeredLatents):
 
     def __init__(self, config: VAEIAFConfig):
         c = config
-        layers = HierarchyConfig(c.latent, c.blocks, c.posterior, c.iaf_width, c.residual, c.stem, c.start)
-        super().__init__(c, layers, c.image_channels * (2 if c.pixel_scales else 1))
+        super().__init__(c, c.image_channels * (2 if c.pixel_scales else 1))
         self.log_scale = nn.Parameter(torch.tensor(c.log_scale))
 
     def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:

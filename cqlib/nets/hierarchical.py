@@ -22,9 +22,9 @@ Deviations:
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Generator, Tensor, nn
@@ -51,7 +51,7 @@ class HierarchyConfig:
     """Channels of each layer's map."""
     blocks: int
     """Layers at each resolution."""
-    posterior: Posterior | None
+    posterior: Posterior | None = None
     """None: there is no q, as in a GAN."""
     iaf_width: int = 64
     """Hidden channels of IAF's masked net, and of its context."""
@@ -62,6 +62,11 @@ class HierarchyConfig:
     2: 5x5 ones; the finest layers sit at the stem's own resolution, half of the image's."""
     start: float = START
     """Initial scale of means and log-sds, where features inside the nets have 1."""
+
+    @classmethod
+    def of(cls, config: Any) -> Self:
+        """The fields of these names of a system's `config`; defaults for those that it lacks."""
+        return cls(**{f.name: getattr(config, f.name) for f in fields(cls) if hasattr(config, f.name)})
 
 
 @dataclass(frozen=True)
