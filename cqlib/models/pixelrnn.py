@@ -78,7 +78,7 @@ class DiagonalBiLSTM(nn.Module):
     def __init__(self, features: int, hidden: int, *, colours: int):
         super().__init__()
         self.hidden = hidden
-        self.input_to_state = RasterConv2d("B", features, hidden, 1, colours=colours, copies=8)
+        self.input_to_state = RasterConv2d("B", features, hidden, 1, ordered_groups=colours, copies=8)
         bound = (2 * hidden) ** -0.5
         self.state_to_state = nn.Parameter(torch.empty(2, 2 * hidden, 4 * hidden).uniform_(-bound, bound))
 
@@ -123,10 +123,10 @@ class PixelRNNNet(nn.Module):
     def __init__(self, hidden: int, layers: int, width: int, *, colours: int, levels: int):
         super().__init__()
         features = 2 * hidden
-        self.stem = RasterConv2d("A", colours, features, 7, colours=colours)
+        self.stem = RasterConv2d("A", colours, features, 7, ordered_groups=colours)
         self.lstms = nn.ModuleList(DiagonalBiLSTM(features, hidden, colours=colours) for _ in range(layers))
         self.up, self.skip = (
-            nn.ModuleList(RasterConv2d("B", hidden, features, 1, colours=colours) for _ in range(layers))
+            nn.ModuleList(RasterConv2d("B", hidden, features, 1, ordered_groups=colours) for _ in range(layers))
             for _ in range(2)
         )
         self.head = PixelSoftmax(features, width, colours=colours, levels=levels)

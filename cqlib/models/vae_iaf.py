@@ -38,6 +38,7 @@ from cqlib.models.base import LikelihoodConfig
 from cqlib.models.hierarchical import LayeredLatents
 from cqlib.nets.distributions import MIN_LOG_SCALE, discretised_logistic
 from cqlib.nets.hierarchical import Posterior
+from cqlib.nets.precision import bounded
 from cqlib.nets.weight_norm import initialising
 from cqlib.pixels import cell_centres, to_uint8
 from cqlib.recipe import Recipe, TrainingConfig, omitted_at_default, training_for_profile
@@ -84,7 +85,7 @@ class VAEIAF(LayeredLatents):
         if not self.config.pixel_scales:
             return self.head(z), self.log_scale
         mean, raw = self.head(z).chunk(2, dim=1)
-        return mean, self.log_scale + MAX_LOG_RATIO * (raw / MAX_LOG_RATIO).tanh()
+        return mean, self.log_scale + bounded(raw, MAX_LOG_RATIO)
 
     def initialise(self, x: Tensor) -> None:
         """One pass of the images through the nets sets filter lengths and biases."""

@@ -54,11 +54,13 @@ class PixelCNN(nn.Module):
 
     def __init__(self, features: int, blocks: int, width: int, *, stem: int, condition: int, colours: int, levels: int):
         super().__init__()
-        self.stem = RasterConv2d("A", colours, features, stem, colours=colours)
+        self.stem = RasterConv2d("A", colours, features, stem, ordered_groups=colours)
         self.gates = nn.ModuleList(
-            RasterConv2d("B", features, features, 3, colours=colours, copies=2) for _ in range(blocks)
+            RasterConv2d("B", features, features, 3, ordered_groups=colours, copies=2) for _ in range(blocks)
         )
-        self.out = nn.ModuleList(RasterConv2d("B", features, features, 1, colours=colours) for _ in range(blocks))
+        self.out = nn.ModuleList(
+            RasterConv2d("B", features, features, 1, ordered_groups=colours) for _ in range(blocks)
+        )
         self.contexts = nn.Conv2d(condition, 2 * blocks * features, 1, bias=False)
         self.head = PixelSoftmax(features, width, colours=colours, levels=levels)
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu
 
-from cqlib.nets.precision import at_least_fp32
-from cqlib.nets.raster import RasterConv2d
+from cqlib.nets.precision import at_least_fp32, bounded
+from cqlib.nets.raster import Kind, RasterConv2d
 
 MAX_LOG_SCALE = 4.0
 """|s| stays below this: one step cannot scale by more than e^4."""
@@ -27,11 +27,11 @@ STEP = 0.1
 
 class MaskedConv2d(RasterConv2d):
     """A weight-normalised 3x3 convolution with an autoregressive mask over `latent` ordered channels: (N, in, H, W) ->
-    (N, out, H, W). `strict`: mask A, no output depends on its own channel at its pixel; else mask B. `scale` is the
+    (N, out, H, W). With mask A no output depends on its own channel at its pixel, with B it may. `scale` is the
     norm of each output channel's filter."""
 
-    def __init__(self, in_channels: int, out_channels: int, latent: int, *, strict: bool):
-        super().__init__("A" if strict else "B", in_channels, out_channels, 3, colours=latent)
+    def __init__(self, kind: Kind, in_channels: int, out_channels: int, latent: int):
+        super().__init__(kind, in_channels, out_channels, 3, ordered_groups=latent)
         self.mask = self.mask.flip(2, 3)
         self.scale = nn.Parameter(torch.ones(out_channels, 1, 1, 1))
         with torch.no_grad():
@@ -50,16 +50,16 @@ class IAFStep(nn.Module):
 
     def __init__(self, latent: int, width: int):
         super().__init__()
-        self.first = MaskedConv2d(latent, width, latent, strict=False)
-        self.second = MaskedConv2d(width, width, latent, strict=False)
-        self.shift = MaskedConv2d(width, latent, latent, strict=True)
-        self.log_scale = MaskedConv2d(width, latent, latent, strict=True)
+        self.first = MaskedConv2d("B", latent, width, latent)
+        self.second = MaskedConv2d("B", width, width, latent)
+        self.shift = MaskedConv2d("A", width, latent, latent)
+        self.log_scale = MaskedConv2d("A", width, latent, latent)
 
     def shift_and_log_scale(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """m and s, each (N, latent, H, W)."""
         h = elu(self.second(elu(self.first(z) + context)))
         shift, log_scale = at_least_fp32(self.shift(h)), at_least_fp32(self.log_scale(h))
-        return STEP * shift, MAX_LOG_SCALE * torch.tanh(STEP * log_scale / MAX_LOG_SCALE)
+        return STEP * shift, bounded(STEP * log_scale, MAX_LOG_SCALE)
 
     def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """The new z and s, elementwise: ln q of the new z is ln q of the old one plus the sum of s."""

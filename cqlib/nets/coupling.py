@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from torch.nn.utils.parametrizations import weight_norm
 
-from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.precision import at_least_fp32, bounded
 from cqlib.recipe import omitted_at_default
 
 MAX_LOG_SCALE = 4.0
@@ -72,7 +72,7 @@ class CouplingNet(nn.Module):
         for block in self.blocks:
             h = h + block(h)
         t, r = at_least_fp32(self.out(h.relu())).chunk(2, dim=1)
-        return t, MAX_LOG_SCALE * torch.tanh(self.scale * r / MAX_LOG_SCALE)
+        return t, bounded(self.scale * r, MAX_LOG_SCALE)
 
     def _channels_last(self, x: Tensor) -> bool:
         """Whether x is on a CPU, which alone gains by it, and the weights (before weight norm) are channels-last."""

@@ -33,7 +33,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from cqlib.nets.autoregressive import IAFStep
 from cqlib.nets.conv import bottom_size
-from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.precision import at_least_fp32, bounded
 
 MAX_LOG_SD = 4.0
 """|ln s| of every prior and posterior stays below this."""
@@ -113,10 +113,6 @@ def _start_small(layer: Any, channels: int, start: float) -> None:
     layer.start = [start] * channels + [1.0] * (g.numel() - channels)
 
 
-def _bounded(log_sd: Tensor) -> Tensor:
-    return MAX_LOG_SD * torch.tanh(log_sd / MAX_LOG_SD)
-
-
 class _Gaussian(NamedTuple):
     """A diagonal Gaussian, (N, latent, H, W) each."""
 
@@ -186,7 +182,7 @@ class TopDownBlock(nn.Module):
         activated = elu(h)
         statistics, deterministic = self.first(activated).tensor_split([self.statistics], dim=1)
         mean, log_sd, *top_down = at_least_fp32(statistics).chunk(self.statistics // self.latent, dim=1)
-        prior = _Gaussian(mean, _bounded(log_sd))
+        prior = _Gaussian(mean, bounded(log_sd, MAX_LOG_SD))
         if bottom_up is None:
             z, terms = prior.at(noise), None
         else:
@@ -202,7 +198,7 @@ class TopDownBlock(nn.Module):
         """z ~ q, whose mean and log-sd are sums of the generator's m_r, ln s_r (`top_down`) and the encoder's m_q,
         ln s_q; and the terms of its KL."""
         mean_r, log_sd_r = top_down
-        q = _Gaussian(mean_r + bottom_up.mean, _bounded(log_sd_r + bottom_up.log_sd))
+        q = _Gaussian(mean_r + bottom_up.mean, bounded(log_sd_r + bottom_up.log_sd, MAX_LOG_SD))
         z, log_q = q.at(noise), -0.5 * noise.square() - q.log_sd
         if self.posterior == "iaf":
             z, s = self.iaf(z, self.context(activated) + bottom_up.context)

@@ -39,7 +39,7 @@ def degrees(channels: int, groups: int) -> Tensor:
 
 
 class RasterConv2d(nn.Conv2d):
-    """A convolution with mask A or B between features in `colours` groups, odd `kernel`, the size of the map kept. The
+    """A convolution with mask A or B between features in `ordered_groups`, odd `kernel`, the size of the map kept. The
     output is `copies` times `out_features` features, each copy with all the groups (the gates of an LSTM).
 
     Above and left of a pixel all is seen, below and right nothing; at the pixel itself the groups before an output's
@@ -50,10 +50,11 @@ class RasterConv2d(nn.Conv2d):
     bias: nn.Parameter
 
     def __init__(
-        self, kind: Kind, in_features: int, out_features: int, kernel: int, *, colours: int, copies: int = 1
+        self, kind: Kind, in_features: int, out_features: int, kernel: int, *, ordered_groups: int, copies: int = 1
     ):
         super().__init__(in_features, copies * out_features, kernel, padding=kernel // 2)
-        inputs, outputs = degrees(in_features, colours), degrees(out_features, colours).repeat(copies)[:, None]
+        inputs = degrees(in_features, ordered_groups)
+        outputs = degrees(out_features, ordered_groups).repeat(copies)[:, None]
         mask, k = torch.zeros(self.weight.shape), kernel // 2
         mask[:, :, :k] = mask[:, :, k, :k] = 1
         mask[:, :, k, k] = inputs < outputs if kind == "A" else inputs <= outputs
@@ -108,9 +109,9 @@ class PixelSoftmax(nn.Module):
     def __init__(self, features: int, width: int, *, colours: int, levels: int):
         super().__init__()
         self.shape = (colours, levels)
-        self.first = RasterConv2d("B", features, width, 1, colours=colours)
-        self.second = RasterConv2d("B", width, width, 1, colours=colours)
-        self.logits = RasterConv2d("B", width, colours * levels, 1, colours=colours)
+        self.first = RasterConv2d("B", features, width, 1, ordered_groups=colours)
+        self.second = RasterConv2d("B", width, width, 1, ordered_groups=colours)
+        self.logits = RasterConv2d("B", width, colours * levels, 1, ordered_groups=colours)
 
     def forward(self, h: Tensor, apply: ApplyLayer = apply_to_maps) -> Tensor:
         """(N, features, H, W) -> (N, colours, levels, H, W), or (N, features) -> (N, colours, levels); fp32."""

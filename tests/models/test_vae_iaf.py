@@ -230,8 +230,8 @@ def test_temperature_zero_is_the_mean_and_others_are_centres_of_cells():
         lambda: conv(3, 5, 5, stride=2),
         lambda: conv(3, 5, double=True),
         lambda: conv(3, 5, 5, double=True),
-        lambda: MaskedConv2d(3, 5, 3, strict=True),
-        lambda: MaskedConv2d(3, 5, 3, strict=False),
+        lambda: MaskedConv2d("A", 3, 5, 3),
+        lambda: MaskedConv2d("B", 3, 5, 3),
     ],
 )
 def test_a_layer_starts_with_mean_zero_and_the_deviation_asked_for(layer):

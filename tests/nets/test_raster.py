@@ -35,7 +35,7 @@ def near(kernel):
 @pytest.mark.parametrize("features, out, colours, copies", [(3, 3, 3, 1), (5, 4, 3, 2), (6, 7, 3, 1), (2, 3, 1, 2)])
 def test_a_layer_sees_exactly_what_comes_before(kind, kernel, features, out, colours, copies):
     """Every allowed entry of the Jacobian is there, and no other, at every position and for every feature."""
-    layer = randomised(RasterConv2d(kind, features, out, kernel, colours=colours, copies=copies))
+    layer = randomised(RasterConv2d(kind, features, out, kernel, ordered_groups=colours, copies=copies))
     found = jacobian(layer, torch.randn(1, features, HEIGHT, WIDTH)) != 0
     before, after = order(degrees(features, colours)), order(degrees(out, colours)).repeat(copies)
     allowed = before < after[:, None] if kind == "A" else before <= after[:, None]
@@ -44,7 +44,7 @@ def test_a_layer_sees_exactly_what_comes_before(kind, kernel, features, out, col
 
 def test_features_of_colours_are_those_of_the_paper():
     """Mask A on pixels: red sees no colour of its own pixel, green red, blue both."""
-    centre = RasterConv2d("A", 3, 3, 7, colours=3).mask[:, :, 3, 3]
+    centre = RasterConv2d("A", 3, 3, 7, ordered_groups=3).mask[:, :, 3, 3]
     assert centre.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0]]
     assert degrees(3 * 256, 3).tolist() == [0] * 256 + [1] * 256 + [2] * 256
 
@@ -52,7 +52,7 @@ def test_features_of_colours_are_those_of_the_paper():
 @pytest.mark.parametrize("kind", ["A", "B"])
 @pytest.mark.parametrize("kernel", [1, 3, 7])
 def test_a_layer_at_one_pixel_is_the_layer(kind, kernel):
-    layer = randomised(RasterConv2d(kind, 4, 6, kernel, colours=3))
+    layer = randomised(RasterConv2d(kind, 4, 6, kernel, ordered_groups=3))
     x = torch.randn(2, 4, HEIGHT, WIDTH).double()
     run, whole = ApplyAtPixel(2, HEIGHT, WIDTH), layer(x)
     for i in range(HEIGHT):
@@ -120,7 +120,7 @@ class Tiny(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem = RasterConv2d("A", 2, 6, 3, colours=2)
+        self.stem = RasterConv2d("A", 2, 6, 3, ordered_groups=2)
         self.head = PixelSoftmax(6, 6, colours=2, levels=3)
 
     def forward(self, x, apply=lambda layer, v: layer(v)):
