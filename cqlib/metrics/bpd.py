@@ -1,15 +1,15 @@
 """Bits per dimension: the one place where nats become bits, and the evaluation of held-out images."""
 
 import math
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
-from cqlib.models.base import LikelihoodSystem
+from cqlib.models.base import LikelihoodSystem, System
 
 TensorOrFloat = TypeVar("TensorOrFloat", Tensor, float)
 
@@ -33,34 +33,35 @@ def held_out_nll(
     `StoppedEarly` where `results` has a request to stop."""
 
     def nats(batch: Tensor, *, generator: torch.Generator | None) -> dict[str, Tensor]:
-        return {"": model.nats(batch, importance_samples=importance_samples, generator=generator)}
+        return {"": model.nats(batch.to(model.device), importance_samples=importance_samples, generator=generator)}
 
-    return by_batch(model, images, nats, name=f"nats-{importance_samples}-{len(images)}", results=results)[""]
+    name = f"nats-{importance_samples}-{len(images)}"
+    return by_batch(model, images.split(BATCH), nats, name=name, results=results)[""].double()
 
 
 @torch.no_grad()
 def by_batch(
-    model: LikelihoodSystem,
-    images: Tensor,
+    model: System,
+    batches: Sequence[Any],
     measure: Callable[..., dict[str, Tensor]],
     *,
     name: str,
+    seed: int = 0,
     results: PartialResults = IN_MEMORY,
 ) -> dict[str, Tensor]:
-    """The values per image, {name: (n,) float64}, that `measure(x, generator=…)` gives for each batch x of `images`, as
-    in `held_out_nll`; kept in `results` as `name`."""
-    generator = torch.Generator(model.device).manual_seed(0)
+    """What `measure(batch, generator=…)` gives for each of `batches`, concatenated: {name: (n, …) on the CPU}, in
+    evaluation mode and fp32, with a generator of that `seed`; kept in `results` as `name`, see `held_out_nll`."""
+    generator = torch.Generator(model.device).manual_seed(seed)
     was_training = model.training
     model.eval()
-    parts = images.split(BATCH)
     try:
         with full_fp32():
-            batches = results.collect(
-                name, len(parts), lambda i: measure(parts[i].to(model.device), generator=generator), generator
+            measured = results.collect(
+                name, len(batches), lambda i: measure(batches[i], generator=generator), generator
             )
     finally:
         model.train(was_training)
-    return {key: torch.cat([batch[key] for batch in batches]).double() for key in batches[0]}
+    return {key: torch.cat([each[key] for each in measured]) for key in measured[0]}
 
 
 def histogram_nll(train: Tensor, images: Tensor) -> Tensor:

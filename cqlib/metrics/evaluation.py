@@ -17,7 +17,7 @@ from cqlib.metrics.protocols import Protocol
 from cqlib.metrics.quantities import SCORES, TEMPERATURES
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.base import LikelihoodSystem, System
-from cqlib.models.variational import VariationalModel
+from cqlib.models.hierarchical import LayeredLatents
 from cqlib.pixels import to_uint8
 from cqlib.recipe import Evaluation
 from cqlib.training.device import fork_rng, wall_clock
@@ -72,11 +72,14 @@ def likelihood_metrics(
         bits = float(bits_per_dimension(histogram_nll(data.train.images, images).mean(), dimensions))
         protocol = f"independent pixels, a histogram of training images for each; exact, test split, n = {len(images)}"
         metrics["BPD-histogram"] = Metric(bits, None, len(images), protocol)
-    if isinstance(model, VariationalModel):
-        images = data.test.images[: evaluation.importance_images]
-        layers = by_batch(model, images, model.kl_by_layer, name="kl", results=results)
+    if isinstance(model, LayeredLatents):
+        batches = data.test.images[: evaluation.importance_images].split(BATCH)
+        layers = by_batch(
+            model, batches, lambda x, generator: model.kl_by_layer(x.to(model.device), generator=generator), name="kl",
+            results=results,
+        )  # fmt: skip
         for name, kl in layers.items() if len(layers) > 1 else ():
-            bits = float(bits_per_dimension(kl.mean(), dimensions))
+            bits = float(bits_per_dimension(kl.double().mean(), dimensions))
             protocol = f"{note}KL(q || p) of latent layer {name}, in bits per dimension of the image, n = {len(kl)}"
             metrics[f"KL-{name}"] = Metric(bits, None, len(kl), protocol)
     return metrics, per_image
@@ -92,16 +95,12 @@ def draw_samples(
     model: System, n: int, *, temperature: float, seed: int, results: PartialResults = IN_MEMORY
 ) -> Tensor:
     """n samples, uint8 (n, C, H, W) on the CPU, in evaluation mode and fp32; `results` as in `held_out_nll`."""
-    generator = torch.Generator(model.device).manual_seed(seed)
-    model.eval()
 
-    def batch(i: int) -> dict[str, Tensor]:
-        size = min(BATCH, n - i * BATCH)
+    def draw(size: int, *, generator: torch.Generator) -> dict[str, Tensor]:
         return {"": to_uint8(model.sample(size, temperature=temperature, generator=generator))}
 
-    with full_fp32():
-        batches = results.collect(f"T{temperature:g}", -(-n // BATCH), batch, generator)
-    return torch.cat([batch[""] for batch in batches])
+    sizes = [min(BATCH, n - start) for start in range(0, n, BATCH)]
+    return by_batch(model, sizes, draw, name=f"T{temperature:g}", seed=seed, results=results)[""]
 
 
 def sample_metrics(

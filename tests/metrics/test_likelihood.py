@@ -85,6 +85,22 @@ def test_sampling_time_is_the_median_after_a_first_batch(monkeypatch):
     assert next(clock, None) is None
 
 
+@pytest.mark.parametrize("row", ["table1/vae", "table2/cqf-residual"])
+def test_the_kl_of_each_layer_is_measured_where_there_are_layers(tmp_path, row):
+    model = system(row)
+    found, _ = likelihood_metrics(model, DATA, Evaluation(4, 4, 2, 3), results=PartialResults(tmp_path, "k"))
+    layers = {name for name in found if name.startswith("KL-")}
+    assert layers == ({"KL-4x4-1", "KL-8x8-1"} if row == "table2/cqf-residual" else set())
+    assert (tmp_path / "measured-kl.checkpoint").exists() == bool(layers)
+
+
+def test_a_net_in_training_is_still_in_training_after_its_measurement():
+    model = system("table1/vae").train()
+    held_out_nll(model, DATA.test.images)
+    draw_samples(model, 2, temperature=1.0, seed=0)
+    assert model.training and model.encoder.training
+
+
 class Brightness(Uniform):
     """Bits that tell which image it was."""
 
