@@ -23,6 +23,7 @@ from cqlib.metrics.quantities import QUANTITIES, SCORES, Quantity
 
 SEED = 0
 """The seed of the shuffle for IS and of the subsets for KID."""
+IS_SPLITS = 10  # as Salimans et al.; fewer where there are fewer than 100 samples
 NEIGHBOURS = 3
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000  # at most; half of the images when there are fewer than 2,000
@@ -34,9 +35,9 @@ class ScoreInputs:
     """What a score is computed from.
 
     `fake` (n, d) and `real` (m, d) are pooled features, float32. `logits` (k, classes) are of the images that IS is
-    taken of (samples, or real test images), `labels` (m,) of the real images, where a score needs them. IS takes its
-    number of splits from `scored_under`. The rest are words for the text of the protocol: `against` says what the sets
-    are, `note` follows the score's name, and `logits_count` is what the number of `logits` is called.
+    taken of (samples, or real test images), `labels` (m,) of the real images, where a score needs them. The rest
+    are words for the text of the protocol: `against` says what the sets are, `protocol_name` is "" for a profile's own,
+    `note` follows the score's name, and `logits_count` is what the number of `logits` is called.
     """
 
     features: Features
@@ -45,7 +46,7 @@ class ScoreInputs:
     against: str
     logits: Tensor | None = None
     labels: Tensor | None = None
-    scored_under: Protocol | None = None
+    protocol_name: str = ""
     note: str = ""
     logits_count: str = "n_fake"
 
@@ -62,7 +63,7 @@ class ScoreInputs:
 
     def protocol(self, kind: str, how: str, layer: str = "") -> str:
         """All that fixes the number, in words."""
-        name = f"protocol {self.scored_under.name}" if self.scored_under and self.scored_under.name else ""
+        name = f"protocol {self.protocol_name}" if self.protocol_name else ""
         layer = layer or f"{self.features.title} pooled features ({self.real.shape[1]})"
         version = f"torch-fidelity {metadata.version('torch-fidelity')}"
         parts = (name, how, layer, self.features.resize, self.features.weights_words, version)
@@ -84,7 +85,7 @@ def score(
     real = real[: protocol.n_real]
     labels = None if labels is None else labels[: protocol.n_real]
     against = _against(fake, real, protocol.split)
-    return _scores(ScoreInputs(features, fake, real, against, logits, labels, protocol), slow)
+    return _scores(ScoreInputs(features, fake, real, against, logits, labels, protocol.name), slow)
 
 
 def _scores(sets: ScoreInputs, slow: bool = True) -> dict[str, Metric]:
@@ -100,9 +101,9 @@ def inception_score(sets: ScoreInputs) -> Metric:
     """exp E KL(p(class | sample) || p(class)): the mean over splits of the samples."""
     from torch_fidelity import metric_isc
 
-    assert sets.logits is not None and sets.scored_under is not None
+    assert sets.logits is not None
     n, classes = sets.logits.shape
-    splits = max(1, min(sets.scored_under.is_splits, n // 10))
+    splits = max(1, min(IS_SPLITS, n // 10))
     with full_fp32():
         values = metric_isc.isc_features_to_metric(sets.logits, splits=splits, rng_seed=SEED)
     mean, spread = values[metric_isc.KEY_METRIC_ISC_MEAN], values[metric_isc.KEY_METRIC_ISC_STD]
@@ -174,13 +175,14 @@ def _by_neighbours(sets: ScoreInputs, name: str) -> Metric:
 
 
 def real_images(
-    train: Tensor, test: Mapping[str, Tensor], protocol: Protocol, *, features: Features, labels: Tensor | None = None
+    train: Tensor, test: Mapping[str, Tensor], protocol_name: str, *, features: Features, labels: Tensor | None = None
 ) -> dict[str, Metric]:
     """The scores of real images, a bar for samples: IS of test images; the distances (their floor), precision, recall
     and classes of training images against test images. `train` are pooled features (n, d), `test` features by layer."""
     pooled, logits = test[features.pooled], test[features.logits]
     against = f"n_train = n_test = {len(train)}, training split against held-out test split"
-    return _scores(ScoreInputs(features, train, pooled, against, logits, labels, protocol, " of real images", "n_test"))
+    sets = ScoreInputs(features, train, pooled, against, logits, labels, protocol_name, " of real images", "n_test")
+    return _scores(sets)
 
 
 def pooled_scores(

@@ -5,22 +5,21 @@ from dataclasses import dataclass
 
 from cqlib.util.errors import unknown_name
 
-IS_IMAGES, IS_SPLITS = 50_000, 10  # Salimans et al., arXiv:1606.03498, and nearly everyone since
+IS_IMAGES = 50_000  # Salimans et al., arXiv:1606.03498, and nearly everyone since
 UNKNOWN_WEIGHTS = "unknown weights"
 """Words in the protocol of every score on an Inception file that is not torch-fidelity's."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """The first `n_real` images of `split` ("test" or "train") against `n_fake` samples; IS on `is_images` in
-    `is_splits` parts. Without a `name` it is a profile's own; `about` says what it is for and how sure that is."""
+    """The first `n_real` images of `split` ("test" or "train") against `n_fake` samples; IS on `is_images`. Without a
+    `name` it is a profile's own; `about` says what it is for and how sure that is."""
 
     name: str
     split: str
     n_real: int
     n_fake: int
     is_images: int
-    is_splits: int = IS_SPLITS
     about: str = ""
 
     def shortfall(self, n_train: int, n_test: int) -> str:

@@ -57,10 +57,10 @@ def images_of(monkeypatch, fake, real, logits):
     return images.split([len(fake), len(real)])
 
 
-def score(fake, real, chosen=None, *, protocol=None, n_splits=10, split="test", cache_dir=None, labels=None):
+def score(fake, real, chosen=None, *, protocol=None, split="test", cache_dir=None, labels=None):
     """`fidelity.score` of two sets of images: features, then scores, as `evaluation.sample_metrics` computes them."""
     chosen = chosen or features.lite0()
-    protocol = protocol or Protocol("", split, len(real), len(fake), len(fake), n_splits)
+    protocol = protocol or Protocol("", split, len(real), len(fake), len(fake))
     extracted = features.extract(fake, chosen, (chosen.pooled, chosen.logits))
     pooled = cache.FeatureCache(chosen, cache_dir).pooled(real[: protocol.n_real])
     return fidelity.score(extracted, pooled, protocol, features=chosen, labels=labels)

@@ -15,7 +15,6 @@ from torch_fidelity import metric_kid
 from cqlib.metrics import features, fidelity, kernel
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import LITE0_NAME
-from cqlib.metrics.protocols import default_protocol
 
 KINDS = ("IS", "FID", "KID", "Precision", "Recall")
 
@@ -107,18 +106,19 @@ def test_kernel_distances_of_subsets_from_one_kernel_are_those_of_each_subset_by
     assert fidelity.kernel_distance(sets).value == pytest.approx(by_one.value, abs=3 * by_one.std)
 
 
-def test_inception_score_of_handmade_logits(scores_of):
+def test_inception_score_of_handmade_logits(scores_of, monkeypatch):
     n, classes = 200, 10
     points = gaussian(n, np.zeros(3), np.eye(3), 7)
     uniform = scores_of(points, points, torch.full((n, classes), 2.5))["IS"]
     assert uniform.value == pytest.approx(1) and uniform.std == pytest.approx(0)
     one_hot = 60.0 * torch.eye(classes)[torch.arange(n) % classes]
-    balanced = scores_of(points, points, one_hot, n_splits=1)["IS"]
-    assert balanced.value == pytest.approx(classes) and balanced.std is None
     collapsed = scores_of(points, points, 60.0 * torch.eye(classes)[torch.zeros(n, dtype=torch.long)])["IS"]
     assert collapsed.value == pytest.approx(1)
+    monkeypatch.setattr(fidelity, "IS_SPLITS", 1)
+    balanced = scores_of(points, points, one_hot)["IS"]
+    assert balanced.value == pytest.approx(classes) and balanced.std is None
     two_of_three = torch.log(torch.tensor([[0.5, 0.5 - 1e-9, 1e-9], [1e-9, 0.5, 0.5 - 1e-9]]))
-    mixed = scores_of(points, points, two_of_three.repeat(n // 2, 1), n_splits=1)["IS"]
+    mixed = scores_of(points, points, two_of_three.repeat(n // 2, 1))["IS"]
     # p(y|x) uniform on two classes, p(y) = (1/4, 1/2, 1/4): KL = (ln 2) / 2
     assert mixed.value == pytest.approx(2**0.5, rel=1e-4)
 
@@ -159,7 +159,7 @@ def test_share_of_classes_that_samples_reach(scores_of, real_labels, fake_labels
 def test_equal_to_torch_fidelity_as_a_whole():
     """The same numbers as torch-fidelity's own front door with this extractor."""
     fake, real = noise_images(20, seed=1), noise_images(20, seed=2) // 2
-    scores = score(fake, real, n_splits=10)
+    scores = score(fake, real)
     whole = torch_fidelity.calculate_metrics(
         input1=Images(fake), input2=Images(real), isc=True, fid=True, kid=True, prc=True,
         feature_extractor=LITE0_NAME, feature_extractor_weights_path=features.lite0().weights,
@@ -211,7 +211,7 @@ def test_protocols_and_manners(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(fidelity, "SEED", 5)
     scores = score(fake, real, lite, cache_dir=tmp_path, split="train")
     of_train, of_test = (FeatureCache(lite, tmp_path).layers(images, "1280", "logits") for images in (fake, real))
-    bars = fidelity.real_images(of_train["1280"], of_test, default_protocol(20), features=lite)
+    bars = fidelity.real_images(of_train["1280"], of_test, "", features=lite)
     assert torch.equal(torch.get_rng_state(), states[0]) and (np.random.get_state()[1] == states[1]).all()
     assert capfd.readouterr() == ("", "")
     tail = "EfficientNet-lite0 pooled features (16), bilinear resize to 224, torch-fidelity 0.4.0"

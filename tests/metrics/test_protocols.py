@@ -26,7 +26,7 @@ from cqlib.util.errors import StoppedEarly, UsageError
 from cqlib.util.stop import StopRequest
 
 LITE = features.lite0()
-UNEQUAL = Protocol("unequal", "train", 500, 300, 200, 5)
+UNEQUAL = Protocol("unequal", "train", 500, 300, 200)
 
 
 @pytest.fixture
@@ -76,14 +76,15 @@ def test_precision_and_recall_of_unequal_sets(scores_of):
     assert 0.3 < scores["Recall"].value <= 0.5
 
 
-def test_inception_score_counts_its_own_samples_and_splits(scores_of):
+def test_inception_score_counts_its_own_samples_and_splits(scores_of, monkeypatch):
     logits = torch.zeros(340, 4)
     logits[:200] = 60.0 * torch.eye(4)[torch.arange(200) % 4]  # the 200 that count; the others are uniform
     sets = (gaussian(340, np.zeros(3), np.eye(3), 4), gaussian(500, np.zeros(3), np.eye(3), 5), logits)
-    metric = scores_of(*sets, dataclasses.replace(UNEQUAL, is_splits=1))["IS"]
-    assert metric.value == pytest.approx(4) and metric.std is None
     split = scores_of(*sets)["IS"]
-    assert split.std > 0 and "n_fake = 200 in 5 splits" in split.protocol
+    assert split.std > 0 and "n_fake = 200 in 10 splits" in split.protocol
+    monkeypatch.setattr(fidelity, "IS_SPLITS", 1)
+    metric = scores_of(*sets)["IS"]
+    assert metric.value == pytest.approx(4) and metric.std is None
 
 
 def test_words_name_the_protocol_and_both_numbers(scores_of):
@@ -102,11 +103,11 @@ def test_words_name_the_protocol_and_both_numbers(scores_of):
 
 
 def test_presets_are_those_of_the_literature():
-    numbers = {p.name: (p.split, p.n_real, p.n_fake, p.is_images, p.is_splits) for p in PROTOCOLS.values()}
+    numbers = {p.name: (p.split, p.n_real, p.n_fake, p.is_images) for p in PROTOCOLS.values()}
     assert numbers == {
-        "paper": ("test", 10_000, 10_000, 50_000, 10),
-        "50k/50k-train": ("train", 50_000, 50_000, 50_000, 10),
-        "sngan": ("train", 10_000, 5_000, 50_000, 10),
+        "paper": ("test", 10_000, 10_000, 50_000),
+        "50k/50k-train": ("train", 50_000, 50_000, 50_000),
+        "sngan": ("train", 10_000, 5_000, 50_000),
     }
     assert "guess" in PROTOCOLS["sngan"].about and "not known" in PROTOCOLS["paper"].about
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -116,7 +117,7 @@ def test_presets_are_those_of_the_literature():
 
 
 def test_the_main_protocol_is_the_preset_only_at_its_size():
-    assert protocols.default_protocol(1000) == Protocol("", "test", 1000, 1000, 1000, 10)
+    assert protocols.default_protocol(1000) == Protocol("", "test", 1000, 1000, 1000)
     assert protocols.default_protocol(10_000).name == ""
     assert protocols.default_protocol(10_000, 50_000) is PROTOCOLS["paper"]
     small = protocols.default_protocol(8000, 50_000)
