@@ -38,12 +38,9 @@ class SampleScorer:
     def __post_init__(self) -> None:
         self.n = min(self.n, len(self.data.test), len(self.data.train))
 
-    def fid(self, images: Tensor, split: str, *, cached: bool = False) -> Metric:
-        """FID of uint8 `images` (n, 3, S, S) against the first n of `split`; `cached` keeps it for other runs."""
-        return self.scores(images, split, ("fid",), cached=cached)["FID"]
-
     def scores(self, images: Tensor, split: str, ids: Sequence[str], *, cached: bool = False) -> dict[str, Metric]:
-        """Like `fid`, but all scores with these `ids` (see `fidelity.pooled_scores`), by name."""
+        """The scores with these `ids` (see `fidelity.pooled_scores`), by name, of uint8 `images` (n, 3, S, S) against
+        the first n of `split`; `cached` keeps them for other runs."""
         cache = self.cache if cached else replace(self.cache, folder=None)
         fake, real = cache.pooled(images), self.cache.pooled(getattr(self.data, split).images[: self.n])
         compute = partial(fidelity.pooled_scores, fake, real, ids, features=self.cache.features, split=split)
@@ -52,7 +49,8 @@ class SampleScorer:
     def fid_of_system(self, system: System, split: str, seed: int) -> Metric:
         """The FID of n samples at temperature 1 against `split`; `seed` is the run's."""
         seed += SELECTION_SEED if split == "train" else TEST_SEED
-        return self.fid(draw_samples(system, self.n, temperature=1.0, seed=seed, results=self.cache.results), split)
+        images = draw_samples(system, self.n, temperature=1.0, seed=seed, results=self.cache.results)
+        return self.scores(images, split, ("fid",))["FID"]
 
     def name(self, suffix: str) -> str:
         """The name of an FID in records: "FD-lite0-best@T1" or "FID-best@T1" for the `suffix` "-best"."""
@@ -117,7 +115,7 @@ def baselines(untrained: System, scorer: SampleScorer, seed: int) -> dict[str, M
     pixels = gaussian_pixels(scorer.data.train.images, scorer.n)
     measured = (
         ("-untrained", "samples of an untrained copy", scorer.fid_of_system(untrained, "test", seed)),
-        ("-gaussian", "independent Gaussian pixels", scorer.fid(pixels, "test", cached=True)),
+        ("-gaussian", "independent Gaussian pixels", scorer.scores(pixels, "test", ("fid",), cached=True)["FID"]),
     )
     return {scorer.name(end): replace(m, protocol=f"{what}; {m.protocol}") for end, what, m in measured}
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from cqlib import losses
 from cqlib.models.base import Losses, System, frozen
-from cqlib.nets.conv import Critic, ResidualCritic
+from cqlib.nets.conv import Critic
+from cqlib.nets.residual_critic import ResidualCritic
 from cqlib.pixels import dequantise
 from cqlib.recipe import omitted_at_default
 

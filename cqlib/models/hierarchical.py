@@ -8,7 +8,7 @@ with Inverse Autoregressive Flow", NIPS 2016; Eqs. (1) to (8) in `cqlib.models.h
 top-down, each layer with a learned Gaussian prior (`cqlib.nets.hierarchical`). y's mu and sigma come from the
 top-down net's last feature map, f and the losses are those of Table 1, the critic is residual.
 
-Deviations (and those of `coverage_quality.py`, `nets/hierarchical.py` and `nets/conv.py`):
+Deviations (and those of `coverage_quality.py`, `nets/hierarchical.py` and `nets/residual_critic.py`):
 - Widths, blocks per resolution and the size of the larger discriminator are not known. `paper`: 64 channels at full
   resolution, doubling to 256, two blocks per resolution; 32 latent channels per layer, as remembered. The first
   convolutions of encoder and critic are remembered with 16 channels; here they have as many as the blocks after them.

@@ -50,9 +50,9 @@ def weights(noise):
 
 def test_the_best_step_is_chosen_on_training_images_and_measured_on_test_images(scorer, monkeypatch):
     asked = []
-    fid = SampleScorer.fid
-    recorded = lambda self, images, split: (asked.append(split), fid(self, images, split))[1]  # noqa: E731
-    monkeypatch.setattr(SampleScorer, "fid", recorded)
+    scores = SampleScorer.scores
+    recorded = lambda self, images, split, ids: (asked.append(split), scores(self, images, split, ids))[1]  # noqa: E731
+    monkeypatch.setattr(SampleScorer, "scores", recorded)
     last = Copies(1.0)
     best, metrics = best_step(last, 30, {10: weights(0.5), 20: weights(0.0)}, scorer, seed=0)
     assert best == 20 and asked == ["train"] * 3 + ["test"]

@@ -12,7 +12,8 @@ from cqlib.experiments.experiment import experiment
 from cqlib.models.adversarial import CriticConfig
 from cqlib.models.hierarchical import profile_config
 from cqlib.models.registry import build
-from cqlib.nets.conv import BOTTOM, Critic, ResidualBlock, ResidualCritic, pyramid
+from cqlib.nets.conv import BOTTOM, Critic, pyramid
+from cqlib.nets.residual_critic import ResidualBlock, ResidualCritic
 
 
 @pytest.mark.parametrize("halve", [False, True])
