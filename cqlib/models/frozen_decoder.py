@@ -44,6 +44,7 @@ class HierarchicalFrozenDecoderConfig(FrozenDecoderConfig):
     """The encoder for a generator of hierarchical codes, as in `nets.hierarchical.HierarchyConfig`."""
 
     norm: Literal["none"] = "none"
+    """Nothing reads it: it has one value, and stays because published hashes contain it."""
     blocks: int = 1
     residual: float = 0.1
 

@@ -44,6 +44,7 @@ class HierarchicalConfig(CoverageQualityConfig):
 
     latent: int = 32
     norm: Literal["none"] = "none"
+    """Nothing reads it: it has one value, and stays because published hashes contain it."""
     blocks: int = 1
     posterior: Posterior = "gaussian"
     iaf_width: int = 64

@@ -24,6 +24,7 @@ class HierarchicalGANConfig(GANConfig):
 
     latent: int = 32
     norm: Literal["none"] = "none"
+    """Nothing reads it: it has one value, and stays because published hashes contain it."""
     blocks: int = 1
     residual: float = 0.1
 

@@ -177,6 +177,7 @@ class ImprovedGANConfig(TwoNetsConfig):
     real_target: float = 1.0
     """D's target for real images; below 1: one-sided label smoothing."""
     norm: Literal["batch"] = "batch"
+    """Nothing reads it: it has one value, and stays because published hashes contain it."""
 
 
 def labelled_loss(logits: Tensor, labels: Tensor) -> Tensor:

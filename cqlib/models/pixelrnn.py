@@ -186,6 +186,7 @@ class PixelRNNConfig(LikelihoodConfig):
     layers: int
     width: int
     layer: Literal["diagonal"] = "diagonal"
+    """Nothing reads it: it has one value, and stays because published hashes contain it."""
     levels: int = 256
     """Values that a pixel can take."""
 
