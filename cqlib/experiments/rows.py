@@ -170,6 +170,8 @@ def training_command(
 ) -> str:
     """The command that trains `only` (a row or a notebook) with `profile` on `data` (empty: the profile's own). It
     shows only the last part of an absolute path, because pages with the command are passed on."""
+    if data == DEVELOPMENT_DATA and profile != "paper":  # it is the profile's own
+        data = ""
     if data != without_paths(data):
         data = without_paths(data).replace(":", ":PATH/", 1)
     options = "" if profile == "quick" else f" --profile {profile}"

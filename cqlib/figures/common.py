@@ -17,7 +17,7 @@ from cqlib.experiments import paper
 from cqlib.experiments.experiment import image_size
 from cqlib.experiments.load import model_of
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import DEVELOPMENT_DATA, label_of, marker_numbers, short_label, training_command
+from cqlib.experiments.rows import label_of, marker_numbers, short_label, training_command
 from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
@@ -99,7 +99,7 @@ def needs(data: str, profile: str, only: str, data_dir: Path | str | None) -> tu
         files = "It is made of one's own files: docs/data.md."
     else:
         files = "Its files are here."
-    return files, training_command(only, profile, "" if data == DEVELOPMENT_DATA else data)
+    return files, training_command(only, profile, data)
 
 
 def sized(data: str, profile: str) -> str:

@@ -10,7 +10,7 @@ from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
 from cqlib.experiments.experiment import experiment, image_size
 from cqlib.experiments.load import ModelAndData
-from cqlib.experiments.rows import default_data, label_of, training_command
+from cqlib.experiments.rows import label_of, training_command
 from cqlib.experiments.selection import Selection
 from cqlib.models.registry import build
 from cqlib.report import cells
@@ -44,7 +44,6 @@ def model_table(selection: Selection, models: Mapping[str, ModelAndData]) -> HTM
     lines = []
     for row in selection.rows:
         e, model = selection.first(row), models.get(row)
-        data = "" if e.data in default_data(row, e.profile) else e.data
-        command = training_command(row, e.profile, data, e.seed, e.changes)
+        command = training_command(row, e.profile, e.data, e.seed, e.changes)
         lines.append([label_of(row), f"{model.source} ({model.origin})" if model else f"not trained yet: {command}"])
     return cells.table("Trained models", ["Model", "Which"], lines)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from cqlib.experiments import paper
 from cqlib.experiments.experiment import is_current
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import ROWS, default_data, training_command
+from cqlib.experiments.rows import ROWS, training_command
 from cqlib.experiments.trade_off import VARIANTS
 from cqlib.experiments.variants import Changes, in_words
 from cqlib.metrics.metric import STARRED, Metric
@@ -142,10 +142,8 @@ class RunSet:
     def command(self, only: str, rows: Iterable[str]) -> str:
         """The command that trains `only` by today's recipes, with as many seeds as that of `rows` which has most here;
         they are rows of `only`."""
-        rows = list(rows)
-        data = "" if self.data in default_data(rows[0], self.profile) else self.data
         seeds = max(len(self.done(row)) for row in rows)
-        return training_command(only, self.profile, data, changes=self.changes) + f" --seeds {seeds}" * (seeds > 1)
+        return training_command(only, self.profile, self.data, changes=self.changes) + f" --seeds {seeds}" * (seeds > 1)
 
     def cell(self, row: str, metric: str) -> Cell:
         """`mean`, to print."""

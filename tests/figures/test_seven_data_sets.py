@@ -95,6 +95,8 @@ def test_a_cell_that_was_not_run_says_what_it_needs(published, tmp_path):
     assert missing in photos and "All three" not in photos
     assert table["tiny-imagenet"].endswith("./run_all.sh --profile study --only table4 --data tiny-imagenet")
     assert "docs/data.md" in show.needs("npz:mine.npz", "study", "table1/cq", tmp_path)[0]
+    one = show.needs("photos10", "paper", "table4", tmp_path)[1]  # without --data it would train seven
+    assert one == "./run_all.sh --profile paper --only table4 --data photos10"
     notes = soup(seven_data_sets.joint(sets, shown, "quick", tmp_path)).find(class_="notes").get_text()
     assert "LSUN tower and church are inferred" in notes
     assert "inferred" not in seven_data_sets.joint(sets, ("photos10",), "quick").data
