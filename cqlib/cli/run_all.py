@@ -52,10 +52,11 @@ def plan(opts: Options) -> Plan:
     """The plan for `--only` (default: every notebook, and the rows of Table 1), `--data` and `--seeds`; without
     experiments for `--no-train`."""
     from cqlib.experiments.experiment import experiment
+    from cqlib.experiments.selection import Selection
 
     rows, files = targets(opts.only, opts.profile)
-    if not rows and opts.changes:  # notebooks alone: refused now, by their usual first row, not by their kernels
-        experiment("table1/cq-f", opts.profile, changes=opts.changes)
+    if not rows:  # notebooks alone: a wrong change is refused now, not by their kernels
+        Selection(profile=opts.profile, changes=opts.changes)
     experiments = [
         experiment(row, opts.profile, data, seed, {**changes, **opts.changes})
         for row, changes, book in rows

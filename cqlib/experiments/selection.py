@@ -9,16 +9,16 @@ from cqlib.experiments.experiment import Experiment, experiment
 from cqlib.experiments.load import RUNS, ModelAndData, find_model
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, load_records
-from cqlib.experiments.rows import default_data
+from cqlib.experiments.rows import check_row, default_data
 from cqlib.experiments.run import run_experiment
 from cqlib.experiments.variants import Changes
-from cqlib.util.errors import UserError
+from cqlib.util.errors import UsageError, UserError
 
 
 @dataclass(frozen=True)
 class Selection:
     """`rows` with `changes` under `profile`, on `data` (empty: each row's own) with `seeds`, and the folders they are
-    in. UsageError for a wrong name, or a change that the first row does not take."""
+    in. UsageError for a wrong name, or a change that no row takes."""
 
     rows: Sequence[str] = ("table1/cq-f",)
     profile: str = "quick"
@@ -30,7 +30,13 @@ class Selection:
     feature_weights: Path | str | None = None
 
     def __post_init__(self) -> None:
-        self.first(self.rows[0])
+        for row in self.rows:
+            check_row(row)
+        for row in self.rows:
+            with suppress(UsageError):
+                self.first(row)
+                return
+        self.first(self.rows[0])  # none does: says why
 
     def first(self, row: str) -> Experiment:
         """The experiment of a row on the first data set with the first seed."""
@@ -64,17 +70,19 @@ class Selection:
                         records.append(r)
         return sorted(records, key=lambda record: (order[canonical(record.row)], record.seed))
 
-    def find(self, required: Collection[str] = ()) -> dict[str, ModelAndData]:
-        """Row -> model, of those rows that have been trained on the first data set with the first seed.
+    def find(self, required: Collection[str] = (), rows: Sequence[str] = ()) -> dict[str, ModelAndData]:
+        """Row -> model, of those of `rows` (default: all) that have been trained on the first data set with the first
+        seed.
 
-        If none of `required` (default: of all rows) has been trained so, the models of the default run, which are
+        If none of `required` (default: of `rows`) has been trained so, the models of the default run, which are
         published, are returned instead; {} if those are missing too.
         """
+        rows = rows or self.rows
         for make in (self.first, experiment):
             models: dict[str, ModelAndData] = {}
-            for row in self.rows:
+            for row in rows:
                 with suppress(UserError):  # not trained, or a row without what is changed
                     models[row] = find_model(make(row), self.runs_dir, self.data_dir)
-            if models.keys() & (required or self.rows):
+            if models.keys() & (required or rows):
                 return models
         return {}

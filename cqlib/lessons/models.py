@@ -1,7 +1,6 @@
 """What lessons 03 to 05 are about: images of about 16 pixels a side, and models that were trained on them."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from IPython.display import HTML
@@ -10,15 +9,16 @@ from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
 from cqlib.experiments.experiment import experiment, image_size
 from cqlib.experiments.load import ModelAndData
-from cqlib.experiments.rows import label_of, training_command
+from cqlib.experiments.rows import default_data, label_of, training_command
 from cqlib.experiments.selection import Selection
 from cqlib.models.registry import build
 from cqlib.report import cells
+from cqlib.util.errors import UsageError
 
 
 def load_images(selection: Selection) -> Dataset:
     """The first of the chosen data, at its size nearest to 16 pixels. UserError if unreadable."""
-    name = selection.first(selection.rows[0]).data
+    name = [*selection.data, *default_data(selection.rows[0], selection.profile)][0]
     return data_sets.load(name, size=image_size(name, "smoke"), data_dir=selection.data_dir)
 
 
@@ -27,7 +27,7 @@ def trained_models(selection: Selection, images: Dataset) -> dict[str, ModelAndD
     shape = (images.channels, images.size, images.size)
     models: dict[str, ModelAndData] = {}
     for row in selection.rows:
-        models |= replace(selection, rows=[row]).find()
+        models |= selection.find(rows=[row])
     return {row: m for row, m in models.items() if m.experiment.data == images.name and m.model.shape == shape}
 
 
@@ -40,10 +40,17 @@ def untrained_model(row: str, images: Dataset) -> ModelAndData:
 
 
 def model_table(selection: Selection, models: Mapping[str, ModelAndData]) -> HTML:
-    """The origin of each row's model, or the command that trains it."""
+    """The origin of each row's model, or the command that trains it, or why the row does not take the changes."""
     lines = []
     for row in selection.rows:
-        e, model = selection.first(row), models.get(row)
-        command = training_command(row, e.profile, e.data, e.seed, e.changes)
-        lines.append([label_of(row), f"{model.source} ({model.origin})" if model else f"not trained yet: {command}"])
+        model = models.get(row)
+        lines.append([label_of(row), f"{model.source} ({model.origin})" if model else _why_missing(selection, row)])
     return cells.table("Trained models", ["Model", "Which"], lines)
+
+
+def _why_missing(selection: Selection, row: str) -> str:
+    try:
+        e = selection.first(row)
+    except UsageError as error:
+        return str(error)
+    return f"not trained yet: {training_command(row, e.profile, e.data, e.seed, e.changes)}"

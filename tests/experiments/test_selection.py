@@ -55,3 +55,10 @@ def test_changes_choose_other_runs_and_a_wrong_one_is_refused_at_once(tmp_path):
     assert not list(tmp_path.iterdir())
     found = chosen.find()  # VAE has no f; nothing is trained: the published models of the plain rows
     assert {row: one.experiment.changes for row, one in found.items()} == {"table1/cq-f": {}, "table1/vae": {}}
+    other = replace(chosen, rows=("table1/vae", "table1/cq-f"))  # any row may be the one that takes the change
+    assert other.find().keys() == other.find(rows=["table1/vae"]).keys() | {"table1/cq-f"}
+    assert other.finished() == []
+    with pytest.raises(UsageError, match="unknown setting of table1/vae 'system.flow.widht'"):
+        replace(other, changes={"system.flow.widht": 6})
+    with pytest.raises(UsageError, match="did you mean 'table1/vae'"):
+        replace(other, rows=("table1/cq-f", "table1/vea"))

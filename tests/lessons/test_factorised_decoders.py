@@ -202,6 +202,17 @@ def test_models_of_a_lesson(photos, tmp_path):
         models.load_images(replace(chosen, data=["toy2d"]))
 
 
+def test_a_change_of_f_is_taken_although_half_of_the_rows_have_none(tmp_path):
+    chosen = Selection(pictures.ROWS, "smoke", changes={"system.flow.width": 6}, runs_dir=tmp_path)
+    images = models.load_images(chosen)
+    found = models.trained_models(chosen, images)
+    assert images.size == 16 and {one.origin for one in found.values()} == {"published"} and len(found) == 4
+    why = dict(cells(models.model_table(chosen, {})))
+    assert "unknown setting of table1/vae" in why["VAE"] and "--set system.flow.width=6" in why["VAE-F"]
+    with pytest.raises(UsageError, match="did you mean"):
+        replace(chosen, changes={"system.flow.widht": 6})
+
+
 def test_noise_is_white_without_f_and_not_with_it(photos, tmp_path):
     found = models.trained_models(Selection(profile="smoke", runs_dir=tmp_path), photos)
     with_f, without = found["table1/cq-f"].model, models.untrained_model("table1/vae", photos).model
