@@ -153,5 +153,7 @@ IN_FP32 = Ablation("table1-in-fp32", {row: {"training.autocast": "off"} for row 
 """Do the verdicts on Table 1 depend on bf16? All its rows without: `./run_all.sh --only table1-in-fp32 --seeds 5`."""
 BESIDE_TABLES = LONG_RUNS, IN_FP32
 BY_NAME = {ablation.name: ablation for ablation in (*ABLATIONS, *BESIDE_TABLES)}
+GROUPS = {"ablations": ABLATIONS, **{name: (ablation,) for name, ablation in BY_NAME.items()}}
+"""Name that `--only` takes -> its ablations."""
 PUBLISHED_CHANGES = VARIANTS | {beside.variant(row) for beside in BESIDE_TABLES for row in beside.changes}
 """Names of the changed rows whose runs, on the seeds of the tables, are published beside the tables' runs."""

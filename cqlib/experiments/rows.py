@@ -97,7 +97,7 @@ def check_target(name: str) -> str:
     """`name` if `--only` takes it (`all`, a row, a notebook or its stem, an ablation, `ablations`); else UsageError."""
     books = notebooks()
     stems = (file.stem for file in books.values())
-    return _check("name", ["all", *books, *stems, *ROWS, "ablations", *ablations.BY_NAME], name)
+    return _check("name", ["all", *books, *stems, *ROWS, *ablations.GROUPS], name)
 
 
 def check_images(row: str, data: str) -> None:
@@ -111,22 +111,19 @@ def targets(only: Sequence[str], profile: str) -> tuple[list[tuple[str, Changes,
     name of the notebook that shows it, whose data sets may be its own, or ""), and of notebook files. UsageError for an
     ablation of another profile."""
     books = notebooks()
+    if not only:
+        return [(row.id, {}, "") for row in paper.TABLE1.rows], [*books.values()]
     rows: list[tuple[str, Changes, str]] = []
     files: list[Path] = []
-    for name in only or ("",):
-        named = [ablation for ablation in ablations.BY_NAME.values() if ablation.name == name]
-        of_ablations = ablations.ABLATIONS if name == "ablations" else named
-        if any(ablation.profile != profile for ablation in of_ablations):
-            raise UsageError(f"{name}: changes the recipes of --profile {of_ablations[0].profile}, not of {profile}")
-        rows += [(row, changes, "") for ablation in of_ablations for row, changes in ablation.runs]
-        if name in ROWS:
-            rows.append((name, {}, ""))
-            continue
-        of_name = {short: file for short, file in books.items() if name in ("", "all", short, file.stem)}
-        files += of_name.values()
-        for short in of_name if name else ():
-            rows += [(row, changes, short) for row, changes in notebook_runs(short, profile)]
-        rows += [(row, {}, "") for row in ROWS if name == "all" or (name == "" and row.startswith("table1/"))]
+    for name in only:
+        for ablation in ablations.GROUPS.get(name, ()):
+            if ablation.profile != profile:
+                raise UsageError(f"{name}: changes the recipes of --profile {ablation.profile}, not of {profile}")
+            rows += [(row, changes, "") for row, changes in ablation.runs]
+        shown = {short: file for short, file in books.items() if name in ("all", short, file.stem)}
+        files += shown.values()
+        rows += [(row, changes, short) for short in shown for row, changes in notebook_runs(short, profile)]
+        rows += [(row, {}, "") for row in ROWS if name in ("all", row)]
     return rows, files
 
 

@@ -76,7 +76,9 @@ def test_a_wrong_change_is_refused_where_notebooks_alone_are_run(tmp_path, only)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("only, data", [("02_coverage_and_quality", "toy2d:spiral"), ("03_factorised_decoders", "photos10")])
+@pytest.mark.parametrize(
+    "only, data", [("02_coverage_and_quality", "toy2d:spiral"), ("03_factorised_decoders", "photos10")]
+)
 def test_a_change_of_f_is_taken_where_notebooks_alone_are_run(tmp_path, only, data):
     set_width = ("--profile", "smoke", "--set", "system.flow.width=6")
     todo = run_all.plan(chosen(tmp_path, "--only", only, "--data", data, *set_width))
