@@ -22,20 +22,19 @@ def rows(options: argparse.Namespace) -> None:
     """list the rows of the tables, and which are finished or have published weights"""
     from cqlib.experiments.experiment import experiment
     from cqlib.experiments.load import published_weights, stored_training
-    from cqlib.experiments.run import finished_record
+    from cqlib.experiments.run import ended_record
 
     states, refused = {}, {}
     for row in ROWS:
-        plain = experiment(row, options.profile, options.data, options.seed)
         try:
-            e = plain.with_changes(dict(options.changes or ()), trial=False)
+            e = experiment(row, options.profile, options.data, options.seed, dict(options.changes or ()), trial=False)
         except UsageError as error:
-            states[row], refused[row] = "does not take --set", error
+            states[row], refused[row] = "does not take this --set", error
             continue
         states[row] = "not run"
-        if (record := finished_record(e, options.runs_dir)) is not None:
+        if (record := ended_record(e, options.runs_dir)) is not None:
             bpd = f", {record.metrics['BPD'].value:.3f} bpd" if "BPD" in record.metrics else ""
-            states[row] = f"finished{bpd}"
+            states[row] = f"finished{bpd}" if record.done else record.status
         elif stored_training(published_weights(e.folder), e) is not None:
             states[row] = "not run; published weights"
     if len(refused) == len(ROWS):

@@ -62,8 +62,7 @@ def number(low: float, high: float, kind: type[int] | type[float] = float) -> Ca
     return parse
 
 
-MAX_SEED = 2**31 - 1
-seed = number(0, MAX_SEED, int)
+seed = number(0, rows.MAX_SEED, int)
 
 
 def seeds(text: str) -> tuple[int, ...]:
@@ -76,7 +75,7 @@ def seeds(text: str) -> tuple[int, ...]:
             raise argparse.ArgumentTypeError(f"'{text}' is no list of seeds: 5 or 0-4, 0,3, or 7,")
         first, dash, last = part.partition("-")
         begin = seed(first)
-        numbers += range(begin, number(begin, min(begin + 999, MAX_SEED), int)(last if dash else first) + 1)
+        numbers += range(begin, number(begin, min(begin + 999, rows.MAX_SEED), int)(last if dash else first) + 1)
     return tuple(dict.fromkeys(numbers))
 
 

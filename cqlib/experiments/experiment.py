@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from cqlib import data as registry
+from cqlib import data as data_sets
 from cqlib.data.sets import ENTRIES
 from cqlib.experiments.changes import apply_changes
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, slug
-from cqlib.experiments.rows import check_images, check_profile, check_row, default_data
+from cqlib.experiments.rows import MAX_SEED, check_images, check_profile, check_row, default_data
 from cqlib.experiments.variants import Changes, as_options, variant
 from cqlib.models.base import LikelihoodConfig
 from cqlib.models.gan_baseline import GANBaselineConfig
@@ -69,17 +69,6 @@ class Experiment:
         where = f"--profile {self.profile} --data {shlex.quote(self.data)} --seed {self.seed}"
         return f"python -m cqlib train {self.row} {where}{as_options(self.changes)}"
 
-    def with_changes(self, changes: Changes, trial: bool = True) -> Experiment:
-        """This experiment with `changes` to its recipe, beside those it has; `trial`: whether to see by a training step
-        that the result can be trained. UsageError for a wrong change."""
-        if not isinstance(changes, Mapping):
-            raise UsageError(f"changes are a dictionary such as {{'training.steps': 3000}}, not {one_line(changes)}")
-        if not changes:
-            return self
-        plain = experiment(self.row, self.profile, self.data, self.seed) if self.changes else self
-        recipe, applied = apply_changes(self.row, plain.recipe, {**self.changes, **changes}, trial)
-        return replace(self, recipe=recipe, changes=applied)
-
     @property
     def config(self) -> dict[str, Any]:
         """The experiment as nested plain values, for the record, which has the changes beside them."""
@@ -111,16 +100,25 @@ class Experiment:
 
 
 def experiment(
-    row: str, profile: str = "quick", data: str | None = None, seed: int = 0, changes: Changes | None = None
+    row: str,
+    profile: str = "quick",
+    data: str | None = None,
+    seed: int = 0,
+    changes: Changes | None = None,
+    trial: bool = True,
 ) -> Experiment:
-    """The experiment for a row of the tables, with `changes` to its recipe. UsageError where one of these is wrong."""
+    """The experiment for a row of the tables, with `changes` to its recipe; `trial`: whether to see by a training step
+    that a changed recipe can be trained. UsageError where one of these is wrong."""
     check_row(row)
     check_profile(profile)
     data = data or default_data(row, profile)[0]
     size = image_size(data, profile)
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
-        raise UsageError(f"seed {seed!r} is not a whole number from 0 to {2**31 - 1}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+        raise UsageError(f"seed {seed!r} is not a whole number from 0 to {MAX_SEED}")
     check_images(row, data)
+    changes = {} if changes is None else changes
+    if not isinstance(changes, Mapping):
+        raise UsageError(f"changes are a dictionary such as {{'training.steps': 3000}}, not {one_line(changes)}")
     row = canonical(row)
     recipe, evaluation = RECIPES[row](row, profile, size), EVALUATION[profile]
     if isinstance(recipe.system, GANBaselineConfig):
@@ -130,14 +128,13 @@ def experiment(
     if profile == "study" and row.startswith("table1/"):
         recipe = replace(recipe, training=replace(recipe.training, snapshots=MILESTONES))
         evaluation = replace(evaluation, milestone_images=MILESTONE_IMAGES)
-    plain = Experiment(row, profile, data, size, seed, recipe, evaluation)
-    return plain if changes is None else plain.with_changes(changes)
+    recipe, applied = apply_changes(row, recipe, changes, trial)
+    return Experiment(row, profile, data, size, seed, recipe, evaluation, applied)
 
 
 def experiment_of(record: Record) -> Experiment:
     """The experiment that left a record, with today's recipe. UsageError for names that no longer exist."""
-    plain = experiment(record.row, record.profile, record.data.name, record.seed)
-    return plain.with_changes(record.changes, trial=False)
+    return experiment(record.row, record.profile, record.data.name, record.seed, record.changes, trial=False)
 
 
 def is_current(record: Record) -> bool:
@@ -153,4 +150,4 @@ def image_size(data: str, profile: str) -> int:
     or their own (Tiny ImageNet: 64)."""
     if profile == "paper" and data in ENTRIES:
         return ENTRIES[data].sizes[0]
-    return min(registry.sizes(data), key=lambda size: abs(size - IMAGE_SIZE[profile]))
+    return min(data_sets.sizes(data), key=lambda size: abs(size - IMAGE_SIZE[profile]))

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from cqlib import data as registry
+from cqlib import data as data_sets
 from cqlib.experiments import ablations, paper, trade_off
 from cqlib.experiments.ablations import TWO_SCALES
 from cqlib.experiments.variants import Changes, as_options, in_words, row_and_changes
@@ -25,6 +25,8 @@ PROFILES = {
 }
 RESULT_PROFILES = tuple(PROFILES)[1:]
 """Profiles whose runs are results; `smoke` is for tests."""
+
+MAX_SEED = 2**31 - 1
 
 DEVELOPMENT_DATA = "photos10"
 """The default data set of every profile but `paper`."""
@@ -89,7 +91,7 @@ check_row = partial(_check, "row", ROWS)
 
 def check_data(name: str) -> str:
     """`name` if a data set of that name can exist (no file is read); else UsageError with the nearest one."""
-    registry.check(name)
+    data_sets.check(name)
     return name
 
 

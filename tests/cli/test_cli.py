@@ -229,19 +229,20 @@ def test_rows_tells_published_weights_from_what_is_not_run(tmp_path, capsys):
     plain = states()
     assert plain["table1/cq-f"] == "not run; published weights" and plain["table3/sngan"] == "not run"
     changed = states("--set", "system.quality_weight=25")
-    assert changed["table1/cq-f"] == "not run" and changed["table3/sngan"] == "does not take --set"
+    assert changed["table1/cq-f"] == "not run" and changed["table3/sngan"] == "does not take this --set"
     assert not any("published" in state for state in states("--seed", "7").values())
     code, line = refused(capsys, "rows", "--set", "no.such=1")
     assert code == 2 and "unknown setting of table1/vae 'no.such'" in line
 
 
-def test_rows_tells_what_is_finished(tmp_path, capsys):
+@pytest.mark.parametrize("status, told", [("done", "  finished, {:.3f} bpd"), ("diverged", "  diverged")])
+def test_rows_tells_what_is_finished_and_what_diverged(tmp_path, capsys, status, told):
     e = experiment("table1/vae", "smoke")
     made = fake_records.record("table1/vae", profile="smoke")
-    write_record(replace(made, config_hash=e.config_hash), tmp_path / e.folder, "record.json")
+    write_record(replace(made, config_hash=e.config_hash, status=status), tmp_path / e.folder, "record.json")
     assert cli.main(["rows", "--profile", "smoke", "--runs-dir", str(tmp_path)]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("table1/vae "))
-    assert line.endswith(f"finished, {made.metrics['BPD'].value:.3f} bpd")
+    assert line.endswith(told.format(made.metrics["BPD"].value))
 
 
 def test_a_fetch_tells_the_terms_of_each_set(tmp_path, monkeypatch, capsys):
