@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cqlib.data import SOURCES, is_storable_path, split_size
+from cqlib.data import SOURCES, is_storable_path, own_path, split_size
 from cqlib.data.folders import find_local, local_folder, require_folder
 from cqlib.experiments import rows
 from cqlib.experiments.ablations import BY_NAME
@@ -114,7 +114,7 @@ def data_sets(text: str) -> tuple[str, ...]:
     try:
         names: tuple[str, ...] = comma_separated(rows.check_data)(text)
     except UsageError as error:
-        if not any(f"{part.strip().partition(':')[0]}:PATH" in SOURCES for part in text.split(",")[:-1]):
+        if not any(own_path(part.strip()) is not None for part in text.split(",")[:-1]):
             raise
         remedy = "a path with a comma cannot stand here: rename it, or use python -m cqlib train"
         raise UsageError(f"{error}; {remedy}") from error
@@ -186,7 +186,7 @@ def absolute_data_path(name: str, data_dir: Path | None) -> str:
     stays as it is if it lies under `data_dir` (default: $CQLIB_DATA), which is searched first, or does not exist."""
     kind, _, argument = name.partition(":")
     (text, size), local = split_size(argument), local_folder(data_dir)
-    if f"{kind}:PATH" not in SOURCES or (local and not os.path.isabs(text) and find_local(text, local) == local / text):
+    if own_path(name) is None or (local and not os.path.isabs(text) and find_local(text, local) == local / text):
         return name
     existing = find_local(text, Path())
     return f"{kind}:{absolute(existing)}" + (f":{size}" if size else "") if existing else name

@@ -17,7 +17,7 @@ from cqlib.cli import cluster_nodes, options
 from cqlib.cli.options import Options
 from cqlib.cli.progress import Progress
 from cqlib.cli.tasks import Outcome, Task, run_tasks, slots
-from cqlib.data import split_size
+from cqlib.data import own_path
 from cqlib.data.folders import local_folder
 from cqlib.data.sets import entry_of
 from cqlib.experiments import ablations
@@ -81,8 +81,7 @@ def pending(opts: Options, todo: Plan, features: Features | None = None) -> Pend
     for e in todo.experiments:
         record = finished_record(e, opts.runs_dir)
         # The user's own files may have changed since: such a row is left to `run`, which compares them with the record.
-        own_files = ":" in e.data and entry_of(e.data) is None
-        if record is not None and not own_files and (features is None or has_scores(record, features)):
+        if record is not None and own_path(e.data) is None and (features is None or has_scores(record, features)):
             if not training_files(opts.runs_dir / e.folder):
                 done += 1
                 continue
@@ -187,7 +186,7 @@ def _files_read(experiments: Sequence[Experiment], opts: Options) -> list[Path]:
     from cqlib.data import published
 
     folder, sets = published.data_folder(opts.data_dir), {e.data for e in experiments}
-    paths = [folder / split_size(name.partition(":")[2])[0] for name in sets if ":" in name and entry_of(name) is None]
+    paths = [folder / path for path in map(own_path, sets) if path is not None]
     paths += [folder] if any(map(entry_of, sets)) else []
     return paths + ([opts.feature_weights] if opts.feature_weights else [])
 

@@ -81,6 +81,12 @@ def split_size(path: str) -> tuple[str, int | None]:
     return (sized[1], int(sized[2])) if sized else (path, None)
 
 
+def own_path(name: str) -> str | None:
+    """The path of your own images in a name ("npz:~/a.npz:64" gives "~/a.npz"); None for any other data set."""
+    kind, _, argument = name.partition(":")
+    return split_size(argument)[0] if f"{kind}:PATH" in SOURCES else None
+
+
 def check(name: str, size: int | None = None) -> None:
     """UsageError, with the nearest valid value, for an unknown data set or size. No file is read."""
     valid = sizes(name)

@@ -45,7 +45,10 @@ def apply_changes(row: str, recipe: Recipe, changes: Changes, trial: bool = True
     for path, value in sorted(changes.items(), key=str):
         if path not in settings:
             raise unknown_name(f"setting of {row}", one_line(path), settings)
-        result, typed = _with(row, result, path, path, value)
+        try:
+            result, typed = _with(result, path, value)
+        except ValueError as error:
+            raise UsageError(f"{row}: '{path}' takes {error}") from error
         if typed != settings[path]:
             applied[path] = list(typed) if isinstance(typed, tuple) else typed
     stage = result.frozen_decoder
@@ -67,17 +70,18 @@ def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + field.name, value
 
 
-def _with(row: str, config: Any, path: str, rest: str, value: Any) -> tuple[Any, Any]:
-    """`config` with the value at `rest`, the part of `path` that lies in it; and that value, typed."""
-    name, _, rest = rest.partition(".")
+def _with(config: Any, path: str, value: Any) -> tuple[Any, Any]:
+    """`config` with the value at `path`; and that value, typed. ValueError says what it takes, and not what."""
+    name, _, rest = path.partition(".")
     if rest:
-        inner, typed = _with(row, getattr(config, name), path, rest, value)
+        inner, typed = _with(getattr(config, name), rest, value)
         return replace(config, **{name: inner}), typed
-    typed = _typed(row, path, get_type_hints(type(config))[name], value, getattr(config, name))
+    of_training = isinstance(config, TrainingConfig)
+    typed = _typed(get_type_hints(type(config))[name], value, getattr(config, name), of_training)
     return replace(config, **{name: typed}), typed
 
 
-def _typed(row: str, path: str, kind: Any, value: Any, own: Any) -> Any:
+def _typed(kind: Any, value: Any, own: Any, of_training: bool) -> Any:
     """`value`, or what it says as a text, as a value of type `kind`; `own` is the recipe's."""
     candidates = [value]
     if isinstance(value, str):
@@ -90,20 +94,20 @@ def _typed(row: str, path: str, kind: Any, value: Any, own: Any) -> Any:
             candidate = tuple(candidate) if isinstance(candidate, list) else candidate
             typed = TypeAdapter(kind).validate_python(candidate, strict=True)
             for number in typed if isinstance(typed, tuple) else (typed,):
-                _check_range(row, path, number, own)
+                _check_range(number, own, of_training)
             return typed
-    raise UsageError(f"{row}: '{path}' takes {_values_of(kind)}, not {one_line(repr(value))[:80]}")
+    raise ValueError(f"{_values_of(kind)}, not {one_line(repr(value))[:80]}")
 
 
-def _check_range(row: str, path: str, number: Any, own: Any) -> None:
-    """UsageError for numbers that are not finite, counts below 0, and counts that make a net too large for memory."""
+def _check_range(number: Any, own: Any, of_training: bool) -> None:
+    """ValueError for numbers that are not finite, counts below 0, and counts that make a net too large for memory."""
     if isinstance(number, float) and not math.isfinite(number):
-        raise UsageError(f"{row}: '{path}' takes a finite number, not {number}")
+        raise ValueError(f"a finite number, not {number}")
     if isinstance(number, int) and not isinstance(number, bool):
         usual = max([value for value in (own if isinstance(own, tuple) else (own,)) if value is not None], default=0)
-        limit = max(1000, 100 * usual) if path.startswith("training.") else max(64, 16 * usual)
+        limit = max(1000, 100 * usual) if of_training else max(64, 16 * usual)
         if not 0 <= number <= limit:
-            raise UsageError(f"{row}: '{path}' takes whole numbers from 0 to {limit}, not {one_line(number)[:80]}")
+            raise ValueError(f"whole numbers from 0 to {limit}, not {one_line(number)[:80]}")
 
 
 def _values_of(kind: Any) -> str:

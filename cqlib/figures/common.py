@@ -95,7 +95,7 @@ def needs(data: str, profile: str, only: str, data_dir: Path | str | None) -> tu
     entry = missing_files(data, data_dir)
     if entry:
         files = f"{entry.sources}; {entry.how}."
-    elif data.startswith(("npz:", "folder:")):
+    elif data_sets.own_path(data) is not None:
         files = "It is made of one's own files: docs/data.md."
     else:
         files = "Its files are here."

@@ -20,7 +20,7 @@ from PIL import Image
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from cqlib.data import IMAGE_SIZES
+from cqlib.data import IMAGE_SIZES, own_path
 from cqlib.data.grids import published_grid
 from cqlib.data.reading import READ_ERRORS
 from cqlib.experiments.experiment import Experiment, experiment_of
@@ -220,7 +220,7 @@ def _problems(record: Record) -> Iterator[str]:
         yield f"its status is {record.status}: run it again, to its end"
     if record.profile == "smoke":
         yield "its profile is smoke, whose numbers mean nothing: run it under another"
-    if record.data.name.startswith(("npz:", "folder:")):
+    if own_path(record.data.name) is not None:
         yield "its images are your own, and nobody could run it again: train it on a data set with a name"
     if reason := refusal(record):
         yield reason

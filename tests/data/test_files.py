@@ -255,6 +255,8 @@ def test_a_size_after_the_path_is_that_of_the_images(tmp_path, monkeypatch):
         with pytest.raises(UserError, match="lacks its path"):
             data.check(empty)
     assert data.split_size("cats:064") == ("cats:064", None) and data.split_size("a:64:32") == ("a:64", 32)
+    assert data.own_path("npz:~/a.npz:64") == "~/a.npz" and data.own_path("folder:cats") == "cats"
+    assert [data.own_path(name) for name in ("photos10", "toy2d:spiral", "tiny-imagenet:64")] == [None] * 3
     assert data.split_size("cats:" + "9" * 5000)[1] is None
     with pytest.raises(UserError, match="has no size 32: did you mean 64"):
         data.load(f"folder:{tmp_path}/cats:64", size=32)

@@ -100,6 +100,17 @@ def test_a_wrong_change_is_refused_in_one_line_that_names_the_row(path, value, m
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
+def test_counts_of_every_training_have_the_same_limits():
+    def most(path):
+        steps = dict(leaves(experiment("table1/gan", "smoke").recipe))[path]
+        assert changed("table1/gan", **{path: max(1000, 100 * steps)}).changes
+        with pytest.raises(UsageError, match=f"table1/gan: '{path}' takes whole numbers from 0 to"):
+            changed("table1/gan", **{path: max(1000, 100 * steps) + 1})
+
+    most("training.steps")
+    most("frozen_decoder.training.steps")
+
+
 def test_rows_without_a_setting_are_named():
     with pytest.raises(UsageError, match="table1/vae 'system.flow.width'"):
         changed("table1/vae", system__flow__width=4)
