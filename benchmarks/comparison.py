@@ -17,6 +17,7 @@ from benchmarks import sides
 from benchmarks.machine import convolution_seconds, operations, peak_flops
 from benchmarks.sides import Side, Turn, prepared
 from cqlib.metrics.fp32 import full_fp32
+from cqlib.training.device import fork_rng
 from cqlib.util import provenance
 
 
@@ -128,7 +129,7 @@ def measure(row: Comparison, device: torch.device, turns: list[Turn]) -> list[Ra
     this process, in true fp32 but for what a side itself does in bf16; the state of random numbers stays as it was."""
     (first, *rounds) = [one_round(turns, backwards=k % 2 == 1) for k in range(row.rounds + 1)]
     times = [[each[k][0] for each in rounds] for k in range(len(turns))]
-    with full_fp32(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with full_fp32(), fork_rng(device):
         works = [prepared(side, device) for side in row.sides()]
         ours, counted = works[0], works[0].format is not None
         counts = [operations(w.run) / w.units if counted else 0.0 for w in works]

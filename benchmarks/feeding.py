@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from benchmarks.comparison import Comparison, Other
@@ -23,21 +25,11 @@ def feed(batches: int = 100 * BATCHES) -> Side:
     return side
 
 
-def plain_feed(batches: int = BATCHES) -> Side:
-    """A DataLoader over the same tensor."""
+def loader_feed(batches: int = BATCHES, **loader: Any) -> Side:
+    """A DataLoader over the same images, with these options of `byte_batches`."""
 
     def side(device: torch.device) -> Work:
-        source = byte_batches(random_images(SIZE), BATCH)
-        return repeated(lambda: next(source).to(device), batches, images=BATCH)
-
-    return side
-
-
-def torchvision_feed(workers: int, batches: int = BATCHES) -> Side:
-    """A DataLoader over PIL images with torchvision's transforms; `workers` processes beside this one."""
-
-    def side(device: torch.device) -> Work:
-        source = byte_batches(random_images(SIZE), BATCH, pil=True, workers=workers)
+        source = byte_batches(random_images(SIZE), BATCH, **loader)
         return repeated(lambda: next(source).to(device), batches, images=BATCH)
 
     return side
@@ -45,8 +37,8 @@ def torchvision_feed(workers: int, batches: int = BATCHES) -> Side:
 
 ROWS = (
     Comparison("data-feeding", feed(), (
-        Other("DataLoader over the same tensor", plain_feed(), cpu=10.0, cuda=10.0),
-        Other("torchvision, PIL images, DataLoader", torchvision_feed(0), cpu=10.0, cuda=10.0),
-        Other("the same with 2 workers", torchvision_feed(2), cpu=10.0, cuda=10.0),
+        Other("DataLoader over the same tensor", loader_feed(), cpu=10.0, cuda=10.0),
+        Other("torchvision, PIL images, DataLoader", loader_feed(pil=True), cpu=10.0, cuda=10.0),
+        Other("the same with 2 workers", loader_feed(pil=True, workers=2), cpu=10.0, cuda=10.0),
     )),
 )  # fmt: skip

@@ -6,11 +6,14 @@ All full passes cost the same, so a few are timed and the rest is extrapolated.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from benchmarks.comparison import Comparison, Other
 from benchmarks.sides import Side, Work
-from cqlib.models.pixelcnnpp import PixelCNNPPConfig
+from cqlib.models.base import LikelihoodSystem
+from cqlib.models.pixelcnnpp import PixelCNNPPConfig, PixelCNNPPSystem
 from cqlib.models.pixelrnn import PixelRNN
 from cqlib.models.registry import RECIPES, build
 from cqlib.recipe import TrainingConfig
@@ -20,46 +23,52 @@ POSITIONS = 2
 IMAGES = 16
 
 
-def pixelcnnpp(cached: bool, *, size: int = 32, width: int = 160, blocks: int = 5, n: int = IMAGES,
-               positions: int = POSITIONS) -> Side:  # fmt: skip
-    """A side: a batch of `n` images from PixelCNN++, whose default sizes are those of its paper. `cached`: from cached
-    activations, else by full passes, `positions` of which are timed."""
+Prepared = tuple[LikelihoodSystem, Callable[[], object], int]
+"""A system, a full pass over a batch, and how many such passes a batch of images takes."""
+
+
+def sampled(prepare: Callable[[torch.device], Prepared], cached: bool, n: int, positions: int) -> Side:
+    """A side: a batch of `n` images. `cached`: from cached activations, else by full passes, `positions` of which are
+    timed."""
 
     def side(device: torch.device) -> Work:
-        config = PixelCNNPPConfig(size, width, blocks, 10, 0.5)
-        system = to_device(build(config), TrainingConfig(steps=1), device).eval()
+        system, full_pass, passes = prepare(device)
         if cached:
             return Work(lambda: system.sample(n), images=n)
-        x = torch.zeros(n, 3, size, size, device=device)
 
         def run() -> None:
             with torch.inference_mode():
                 for _ in range(positions):
-                    system.net(x)
+                    full_pass()
 
-        return Work(run, positions / size**2, n)
+        return Work(run, positions / passes, n)
 
     return side
+
+
+def pixelcnnpp(cached: bool, *, size: int = 32, width: int = 160, blocks: int = 5, n: int = IMAGES,
+               positions: int = POSITIONS) -> Side:  # fmt: skip
+    """`sampled` from PixelCNN++, whose default sizes are those of its paper."""
+
+    def prepare(device: torch.device) -> Prepared:
+        config = PixelCNNPPConfig(size, width, blocks, 10, 0.5)
+        system: PixelCNNPPSystem = to_device(build(config), TrainingConfig(steps=1), device).eval()
+        x = torch.zeros(n, 3, size, size, device=device)
+        return system, lambda: system.net(x), size**2
+
+    return sampled(prepare, cached, n, positions)
 
 
 def pixelrnn(cached: bool, *, profile: str = "quick", size: int = 16, n: int = IMAGES, positions: int = 4) -> Side:
-    """A side: a batch of `n` images from the Diagonal BiLSTM of a profile; `cached` and `positions` as above."""
+    """`sampled` from the Diagonal BiLSTM of a profile."""
 
-    def side(device: torch.device) -> Work:
+    def prepare(device: torch.device) -> Prepared:
         recipe = RECIPES["table3/pixelrnn"]("table3/pixelrnn", profile, size)
         system: PixelRNN = to_device(build(recipe.system), recipe.training, device).eval()
-        if cached:
-            return Work(lambda: system.sample(n), images=n)
         x = torch.zeros(n, 3, size, size, dtype=torch.int64, device=device)
+        return system, lambda: system.logits(x), x[0].numel()
 
-        def run() -> None:
-            with torch.inference_mode():
-                for _ in range(positions):
-                    system.logits(x)
-
-        return Work(run, positions / x[0].numel(), n)
-
-    return side
+    return sampled(prepare, cached, n, positions)
 
 
 def words(what: str, values: int, positions: int) -> str:

@@ -44,7 +44,7 @@ from cqlib.metrics.evaluation import TEST_SEED, draw_samples
 from cqlib.metrics.features import extract, lite0
 from cqlib.models.base import System
 from cqlib.models.registry import build
-from cqlib.training.device import fast_bf16, select_device
+from cqlib.training.device import fast_bf16, fork_rng, select_device
 from cqlib.training.loop import CHECKPOINT_SECONDS, Loop
 from cqlib.util import provenance
 from cqlib.util.errors import StoppedEarly, UserError
@@ -117,7 +117,7 @@ def judge(e: Experiment, data: Dataset, device: torch.device) -> Callable[[Syste
         return pooled(data.test.images[: c.fidelity_images])
 
     def qualities(model: System) -> dict[str, float]:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with fork_rng(device):
             nll = held_out_nll(model, data.test.images[: c.bpd_images])
             fake = pooled(draw_samples(model, len(real()), temperature=0.0, seed=TEST_SEED + e.seed))
         distance = fidelity.pooled_scores(fake, real(), ("fid",), features=features, split="test")["FID"]

@@ -52,9 +52,12 @@ def tidy(folder: Path, runs_dir: Path) -> None:
         old.unlink(missing_ok=True)
 
 
+TRAINING_FILES = ("*.checkpoint*", "*.step-*", "*.new")
+
+
 def training_files(folder: Path) -> list[Path]:
     """The files in a run's folder that are of use in training alone."""
-    return [path for pattern in ("*.checkpoint*", "*.step-*", "*.new") for path in folder.glob(pattern)]
+    return [path for pattern in TRAINING_FILES for path in folder.glob(pattern)]
 
 
 def tidy_finished(folder: Path) -> None:
@@ -75,7 +78,7 @@ def disk_usage(runs_dir: Path) -> str:
     for path in files:
         with suppress(OSError):  # gone meanwhile
             part = path.relative_to(runs_dir).parts[0]
-            kind = "checkpoints" if ".checkpoint" in path.name or ".step-" in path.name else "runs"
+            kind = "checkpoints" if any(map(path.match, TRAINING_FILES)) else "runs"
             sizes[part if part in sizes else kind] += path.stat().st_size if path.is_file() else 0
     used = {part: note for part, note in ROOM.items() if sizes[part] or part == "runs"}
     parts = [f"{format_bytes(sizes[part], 1)} in {part}{note}" for part, note in used.items()]

@@ -36,7 +36,8 @@ def test_a_finished_run_keeps_nothing_of_its_training(tmp_path):
 
 
 def test_room_is_told_by_kind(tmp_path):
-    for place, size in (("a/model.safetensors", 2), ("a/x.checkpoint.previous", 3), ("stale/b/model.safetensors", 4)):
+    for place, size in (("a/model.safetensors", 2), ("a/x.checkpoint.previous", 2), ("a/model.safetensors.new", 1),
+                        ("stale/b/model.safetensors", 4)):  # fmt: skip
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).write_bytes(bytes(size * 10**6))
     line = disk_usage(tmp_path)
