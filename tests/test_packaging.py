@@ -24,8 +24,8 @@ from cqlib.util.provenance import git_info
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-OWN = f"{PROJECT['name']}[notebooks]"  # the extra `test` brings the notebooks' packages along
-TEST = [*EXTRAS["notebooks"], *(line for line in EXTRAS["test"] if line != OWN)]
+OWN, *OTHERS = EXTRAS["test"]  # `test` brings other extras of the project along
+TEST = [*OTHERS, *(line for extra in Requirement(OWN).extras for line in EXTRAS[extra])]
 CONDA_NAMES = {"pytorch": "torch", "python-lmdb": "lmdb"}
 SCRIPTS = ("run_all.sh", "tests/run.sh", ".ci/run", "tools/environment.sh")
 

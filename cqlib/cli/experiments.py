@@ -14,7 +14,7 @@ from cqlib.util.text import duration
 if TYPE_CHECKING:
     from cqlib.experiments.experiment import Experiment
 
-TRAINING = (*EXPERIMENT, "--runs-dir", "--data-dir", "--time-budget", "--feature-weights", "--device", "--tensorboard")
+TRAINING = (*EXPERIMENT, "--data-dir", "--time-budget", "--feature-weights", "--device", "--tensorboard")
 
 
 @command("--profile", "--data", "--seed", "--set", "--runs-dir", ends=["", "--profile study"])
@@ -110,7 +110,6 @@ def evaluate(options: argparse.Namespace) -> int:
 
 @command(
     *EXPERIMENT,
-    "--runs-dir",
     ("--n", {"type": number(1, 10_000, int), "default": 64, "metavar": "N", "help": "how many images (default: 64)"}),
     ("--out", {"type": new_file, "required": True, "metavar": "FILE.png", "help": "the picture to write"}),
     ("--temperature", {"type": number(0, 2), "default": 1.0, "metavar": "T",

@@ -58,7 +58,7 @@ def verify(options: argparse.Namespace) -> int:
     return 0 if all(check.passed for check in checks) else 1
 
 
-@command(*EXPERIMENT, "--runs-dir", ("folder", {"type": folder, "metavar": "DIR", "help": "the folder to write"}),
+@command(*EXPERIMENT, ("folder", {"type": folder, "metavar": "DIR", "help": "the folder to write"}),
          ends=["table1/cq-f my-model"])  # fmt: skip
 def card(options: argparse.Namespace) -> None:
     """write a trained row or published weights to a folder as a model hub takes it: weights, config, card"""

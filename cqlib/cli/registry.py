@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from cqlib.experiments.experiment import Experiment
 
 PROGRAM = "python -m cqlib"
-EXPERIMENT = ("row", "--profile", "--data", "--seed", "--set")
+EXPERIMENT = ("row", "--profile", "--data", "--seed", "--set", "--runs-dir")
 
 Run = Callable[[argparse.Namespace], int | None]
 COMMANDS: dict[str, tuple[Run, dict[str, dict[str, Any]], tuple[str, ...]]] = {}

@@ -8,10 +8,11 @@ from IPython.display import HTML
 from cqlib.data.published import missing_files
 from cqlib.data.sets import entry_of
 from cqlib.experiments import paper
+from cqlib.experiments.experiment import image_size
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, RESULT_PROFILES, short_label
 from cqlib.experiments.selection import Selection
-from cqlib.figures.common import needs, samples_folder, sets_of, sized
+from cqlib.figures.common import needs, samples_folder, sets_of
 from cqlib.report import page, pictures, tables
 from cqlib.report.cells import table
 from cqlib.report.run_sets import RunSet, display_groups
@@ -117,7 +118,7 @@ def _group(
             lines.append(Line(short_label(row), (printed, *measured)))
     lines += tables.real_images([data], side, names)
     labels = dict.fromkeys(runs.label.removeprefix(f"{without_paths(data)} ") for runs in ran)
-    detail = ", ".join(labels) or sized(data, profile).rpartition(", ")[2]
+    detail = ", ".join(labels) or "{0}×{0}".format(image_size(data, profile))
     return (label(data), detail), lines
 
 
