@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+from importlib import import_module
 from pathlib import Path
 
 import nbformat
@@ -55,6 +56,18 @@ def test_it_is_valid_without_outputs_and_takes_the_parameters_that_the_runner_pa
     assert not [cell for cell in book.cells if cell.get("outputs") or cell.get("execution_count")]
     assert [cell.id for cell in book.cells] == [str(i) for i in range(len(book.cells))]
     assert declared(path) >= PARAMETERS
+
+
+@pytest.mark.parametrize("package", ["figures", "lessons"])
+def test_the_packages_list_the_modules_that_each_notebook_imports(package):
+    listed = re.findall(r"^    (\w+): (.+)$", import_module(f"cqlib.{package}").__doc__, re.MULTILINE)
+    for name, modules in listed:
+        text = "\n".join(code(FOLDER / f"{name}.ipynb"))
+        imports = re.findall(rf"^from cqlib\.{package}(?:\.(\w+)[\w.]*)? import (.+)", text, re.MULTILINE)
+        found = {room or one.split(" as ")[0] for room, several in imports for one in several.split(", ")}
+        assert sorted(found) == modules.split(", "), name
+    of_package = [path.stem for path in BOOKS if (path.stem in TAUGHT) == (package == "lessons")]
+    assert [name for name, _ in listed] == of_package
 
 
 @FULLEST
