@@ -71,7 +71,7 @@ def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _with(config: Any, path: str, value: Any) -> tuple[Any, Any]:
-    """`config` with the value at `path`; and that value, typed. ValueError says what it takes, and not what."""
+    """`config` with the value at `path`; and that value, typed. ValueError: "a number, not 'x'"."""
     name, _, rest = path.partition(".")
     if rest:
         inner, typed = _with(getattr(config, name), rest, value)
