@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -30,6 +31,12 @@ from cqlib.nets.hierarchical import (
 from cqlib.pixels import dequantise
 
 GAUSSIAN, IAF = "table2/cqf-residual", "table2/cqf-iaf-residual"
+
+
+def test_a_hierarchy_takes_every_setting_of_a_systems_config():
+    values = {"latent": 3, "blocks": 2, "posterior": "iaf", "iaf_width": 5, "residual": 0.3, "stem": 2, "start": 0.7}
+    assert HierarchyConfig.of(SimpleNamespace(**values, widths=(4, 8))) == HierarchyConfig(**values)
+    assert HierarchyConfig.of(SimpleNamespace(latent=3, blocks=2)) == HierarchyConfig(3, 2, None)
 
 
 # --- shapes --------------------------------------------------------------------------------------------------

@@ -127,6 +127,12 @@ def test_side_by_side_stand_the_runs_of_one_data_set_and_profile_this_machines_f
     assert sorted(len(place) for place in every) == [1, 1, 1]
 
 
+def test_this_machines_runs_are_shown_before_published_and_contributed_ones():
+    sets = run_sets([record()], [record()], {"Ada": [record()]})
+    for order in (sets, sets[::-1]):
+        assert [runs.origin for runs in nearest_first(order)] == ["local", "published", "contributed"]
+
+
 def test_a_changed_recipe_is_not_shown_before_the_rows_own():
     changed = record("table1/cq-f", changes={"training.steps": 100})
     for sets in (run_sets([changed], records(1)), run_sets([record(), changed], records(1))):
