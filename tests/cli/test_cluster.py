@@ -89,6 +89,14 @@ def nodes():
         signal.signal(number, handler)
 
 
+@pytest.fixture(scope="module")
+def driver(nodes):
+    """This process is a driver of the cluster. One connection for all tests that need none of their own, which come
+    first: for each connection the nodes start processes anew, which import torch."""
+    with cluster_nodes.connected(nodes.address):
+        yield nodes
+
+
 @pytest.fixture
 def children(tmp_path, monkeypatch):
     """Modules that tasks can run: their folder is on the path of the nodes' children."""
@@ -127,49 +135,11 @@ def content(record: Record) -> dict:
     return {**values, "metrics": rounded}
 
 
-def test_nodes_are_asked_what_they_see_and_have(nodes, tmp_path, monkeypatch):
-    with cluster_nodes.connected(nodes.address):
-        cluster_nodes.check_nodes(tmp_path / "runs", [tmp_path])
-        assert list((tmp_path / "runs").iterdir()) == []
-        with pytest.raises(UserError, match="node 127.0.0.1 does not see .*absent: put it on a file system that all"):
-            cluster_nodes.check_nodes(tmp_path / "runs", [tmp_path / "absent"])
-        monkeypatch.setattr(cluster_nodes, "identity", lambda: {"cqlib": "another"})
-        with pytest.raises(UserError, match="has cqlib .*, this machine another: install the same there") as caught:
-            cluster_nodes.check_nodes(tmp_path / "runs")
-        assert "\n" not in str(caught.value)
-        monkeypatch.undo()
-        said = cluster_nodes._look(cluster_nodes.identity(), tmp_path / "elsewhere" / "mark", [])
-        assert "does not see" in said and "put --runs-dir on a file system that all nodes share" in said
-
-
 def test_another_version_of_ray_is_one_line(nodes, monkeypatch):
     monkeypatch.setattr(ray, "__version__", "0.1")
     with pytest.raises(UserError, match="Version mismatch.*0.1") as caught, cluster_nodes.connected(nodes.address):
         pass
     assert "\n" not in str(caught.value) and not ray.is_initialized()
-
-
-def test_no_more_rows_at_a_time_than_jobs(nodes, children):
-    events = []
-
-    class Hears(Listener):
-        def started(self, task, *, again=False):
-            events.append(f"{task.name} began")
-
-        def ended(self, outcome):
-            events.append(f"{outcome.task.name} ended")
-
-    with cluster_nodes.connected(nodes.address):
-        go(children, [Task(name, "child:main", "fine") for name in "ab"], jobs=1, listener=Hears())
-    assert events == ["a began", "a ended", "b began", "b ended"]
-
-
-@pytest.mark.parametrize(("device", "gpus"), [("auto", 0.25), ("cpu", 0)])
-def test_a_gpu_is_asked_for_where_a_node_has_one_and_it_is_wanted(monkeypatch, device, gpus):
-    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 8, "memory": 2**40, "GPU": 1}}])
-    monkeypatch.setenv("CQLIB_DEVICE", device)
-    task = Task("a", "x:y", None, memory_bytes=5, gpus=0.25)
-    assert cluster._resources(task) == {"num_cpus": 1, "num_gpus": gpus, "memory": 5}
 
 
 def test_no_cluster_is_one_line():
@@ -178,6 +148,14 @@ def test_no_cluster_is_one_line():
     with pytest.raises(UserError, match=f"--cluster 127.0.0.1:{port}: nothing answers there.*ray start"):
         with cluster_nodes.connected(f"127.0.0.1:{port}"):
             pass
+
+
+@pytest.mark.parametrize(("device", "gpus"), [("auto", 0.25), ("cpu", 0)])
+def test_a_gpu_is_asked_for_where_a_node_has_one_and_it_is_wanted(monkeypatch, device, gpus):
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 8, "memory": 2**40, "GPU": 1}}])
+    monkeypatch.setenv("CQLIB_DEVICE", device)
+    task = Task("a", "x:y", None, memory_bytes=5, gpus=0.25)
+    assert cluster._resources(task) == {"num_cpus": 1, "num_gpus": gpus, "memory": 5}
 
 
 def test_handlers_of_signals_stay_and_the_suite_chooses_the_cluster(nodes, children, monkeypatch, capsys):
@@ -193,19 +171,46 @@ def test_handlers_of_signals_stay_and_the_suite_chooses_the_cluster(nodes, child
     assert "fine: done" in told.err and "ray" not in told.err.lower() and "index.html" in told.out
 
 
-def test_failures_stops_and_what_no_node_has(nodes, children):
-    with cluster_nodes.connected(nodes.address):
-        tasks = [Task(name, "child:main", name) for name in ("fine", "fails")]
-        tasks.append(Task("large", "child:main", "fine", memory_bytes=2**50))
-        outcomes = go(children, tasks)
-        assert {name: outcome.status for name, outcome in outcomes.items()} == {
-            "fine": "done", "fails": "failed", "large": "failed",
-        }  # fmt: skip
-        assert outcomes["fails"].message == "no such file x.npz"
-        assert "no node of the cluster has 1 CPU, 1,125,900 GB of memory" in outcomes["large"].message
+def test_nodes_are_asked_what_they_see_and_have(driver, tmp_path, monkeypatch):
+    cluster_nodes.check_nodes(tmp_path / "runs", [tmp_path])
+    assert list((tmp_path / "runs").iterdir()) == []
+    with pytest.raises(UserError, match="node 127.0.0.1 does not see .*absent: put it on a file system that all"):
+        cluster_nodes.check_nodes(tmp_path / "runs", [tmp_path / "absent"])
+    monkeypatch.setattr(cluster_nodes, "identity", lambda: {"cqlib": "another"})
+    with pytest.raises(UserError, match="has cqlib .*, this machine another: install the same there") as caught:
+        cluster_nodes.check_nodes(tmp_path / "runs")
+    assert "\n" not in str(caught.value)
+    monkeypatch.undo()
+    said = cluster_nodes._look(cluster_nodes.identity(), tmp_path / "elsewhere" / "mark", [])
+    assert "does not see" in said and "put --runs-dir on a file system that all nodes share" in said
 
 
-def test_a_stop_lets_rows_save_and_there_are_no_more_of_them_than_cores(nodes, children):
+def test_no_more_rows_at_a_time_than_jobs(driver, children):
+    events = []
+
+    class Hears(Listener):
+        def started(self, task, *, again=False):
+            events.append(f"{task.name} began")
+
+        def ended(self, outcome):
+            events.append(f"{outcome.task.name} ended")
+
+    go(children, [Task(name, "child:main", "fine") for name in "ab"], jobs=1, listener=Hears())
+    assert events == ["a began", "a ended", "b began", "b ended"]
+
+
+def test_failures_stops_and_what_no_node_has(driver, children):
+    tasks = [Task(name, "child:main", name) for name in ("fine", "fails")]
+    tasks.append(Task("large", "child:main", "fine", memory_bytes=2**50))
+    outcomes = go(children, tasks)
+    assert {name: outcome.status for name, outcome in outcomes.items()} == {
+        "fine": "done", "fails": "failed", "large": "failed",
+    }  # fmt: skip
+    assert outcomes["fails"].message == "no such file x.npz"
+    assert "no node of the cluster has 1 CPU, 1,125,900 GB of memory" in outcomes["large"].message
+
+
+def test_a_stop_lets_rows_save_and_there_are_no_more_of_them_than_cores(driver, children):
     stop, began, saving = StopRequest(), set(), {}
 
     class Hears(Listener):
@@ -218,16 +223,15 @@ def test_a_stop_lets_rows_save_and_there_are_no_more_of_them_than_cores(nodes, c
             if len(saving) >= 2 and time.monotonic() - max(saving.values()) > 1:  # time enough to take up a third
                 stop.requested = "stopped by SIGTERM"
 
-    with cluster_nodes.connected(nodes.address):
-        tasks = [Task(f"saves {k}", "child:main", f"saves {k}") for k in range(3)]
-        outcomes = go(children, tasks, stop, listener=Hears())
-        assert {outcome.status for outcome in outcomes.values()} == {"stopped"}
-        assert len(began) == 2
-        for name, outcome in outcomes.items():
-            assert (outcome.message == "saved") == (outcome.seconds > 0) == (name in began)
+    tasks = [Task(f"saves {k}", "child:main", f"saves {k}") for k in range(3)]
+    outcomes = go(children, tasks, stop, listener=Hears())
+    assert {outcome.status for outcome in outcomes.values()} == {"stopped"}
+    assert len(began) == 2
+    for name, outcome in outcomes.items():
+        assert (outcome.message == "saved") == (outcome.seconds > 0) == (name in began)
 
 
-def test_a_lost_node_loses_no_row_and_results_are_those_of_one_process(nodes, children):
+def test_a_lost_node_loses_no_row_and_results_are_those_of_one_process(driver, children):
     """Two rows train on a node each. One node dies at once with all its processes; its row goes on from its checkpoint
     on the other, and both end with the records of a run without any cluster."""
     tasks = []
@@ -235,7 +239,7 @@ def test_a_lost_node_loses_no_row_and_results_are_those_of_one_process(nodes, ch
         e = replace(experiment("table1/vae", "smoke", seed=seed), evaluation=Evaluation(8, 8, 2, 4))
         argument = {"e": e, "runs_dir": str(children / "runs"), "marks": str(children)}
         tasks.append(Task(f"seed-{seed}", "pausing:main", argument))
-    (other,) = nodes.worker_nodes
+    (other,) = driver.worker_nodes
     raylet = psutil.Process(other.all_processes["raylet"][0].process.pid)
     lost, resumed = [], []
 
@@ -256,8 +260,7 @@ def test_a_lost_node_loses_no_row_and_results_are_those_of_one_process(nodes, ch
         (children / "go").touch()
 
     threading.Thread(target=kill, daemon=True).start()
-    with cluster_nodes.connected(nodes.address):
-        outcomes = go(children, tasks, listener=Hears())
+    outcomes = go(children, tasks, listener=Hears())
     assert {outcome.status for outcome in outcomes.values()} == {"done"}, outcomes
     (name,) = lost
     assert resumed == [name]
