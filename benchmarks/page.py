@@ -120,7 +120,7 @@ def efficiency(ratios: Sequence[Ratio]) -> str:
     ways = [r for r in ratios if r.name == "workers"]
     if not ways:
         return NOT_YET
-    lines = [f"- {r.ours} against {r.other}: {r.other_s:,.0f} s in {r.ours_s:,.0f} s, {r.ratio:.2f} times as fast"
+    lines = [f"- {r.ours} against {r.other}: {r.ours_s:,.0f} s against {r.other_s:,.0f} s, {r.ratio:.2f} times as fast"
              + (f", efficiency {r.ratio / 2:.0%}" if r.target > 1 else "") for r in ways]  # fmt: skip
     return "\n".join([f"{ways[0].device}, {_commits(ways)}:", "", *lines, "", _picture("workers")])
 

@@ -174,6 +174,15 @@ def test_bits_are_of_equally_many_images_and_a_gan_has_none(tmp_path, monkeypatc
     assert soup(held_out.distributions(model, gan)).svg
 
 
+def test_a_changed_recipe_has_bits_and_a_picture_under_its_own_name(tmp_path):
+    model = subject()
+    changed = replace(model, experiment=experiment("table1/cq-f", "smoke", changes={"system.quality_weight": 25}))
+    changed.__dict__["data"] = model.data
+    bits = held_out.bits(changed, runs_dir=tmp_path, n=20)
+    assert list(bits.models) == [changed.name, "Copier"] and "25" in changed.name
+    assert changed.name in soup(held_out.distributions(changed, bits)).text
+
+
 def test_closed_forms_stand_beside_what_was_measured(copying):
     model, found = copying
     bits = held_out.bits(subject(), runs_dir="nowhere", n=50)

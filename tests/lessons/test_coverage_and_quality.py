@@ -11,6 +11,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from cqlib.data import toy2d
 from cqlib.lessons.coverage_and_quality import mass_displacement, objectives
 from cqlib.lessons.coverage_and_quality.distances import SUPPORT_MASS, Lattice
+from cqlib.util.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +177,8 @@ def test_each_loss_is_its_divergence(comparison):
 
 def test_densities_of_the_lesson(capsys):
     assert objectives.densities([]) == ["eight-gaussians", "spiral"]
+    with pytest.raises(UsageError, match="unknown data set 'toy2d:gird': did you mean 'toy2d:grid'"):
+        objectives.densities(["toy2d:gird"])
     assert objectives.densities(["toy2d:grid", "photos10"]) == ["grid", "eight-gaussians"]
     assert "photos10: no known density" in capsys.readouterr().out
 

@@ -189,6 +189,8 @@ def test_at_the_crossover_both_minima_cost_the_same():
     before, after = (fits.minima(fits.two_modes(d + step))[0] for step in (-0.1, 0.1))
     assert float(before.roots) > 2 and float(after.roots) < 1.2
     assert fits.crossover(0.5) > d
+    with pytest.raises(ValueError, match="weight 0.7 is not from 0.5 to 0.6"):
+        fits.crossover(0.7)
 
 
 @pytest.mark.slow

@@ -140,7 +140,7 @@ def test_too_few_images_are_told_before_anything_is_measured(data, n, monkeypatc
 
 def test_panels_have_a_tick_at_each_side_and_one_legend(monkeypatch):
     monkeypatch.setattr(metric_calibration, "picture", lambda figure, alt: figure)
-    found = metric_calibration.read("photos10", 16)
+    found = metric_calibration.read(16)
     figure = metric_calibration.distances(found)
     assert all(ax.get_xticks().tolist() == sorted(seen.side for seen in found.sides) for ax in figure.axes)
     assert len(figure.legends) == 1 and not any(ax.get_legend() for ax in figure.axes)
@@ -148,18 +148,21 @@ def test_panels_have_a_tick_at_each_side_and_one_legend(monkeypatch):
 
 
 def test_profiles_are_scored_as_the_published_calibrations_choose(tmp_path, monkeypatch):
-    found = metric_calibration.read("photos10", 16)
+    found = metric_calibration.read(16)
     assert (found.choice.side, found.choice.n) == (EVALUATION["quick"].side, EVALUATION["quick"].fidelity_images)
     assert EVALUATION["smoke"].side == EVALUATION["quick"].side
-    assert metric_calibration.read("photos10", 32).choice.side == EVALUATION["study"].side
+    assert metric_calibration.read(32).choice.side == EVALUATION["study"].side
     table, costs = metric_calibration.compared(found).data, metric_calibration.costs(found).data
     assert table.count("<tr>") == 1 + 3 * len(found.sides) and f"{found.choice.smallest:.2f}" in costs
     assert f"side {found.choice.side} with n = {found.choice.n:,}" in metric_calibration.choice(found).data
     monkeypatch.setattr(metric_calibration, "FOLDER", tmp_path)
     with pytest.raises(UserError, match="measure = True"):
-        metric_calibration.read("photos10", 16)
+        metric_calibration.read(16)
     monkeypatch.setattr(metric_calibration, "calibrate", lambda data, n: found)
-    assert metric_calibration.measure("photos10", 16) == metric_calibration.read("photos10", 16) == found
+    assert metric_calibration.measure("photos10", 16) == metric_calibration.read(16) == found
+    monkeypatch.setattr(metric_calibration.data_sets, "load", lambda name, size, data_dir: name)
+    assert metric_calibration.measure("folder:pictures", 16) == found
+    assert [path.name for path in tmp_path.iterdir()] == ["photos10-16.json"]
     (tmp_path / "photos10-16.json").write_text('{"data": 3}')
     with pytest.raises(UserError, match="is damaged"):
-        metric_calibration.read("photos10", 16)
+        metric_calibration.read(16)

@@ -114,6 +114,8 @@ def test_every_section_has_something_to_see(path):
 def test_it_has_exercises_with_hints(path):
     last = nbformat.read(path, 4).cells[-1].source
     assert last.startswith("## Exercises") and last.count("<details>") == last.count("</details>") >= 3
+    hints = re.findall(r"<details>.*?</details>", last, re.DOTALL)
+    assert not [hint for hint in hints if "`" in hint]  # Markdown inside of HTML is shown as it stands
 
 
 @pytest.mark.parametrize("path", TEACHERS, ids=lambda path: path.stem)

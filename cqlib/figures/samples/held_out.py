@@ -41,11 +41,11 @@ def bits(model: ModelAndData, *, runs_dir: Path | str, n: int = 1000, sigma: flo
     they have a likelihood, and under the copier (see `memorisation`) with noise of `sigma` grey levels."""
     e, data = model.experiment, model.data
     n = min(n, len(data.train), len(data.test))
-    systems = {e.row: model.model}
+    systems = {model.name: model.model}
     for row in OTHERS:
-        if row not in systems:
+        if (name := short_label(row)) not in systems:
             with suppress(UserError):
-                systems[row] = load_system(experiment(row, e.profile, e.data, e.seed), runs_dir)
+                systems[name] = load_system(experiment(row, e.profile, e.data, e.seed), runs_dir)
     generator, reference = torch.Generator().manual_seed(e.seed), data.train.images[:MAX_REFERENCE]
 
     def pair(measure: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
@@ -55,7 +55,7 @@ def bits(model: ModelAndData, *, runs_dir: Path | str, n: int = 1000, sigma: flo
         nats = memorisation.copier_nats(reference, images, sigma=sigma, generator=generator)
         return bits_per_dimension(nats, images[0].numel())
 
-    models = {short_label(row): pair(partial(common.bits, system)) for row, system in systems.items()
+    models = {name: pair(partial(common.bits, system)) for name, system in systems.items()
               if isinstance(system, LikelihoodSystem)}  # fmt: skip
     labels = data.train.labels[:n], data.test.labels[:n]
     return Bits({**models, COPIER: pair(copier)}, pair(memorisation.png_bits), labels)

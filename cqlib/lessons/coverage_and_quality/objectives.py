@@ -7,6 +7,7 @@ from typing import Any
 from IPython.display import HTML
 from torch import Tensor
 
+from cqlib import data as data_sets
 from cqlib.data import toy2d
 from cqlib.lessons.coverage_and_quality.distances import DROPPED_BELOW, Distance, Lattice
 from cqlib.lessons.coverage_and_quality.mass_displacement import density_board, single_density
@@ -42,7 +43,10 @@ class Comparison:
 
 
 def densities(data: Sequence[str]) -> list[str]:
-    """The names of two densities of the plane: first those among the data sets `data`, then the default ones."""
+    """The names of two densities of the plane: first those among the data sets `data`, then the default ones.
+    UsageError for a name that no data set has."""
+    for name in data:
+        data_sets.check(name)
     names = [name.partition(":")[2] or toy2d.DEFAULT for name in data if name.startswith("toy2d")]
     if others := [name for name in data if not name.startswith("toy2d")]:
         print(f"{', '.join(others)}: no known density, left out")
@@ -104,7 +108,7 @@ def mode_shares(comparison: Comparison) -> HTML:
 
 
 def verdicts(*comparisons: Comparison) -> HTML:
-    """The slides' three sentences, as shares against `LIMIT`, for each density."""
+    """The slides' sentence on MLE and GANs and the paper's proposal, as shares against `LIMIT`, for each density."""
     lines = []
     for comparison in comparisons:
         for text, label, value, over in (

@@ -153,7 +153,7 @@ def logits(p: Gaussians, qs: Densities, learned: Discriminators, reach: float) -
             under.set_xlabel(X)
         axes[0, 0].set_ylabel("logit l(x), nats")
         axes[1, 0].set_ylabel("density")
-    return picture(figure, "Learned logits follow the exact log-ratio where p or q has mass, and leave it beyond")
+    return picture(figure, "Learned logits follow the exact log-ratio where both have mass, and leave it beyond")
 
 
 def convergence(p: Gaussians, qs: Densities, learned: Discriminators) -> HTML:

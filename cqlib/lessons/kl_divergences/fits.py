@@ -120,7 +120,10 @@ def branches(separations: Sequence[float]) -> dict[str, dict[float, Gaussians]]:
 
 
 def crossover(weight: float) -> float:
-    """The separation at which the best reverse fit changes from both modes to the left one: KL(q || p) is equal."""
+    """The separation at which the best reverse fit changes from both modes to the left one: KL(q || p) is equal.
+    `weight` of the left mode: from 0.5 to 0.6, where both minima exist at all separations searched; else ValueError."""
+    if not 0.5 <= weight <= 0.6:
+        raise ValueError(f"weight {weight} is not from 0.5 to 0.6")
 
     def gap(d: float) -> float:
         p = two_modes(d, weight)
