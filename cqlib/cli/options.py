@@ -11,11 +11,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cqlib.data import SOURCES, is_storable_path, own_path, split_size
+from cqlib.data import SOURCES, own_path, split_size
 from cqlib.data.folders import find_local, local_folder, require_folder
 from cqlib.experiments import rows
 from cqlib.experiments.ablations import BY_NAME
 from cqlib.util.errors import UsageError, UserError, one_line_errors, unknown_name, why_not_a_folder
+from cqlib.util.files import is_storable_path
 from cqlib.util.paths import ROOT
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cqlib.data.folders import local_folder
 from cqlib.data.sets import ENTRIES, entry_of
 from cqlib.util.errors import UsageError, unknown_name
+from cqlib.util.files import is_storable_path
 
 if TYPE_CHECKING:
     from cqlib.data.dataset import Dataset
@@ -47,11 +48,6 @@ SOURCES: dict[str, Source] = {
     "folder:PATH": Source(f"{_YOURS}a folder of PNG or JPEG files, sub-folders are classes; folder:PATH:64 at 64 x 64",
                           IMAGE_SIZES, "files"),
 }  # fmt: skip
-
-
-def is_storable_path(text: str) -> bool:
-    """Whether a file can have the path `text`, and the path can be written in UTF-8 (into a record, a page)."""
-    return "\0" not in text and text.encode(errors="ignore").decode() == text
 
 
 def _source(name: str) -> Source:

@@ -24,7 +24,7 @@ from cqlib.data.catalogue import DecodedSplits
 from cqlib.data.dataset import Dataset, Split, fixed_order
 from cqlib.data.reading import READ_ERRORS, damaged_file_error, file_error, progress, require
 from cqlib.util import locks
-from cqlib.util.errors import cause_of, to_stderr
+from cqlib.util.errors import cause_of, out_of_memory, to_stderr
 from cqlib.util.files import canonical_json, move, remove_leftovers, sha256, write_atomic
 
 VERSION = 2
@@ -49,6 +49,8 @@ def load(name: str, size: int, sources: Sequence[Path], read: Callable[[], Decod
             if _open(folder, name, size, state) is None:  # no other process has made it meanwhile
                 _convert(folder, size, sources[0].parent, state, read)
     except OSError as error:
+        if out_of_memory(error):
+            raise MemoryError(str(error)) from error
         full = error.errno in FULL
         what = f"has no room for {name} at {size}x{size}" if full else f"cannot be written to ({cause_of(error)})"
         raise file_error(cache, what, "repair that or give another --data-dir, and try again") from error

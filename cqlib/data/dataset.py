@@ -18,6 +18,15 @@ def fixed_order(n: int) -> np.ndarray:
     return np.argsort(np.random.PCG64(SEED).random_raw(n), kind="stable")
 
 
+def tensors_sha256(*tensors: Tensor) -> str:
+    """Hex digest of SHA-256 over shape, dtype and bytes of each tensor."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.contiguous().cpu().numpy().data.cast("B"))
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """One split. `images` uint8 (N, C, H, W) in 0..255, `labels` int64 (N,), both contiguous on the CPU and read-only:
@@ -34,8 +43,10 @@ class Split:
             raise ValueError(f"a split is 'train' or 'test', not '{self.name}'")
         if self.images.dtype != torch.uint8 or self.images.dim() != 4 or self.images.numel() == 0:
             raise ValueError(f"{self.name} images must be uint8 (N, C, H, W), not {self.images.dtype} {self.shape}")
-        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
-            raise ValueError(f"{self.name} labels must be int64 ({len(self.images)},), not {self.labels.dtype}")
+        for what, numbers in (("labels", self.labels), ("groups", self.groups)):
+            if numbers is not None and (numbers.dtype != torch.int64 or numbers.shape != self.images.shape[:1]):
+                found = f"{numbers.dtype} {tuple(numbers.shape)}"
+                raise ValueError(f"{self.name} {what} must be int64 ({len(self.images)},), not {found}")
         if not (self.images.is_contiguous() and self.labels.is_contiguous()):
             raise ValueError(f"{self.name} tensors must be contiguous")
 
@@ -50,11 +61,7 @@ class Split:
     @functools.cached_property
     def fingerprint(self) -> str:
         """16 hex digits of SHA-256 over shape, dtype and bytes of images and labels; computed once."""
-        digest = hashlib.sha256()
-        for tensor in (self.images, self.labels):
-            digest.update(f"{tuple(tensor.shape)} {tensor.dtype}\n".encode())
-            digest.update(tensor.numpy().data.cast("B"))
-        return digest.hexdigest()[:16]
+        return tensors_sha256(self.images, self.labels)[:16]
 
     @classmethod
     def stored(cls, name: str, images: Tensor, labels: Tensor, fingerprint: str) -> Self:

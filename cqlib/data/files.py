@@ -86,8 +86,9 @@ def _read_npz(path: Path) -> dict[str, Array]:
     """All arrays of an archive. UserError where they do not fit into memory."""
     with npz(path, "replace it by a good copy") as content:
         members = content.zip.infolist() if content.zip else []
-        unpacked, free = sum(member.file_size for member in members), virtual_memory().available
-        require(unpacked <= free, path, f"takes {format_bytes(unpacked)} of memory", f"{format_bytes(free)} are free")
+        needed = 3 * sum(member.file_size for member in members)  # as read, as split, as shuffled
+        free = virtual_memory().available
+        require(needed <= free, path, f"takes {format_bytes(needed)} of memory", f"{format_bytes(free)} are free")
         arrays = {key: content[key] for key in content.files}
     for key, array in arrays.items():  # numpy returns the bytes of a member that is no .npy file
         require(isinstance(array, np.ndarray), path, f"holds '{key}', which is no array", "save it by np.savez")
@@ -193,8 +194,8 @@ def _list(folder: Path) -> list[tuple[str, Path]]:
         seen.add(place)
         inside[:] = sorted(name for name in inside if name[0] != ".")
         images = [Path(home, name) for name in names if name[0] != "." and Path(name).suffix.lower() in EXTENSIONS]
-        # a link to nothing is an image that cannot be used, and is told so
-        paths += [file.relative_to(folder) for file in images if file.is_file() or not file.exists()]
+        # a link to nothing, or a file in a closed folder, is an image that cannot be used, and is told so
+        paths += [file.relative_to(folder) for file in images if os.path.isfile(file) or not os.path.exists(file)]
     paths.sort(key=lambda path: path.parts)
     loose = [path for path in paths if len(path.parts) == 1]
     if loose and len(loose) < len(paths):

@@ -27,7 +27,8 @@ def require_folder(folder: Path) -> Path:
 
 def find_local(path: str, *folders: Path) -> Path | None:
     """`path` in the first of `folders` that holds such a file or folder; None where none does."""
-    with suppress(OSError, RuntimeError, ValueError):  # too long a name, no such ~user, a NUL
-        places = (folder / Path(path).expanduser() for folder in folders)
-        return next((place for place in places if place.exists()), None)
+    for folder in folders:
+        with suppress(OSError, RuntimeError, ValueError):  # too long a name, a closed folder, no such ~user, a NUL
+            if (place := folder / Path(path).expanduser()).exists():
+                return place
     return None

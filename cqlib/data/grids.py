@@ -29,12 +29,14 @@ def grid(images: Tensor, *, columns: int = 8, scale: int = 1) -> np.ndarray:
     return sheet.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-def unscaled(picture: bytes, size: int, *, columns: int = 8) -> np.ndarray:
+def unscaled(picture: bytes, size: int) -> np.ndarray:
     """The picture that `grid` made of images of `size` x `size` pixels, from the bytes of its file and with repeated
     pixels only once: uint8 (H', W', 3)."""
     sheet = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
-    scale = max(1, sheet.shape[1] // (columns * (size + 1) + 1))
-    return sheet[scale // 2 :: scale, scale // 2 :: scale]
+    sides = sheet.shape[:2]
+    scales = range(min(sides) // (size + 2), 1, -1)  # of a scale, each side is a multiple of size + 1, and one line
+    scale = next((k for k in scales if all(side % k == 0 and side // k % (size + 1) == 1 for side in sides)), 1)
+    return sheet[::scale, ::scale]
 
 
 def tiles(sheet: np.ndarray, size: int) -> Tensor:
@@ -55,7 +57,8 @@ def webp(picture: np.ndarray, size: int = 0) -> bytes:
 
 def published_grid(picture: bytes, size: int) -> bytes:
     """The first rows of a grid of images of `size` x `size` pixels, as a WebP without repeated pixels."""
-    return webp(unscaled(picture, size)[: GRID_ROWS * 32 // max(size, 32) * (size + 1) + 1], size)
+    rows = GRID_ROWS * 32 // max(size, 32)
+    return webp(unscaled(picture, size)[: rows * (size + 1) + 1], size)
 
 
 def grid_png(images: Tensor, *, columns: int = 8, scale: int = 4) -> bytes:

@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 
 from cqlib.data.dataset import Dataset, Split
+from cqlib.data.reading import READ_ERRORS, Array, damaged_file_error, file_error
 from cqlib.util.errors import UserError
 
 
@@ -67,7 +68,6 @@ CELL_TILES = 2.25
 """Side of a cell in tiles: about 1 / 2.25^2 = 20 % of the pixels are test."""
 MIN_CONTRAST = 4
 
-Array = np.ndarray
 
 
 def installed(file: str) -> Path:
@@ -86,10 +86,11 @@ def photo(name: str) -> Array:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG
-        what = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
-        pip_name = PACKAGES[PHOTOS[name].file.partition("/")[0]]
-        raise UserError(f"{path} {what}: pip install --force-reinstall {pip_name}") from error
+    except READ_ERRORS as error:
+        remedy = f"pip install --force-reinstall {PACKAGES[PHOTOS[name].file.partition('/')[0]]}"
+        if isinstance(error, FileNotFoundError):
+            raise file_error(path, "is missing", remedy) from error
+        raise damaged_file_error(path, error, remedy) from error
 
 
 def average(image: Array, level: int) -> Array:
@@ -194,6 +195,6 @@ def build(size: int) -> Dataset:
     return Dataset("photos10", size, CLASSES, splits[0], splits[1])
 
 
-def load(_: str, size: int | None = None, __: Path | None = None) -> Dataset:
+def load(_: str, size: int | None, __: Path | None) -> Dataset:
     """photos10 at size x size pixels."""
     return build(size or 16)

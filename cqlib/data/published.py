@@ -111,7 +111,8 @@ def load(name: str, size: int | None, data_dir: Path | None) -> "Dataset":
 
     name, _, fixed = name.partition(":")
     entry, folder = ENTRIES[name], data_folder(data_dir)
-    path, side = find_parts(entry, folder) or fetch(entry, folder), size or int(fixed or entry.sizes[0])
+    path = find_parts(entry, folder) or fetch(entry, folder)
+    side = size or int(fixed or entry.sizes[0])
     sources = [path / part for part in entry.parts]
     data = converted.load(name, side, sources, lambda: entry.read(path, side), converted_folder(folder))
     counts = (("training", len(data.train), entry.train), ("test", len(data.test), entry.test))
@@ -171,9 +172,10 @@ def _get(file: File, folder: Path, work: Path) -> None:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack a .zip or .tar.gz; ValueError for what would lie outside `folder`, and for a link or device."""
+    """Unpack a .zip or .tar.gz. What would lie outside `folder` is left out of a .zip; in a .tar.gz it is a ValueError,
+    as is a link or device."""
     if ".tar" not in archive.name:
-        shutil.unpack_archive(archive, folder)  # checks the names itself
+        shutil.unpack_archive(archive, folder)
         return
     with tarfile.open(archive) as members:  # by hand: Python has filters from 3.11.4 on
         for member in members:

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
-from cqlib.util.errors import UserError, printable
+from cqlib.util.errors import UserError, out_of_memory, printable
 
 Array = np.ndarray
 FETCH_AGAIN = "delete it and fetch it again"
@@ -50,12 +50,16 @@ def damage_in_words(path: Path, error: BaseException) -> str:
     """Why `path` cannot be read, for an `error` that is one of READ_ERRORS."""
     if isinstance(error, PermissionError):
         return "may not be read"
+    if out_of_memory(error):
+        return "does not fit into memory, or is damaged"
     words = (str(error).splitlines() or [""])[0].replace(os.fspath(path), "the file")[:120]
     return f"is damaged ({printable(words) or type(error).__name__})"
 
 
 def damaged_file_error(path: Path, error: BaseException, remedy: str = FETCH_AGAIN) -> UserError:
     """One line about a file that cannot be read for `error`, one of READ_ERRORS."""
+    if out_of_memory(error):
+        remedy = f"free some memory, or {remedy}"
     return file_error(path, damage_in_words(path, error), remedy)
 
 
@@ -85,7 +89,7 @@ def rgb(source: Path | BinaryIO) -> tuple[Image.Image, list[str]]:
                 deep = ";16" in str(opened.tile)  # of 16-bit colours Pillow itself keeps the upper 8 bits
                 rotated = opened.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
                 image = ImageOps.exif_transpose(opened)
-    except (OSError, ValueError):
+    except (OSError, ValueError, MemoryError):
         raise
     except Exception as error:  # Pillow raises errors of many kinds on damaged files
         raise ValueError(str(error) or type(error).__name__) from error

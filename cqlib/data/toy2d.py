@@ -124,7 +124,7 @@ def density(name: str = DEFAULT) -> Density:
     return DENSITIES[name]()
 
 
-def load(name: str, _: int | None = None, __: Path | None = None) -> Dataset:
+def load(name: str, _: int | None, __: Path | None) -> Dataset:
     """20,000 training and 2,000 test points as uint8 (N, 2, 1, 1); the label is the nearest mode, or 0."""
     name = name.removesuffix(f":{DEFAULT}")
     target = density(name.partition(":")[2] or DEFAULT)

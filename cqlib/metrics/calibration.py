@@ -6,8 +6,9 @@ are the standard deviations over the draws. The side s to which images are resiz
 a rule that was written before any model was scored with the result:
 
 - For each side n is the largest multiple of `STEP`, at most the test split, that costs at most the share `COST` of what
-  1,000 images cost at side 224, the reference. The cost is the number of pixels that the extractor looks at,
-  to which its multiply-adds are proportional: times are measured beside it, but n must not depend on a machine.
+  1,000 images cost at side 224, the reference, which itself takes those 1,000. The cost is the number of pixels that
+  the extractor looks at, to which its multiply-adds are proportional: times are measured beside it, but n must not
+  depend on a machine.
 - Of these (s, n) that one is chosen whose smallest distance, over all damages and scores, is the largest.
 - For `study` another side than 224 is chosen only where at equal n its smallest distance is more than `MIN_GAIN` times
   as large: so much as four times the images would bring.
@@ -192,7 +193,7 @@ def calibrate(
     results = []
     for side in sides:
         affordable = REFERENCE_N if side == FULL_SIDE else int(COST * REFERENCE_N * (FULL_SIDE / side) ** 2)
-        count = n or min(affordable // STEP * STEP, most)
+        count = n or min(affordable, most) // STEP * STEP
         undamaged, distances = _measure_side(data, lite0(side), count, resamples, damages)
         results.append(SideResult(side, count, milliseconds[side], undamaged, distances))
     device = device_name(torch.device("cpu"), bf16=False, threads=1)

@@ -49,7 +49,8 @@ def likelihood_metrics(
     dimensions = data.train.images[0].numel()
     note += f"of P(x given {model.conditioned_on}), " if model.conditioned_on else ""
     metrics: dict[str, Metric] = {}
-    where, exact = "held-out test split, n =", model.bound == "exact"
+    where = "held-out test split, n ="
+    exact = model.bound == "exact"
 
     def held_out_bits(name: str, kind: str, n: int, k: int) -> Tensor:
         nll = held_out_nll(model, data.test.images[:n], importance_samples=k, results=results)
@@ -111,7 +112,8 @@ def sample_metrics(
     IS of the same samples are also taken under each of `evaluation.protocols` ("FID@T1 [sngan]"); UsageError for an
     unknown one. A system without decoder noise is measured once and reported under both temperatures. The score of
     classes needs data of more than one class."""
-    features, (fitting, notes) = cache.features, _protocols_that_fit(data, evaluation)
+    features = cache.features
+    fitting, notes = _protocols_that_fit(data, evaluation)
     main, labelled = fitting[0], len(data.classes) > 1
     metrics = _of_real_images(data, main, cache, labelled)
     n_real = {p.split: max(q.n_real for q in fitting if q.split == p.split) for p in fitting}
@@ -168,7 +170,8 @@ def _of_real_images(data: Dataset, main: Protocol, cache: FeatureCache, labelled
 def sampling_time(model: System, *, results: PartialResults = IN_MEMORY) -> Metric:
     """Seconds to draw a batch of samples, the median of `REPEATS` after a first one; std over them. The global random
     state is left as it was."""
-    device, times = model.eval().device, []
+    device = model.eval().device
+    times = []
     with full_fp32(), torch.no_grad(), fork_rng(device):
         for _ in range(REPEATS + 1):
             times.append(wall_clock(lambda: model.sample(TIMED), device))

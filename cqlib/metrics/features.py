@@ -93,11 +93,11 @@ def _extractor(features: Features, device: torch.device) -> Any:
         layers = [features.pooled, features.logits]
         extractor = create_feature_extractor(features.extractor_name, layers, cuda=False, verbose=False,
                                              feature_extractor_weights_path=copy)  # fmt: skip
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged file, or one that is no state dict, fails in many ways
-        raise UserError(
-            f"feature weights {features.weights} do not fit {features.extractor_name}: "
-            f"pass the file {INCEPTION_FILE} from {URL_INCEPTION_V3}"
-        ) from error
+        what = f"feature weights {features.weights} do not fit {features.extractor_name}"
+        raise UserError(f"{what}: pass the file {INCEPTION_FILE} from {URL_INCEPTION_V3}") from error
     if features.side is not None:
         extractor.side = features.side
     return extractor.to(device)

@@ -77,6 +77,11 @@ def score_of(name: str) -> str:
     return name.partition("@")[0]
 
 
+def _named(name: str) -> list[Quantity]:
+    """The quantity that a metric's name begins with: BPD for "BPD-IW", FID for "FD-lite0@T0"; none for "KL-8x8-1"."""
+    return [q for q in QUANTITIES.values() if re.match(rf"({q.name}|{q.lite0 or q.name})\b", name)]
+
+
 def real_name(name: str) -> str:
     """The name of the same score of real images, a bar for samples: "FD-lite0-floor" for "FD-lite0@T0", "IS-real" for
     "IS"; empty where there is none, as for BPD."""
@@ -92,8 +97,7 @@ def temperature_of(name: str) -> str:
 def heading(name: str) -> str:
     """A metric's name with its direction and temperature: "FD-lite0@T0" gives "FD-lite0 ↓, T = 0"."""
     score, at, temperature = name.partition("@T")
-    arrows = (q.arrow for q in QUANTITIES.values() if re.match(rf"({q.name}|{q.lite0 or q.name})\b", score))
-    words = " ".join([score, *arrows])
+    words = " ".join([score, *(q.arrow for q in _named(score))])
     return f"{words}, T = {temperature}" if at else words
 
 
@@ -115,7 +119,7 @@ def metric_names(metric: str, temperature: float | None) -> tuple[str, ...]:
 
 def digits(name: str, value: float) -> int:
     """Decimals a metric of a record is printed with: those of its quantity, or by the size of the value."""
-    of_quantity = (q.digits for q in QUANTITIES.values() if name.startswith(q.name) and q.digits is not None)
+    of_quantity = (q.digits for q in _named(name) if q.digits is not None)
     size = abs(value)
     return next(of_quantity, 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4)
 

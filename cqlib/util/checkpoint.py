@@ -22,14 +22,20 @@ class CheckpointError(Exception):
     """A file that is not a whole checkpoint; the message says why in one line."""
 
 
+def to_bytes(state: dict[str, Any]) -> bytes:
+    """The file of a `state`, as `load_checkpoint` reads it. TypeError and ValueError as of `save_checkpoint`."""
+    tensors: dict[str, Tensor] = {}
+    text = canonical_json(_split(state, "", tensors))
+    return save(tensors, metadata={"tree": text, "sha256": _digest(tensors, text)})
+
+
 def save_checkpoint(path: Path, state: dict[str, Any], *, keep_previous: bool = True) -> None:
     """Write `state` (nested dicts and lists of tensors, numbers, strings, None) to `path` atomically; the file that was
     there becomes `path` + ".previous" if it is whole. Raises OSError when the disk is full or returns other bytes than
-    were written, TypeError for a value of another type, and MemoryError; the old files are then as they were."""
-    tensors: dict[str, Tensor] = {}
-    text = canonical_json(_split(state, "", tensors))
+    were written, TypeError for a value of another type, ValueError for a number that is not finite or two tensors whose
+    keys make one path, and MemoryError; the old files are then as they were."""
     new = _sibling(path, NEW)
-    write_atomic(new, save(tensors, metadata={"tree": text, "sha256": _digest(tensors, text)}))
+    write_atomic(new, to_bytes(state))
     try:
         if not _is_whole(new):
             raise OSError(errno.EIO, "what was written cannot be read back", str(path))
@@ -104,6 +110,8 @@ def load_latest(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
 def _split(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """Replace each tensor by a reference into `tensors`."""
     if isinstance(value, Tensor):
+        if name in tensors:  # of {"a/b": ...} and {"a": {"b": ...}}, or of 1 and "1"
+            raise ValueError(f"a checkpoint cannot hold two tensors at '{name}'")
         tensors[name] = value.detach().cpu().contiguous().clone()  # safetensors refuses tensors that share memory
         return {"__tensor__": name}
     if isinstance(value, dict):

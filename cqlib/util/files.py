@@ -1,5 +1,6 @@
 """Files that are whole or absent: atomic writes, hashes, canonical JSON."""
 
+import errno
 import hashlib
 import json
 import os
@@ -34,13 +35,22 @@ def write_atomic(path: Path, content: bytes | str) -> Path:
 
 
 def move(source: Path | str, target: Path) -> None:
-    """Rename `source`, whose content is on the disk already, to `target`, durably. Raises OSError."""
+    """Rename `source`, whose content is on the disk already, to `target`, durably where the file system can sync a
+    folder. Raises OSError."""
     os.replace(source, target)
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems sync files alone
+            raise
     finally:
         os.close(folder)
+
+
+def is_storable_path(text: str) -> bool:
+    """Whether a file can have the path `text`, and the path can be written in UTF-8 (into a record, a page)."""
+    return "\0" not in text and text.encode(errors="ignore").decode() == text
 
 
 def remove_leftovers(folder: Path, *, older: float = 0.0) -> None:

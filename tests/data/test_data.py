@@ -110,6 +110,11 @@ def test_wrong_tensors_are_refused():
     ]:
         with pytest.raises(ValueError, match="train"):
             Split("train", images, labels)
+    with pytest.raises(ValueError, match=r"labels must be int64 \(\d+,\), not torch.int64 \(3,\)"):
+        Split("train", good.images, good.labels[:3])
+    for groups in (torch.zeros(len(good)), good.labels[:3]):
+        with pytest.raises(ValueError, match="train groups must be int64"):
+            Split("train", good.images, good.labels, groups)
     with pytest.raises(ValueError, match="classes"):
         Dataset("d", 16, ("a",), split(), split("test"))
     with pytest.raises(ValueError, match="shape"):

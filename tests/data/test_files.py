@@ -1,6 +1,7 @@
 """npz:PATH and folder:PATH: what is read, and the one line that tells what is wrong."""
 
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -157,6 +158,16 @@ def test_relative_paths_are_looked_for_in_the_data_folder_first(tmp_path, monkey
     monkeypatch.setenv("CQLIB_DATA", str(tmp_path / "there"))
     assert len(data.load("npz:a.npz").train) == 6
     assert f"nor under {tmp_path}/there" in fault("npz:b.npz", "b.npz")
+    exists = Path.exists
+
+    def closed(path):
+        if tmp_path / "there" in path.parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return exists(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "exists", closed)
+        assert len(data.load("npz:a.npz").train) == 4  # of the current folder
     for odd in ("~no-such-user/a", "x" * 5000):
         assert "does not exist" in fault(f"npz:{odd}", odd)
     for odd in ("nul\0", "half\ud800"):
@@ -358,10 +369,24 @@ def test_all_files_that_cannot_be_used_are_named_together(tmp_path):
     assert one_line(said) == said
 
 
+def test_what_does_not_fit_into_memory_is_not_called_damaged(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError
+
+    for i in range(3):
+        save(tmp_path / f"{i}.png")
+    np.savez(tmp_path / "a.npz", images=pixels(4))
+    monkeypatch.setattr(Image, "open", full)
+    assert "does not fit into memory" in fault(f"folder:{tmp_path}", tmp_path)
+    monkeypatch.setattr(np, "load", full)
+    said = fault(f"npz:{tmp_path}/a.npz", tmp_path)
+    assert "does not fit into memory, or is damaged: free some memory, or replace it" in said
+
+
 def test_npz_larger_than_memory(tmp_path, monkeypatch):
     np.savez(tmp_path / "a.npz", images=pixels(10_000))
     monkeypatch.setattr(files, "virtual_memory", lambda: SimpleNamespace(available=2e6))
-    assert "a.npz takes 8 MB of memory: 2 MB are free" in fault(f"npz:{tmp_path}/a.npz", tmp_path)
+    assert "a.npz takes 23 MB of memory: 2 MB are free" in fault(f"npz:{tmp_path}/a.npz", tmp_path)
 
 
 def test_folder_wrong_sizes(tmp_path):

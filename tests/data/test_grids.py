@@ -15,6 +15,9 @@ def test_tiles_undo_grid(columns):
     assert (found[11:] == 128).all() and len(found) < 11 + columns
 
 
-@pytest.mark.parametrize("scale", [1, 4])
-def test_a_file_of_a_grid_gives_its_images(scale):
-    assert torch.equal(tiles(unscaled(grid_png(IMAGES, scale=scale), 6), 6)[:11], IMAGES)
+@pytest.mark.parametrize("size", [6, 16, 32])
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_a_file_of_a_grid_gives_its_images(size, scale):
+    images = torch.randint(256, (19, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for n in range(1, 20):  # fewer than a row of them, too
+        assert torch.equal(tiles(unscaled(grid_png(images[:n], scale=scale), size), size)[:n], images[:n])

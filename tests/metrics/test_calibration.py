@@ -129,6 +129,8 @@ def test_n_is_the_most_that_the_cost_allows(monkeypatch):
     found = calibration.calibrate(made(n_train=6000, n_test=2000))
     assert {seen.side: seen.n for seen in found.sides} == {224: 1000, 160: 1000, 128: 1750, 96: 2000, 64: 2000}
     assert all(seen.cost <= calibration.COST for seen in found.sides[1:])
+    few = calibration.calibrate(made(n_train=6000, n_test=1100))
+    assert {seen.side: seen.n for seen in few.sides} == {224: 1000, 160: 1000, 128: 1000, 96: 1000, 64: 1000}
 
 
 @pytest.mark.parametrize("data, n", [(made(240, 200), None), (made(240, 40), 90), (made(120, 60), 50)])

@@ -437,6 +437,27 @@ def test_metrics_of_real_images_are_computed_once_for_their_features_and_name(tm
         once(*call)
     once("floor", one, other, side=96)
     assert len(asked) == 6
+    every = torch.cat([one, other])
+    once("floor", every[:2], every[2:])  # the same bytes
+    assert len(asked) == 7
+
+
+def test_metrics_are_found_again_wherever_the_weights_lie(tmp_path):
+    one = torch.rand(4, 3)
+    made = {"FID": Metric(1.25, None, 4, "a distance")}
+    moved = dataclasses.replace(features.lite0(), weights=tmp_path / "elsewhere.pth")
+    cache.FeatureCache(features.lite0(), tmp_path).metrics("floor", one, compute=lambda: made)
+    again = cache.FeatureCache(moved, tmp_path).metrics("floor", one, compute=lambda: pytest.fail("computed anew"))
+    assert again == made
+
+
+def test_too_little_memory_does_not_make_weights_unfit(monkeypatch):
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(torch, "load", full)
+    with pytest.raises(MemoryError):
+        features._extractor.__wrapped__(features.lite0(), torch.device("cpu"))
 
 
 def test_cache_that_cannot_be_written_is_a_warning(tmp_path):

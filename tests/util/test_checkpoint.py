@@ -72,6 +72,10 @@ def test_foreign_files_are_refused_with_one_line(tmp_path, content):
 def test_what_is_not_plain_is_not_saved(tmp_path):
     with pytest.raises(TypeError, match="cannot hold object"):
         save_checkpoint(tmp_path / "a", {"x": object()})
+    one, other = torch.zeros(2), torch.ones(2)
+    for state in ({"a/b": one, "a": {"b": other}}, {1: one, "1": other}):
+        with pytest.raises(ValueError, match="two tensors at '/"):
+            save_checkpoint(tmp_path / "a", state)
     assert not list(tmp_path.iterdir())
 
 

@@ -1,7 +1,10 @@
 """Files are whole or absent: the order of the writes, and what killed writers leave."""
 
+import errno
 import os
+import stat
 import time
+from contextlib import nullcontext
 
 import pytest
 
@@ -46,6 +49,20 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
         files.write_atomic(path, "new")
     assert caught.value.filename == str(path)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_a_file_system_that_cannot_sync_a_folder_will_do_but_one_that_fails_will_not(tmp_path, monkeypatch, number):
+    sync = os.fsync
+
+    def refuses(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuses)
+    with nullcontext() if number == errno.EINVAL else pytest.raises(OSError, match="error"):
+        assert files.write_atomic(tmp_path / "a", "new").read_text() == "new"
 
 
 def test_an_error_names_the_file_that_was_to_be_written(tmp_path):

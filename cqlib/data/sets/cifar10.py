@@ -6,10 +6,10 @@ from pathlib import Path
 from cqlib.data.catalogue import DecodedSplits, File, Images, PublishedDataset
 
 
-def read(folder: Path, size: int) -> DecodedSplits:
+def read(folder: Path, _: int) -> DecodedSplits:
     from torchvision import datasets
 
-    from cqlib.data.reading import averaged, verify
+    from cqlib.data.reading import verify
 
     kind = datasets.CIFAR10
     meta = (kind.meta["filename"], kind.meta["md5"])
@@ -20,7 +20,7 @@ def read(folder: Path, size: int) -> DecodedSplits:
         return batches.targets, batches.data.transpose(0, 3, 1, 2)
 
     classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-    return DecodedSplits(classes, split(True), split(False), averaged(32, size), shuffle=False)
+    return DecodedSplits(classes, split(True), split(False), "pixels as published", shuffle=False)
 
 
 ENTRIES = (

@@ -30,7 +30,7 @@ def read(folder: Path, size: int) -> DecodedSplits:
         test.append((validation[name], wnids.index(wnid)))
 
     def split(members: list[tuple[Path, int]]) -> Images:
-        files, labels = zip(*members, strict=True)
+        files, labels = [file for file, _ in members], [label for _, label in members]
         return labels, threaded(partial(decode, size=size, side=64), files)
 
     return DecodedSplits(tuple(words.get(wnid, wnid) for wnid in wnids), split(train), split(test), averaged(64, size))
