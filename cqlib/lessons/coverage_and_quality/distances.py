@@ -53,7 +53,7 @@ class Lattice:
         self.data, self.points = data, torch.stack([x, y], -1).view(-1, 2)
         self.area = (2 * SIDE / CELLS) ** 2
         self.log_p = data.log_prob(self.points)
-        self.p = self.log_p.exp() * self.area
+        self.p = self.log_p.exp()
         order = self.log_p.argsort(descending=True)
         inside = order[: int((self.p[order].cumsum(0) < SUPPORT_MASS * self.p.sum()).sum()) + 1]
         self.support = torch.zeros(len(self.points), dtype=torch.bool)
@@ -72,12 +72,11 @@ class Lattice:
         """The distance of a model with log-densities `log_q` (CELLS^2,). Its quality is infinite if it has mass where p
         has none, its coverage if p has mass where `log_q` is -inf."""
         q = log_q.exp()
-        p = self.p / self.area
         return Distance(
-            coverage=self.integral(torch.where(p > 0, p * (self.log_p - log_q), 0.0)),
+            coverage=self.integral(torch.where(self.p > 0, self.p * (self.log_p - log_q), 0.0)),
             quality=self.integral(torch.where(q > 0, q * (log_q - self.log_p), 0.0)),
             off=1 - self.integral(q[self.support]),
-            missed=self.integral(p[log_q < self.log_p + math.log(MISSED_BELOW)]),
+            missed=self.integral(self.p[log_q < self.log_p + math.log(MISSED_BELOW)]),
             mode_shares=self.mode_shares(q),
             mass=self.integral(q),
         )
@@ -88,7 +87,7 @@ class Lattice:
             return ()
         nearest = torch.cdist(self.points, self.data.modes).argmin(1)[self.support]
         zero = torch.zeros(len(self.data.modes), dtype=torch.float64)
-        under_q, under_p = (zero.index_add(0, nearest, v[self.support] * self.area) for v in (q, self.p / self.area))
+        under_q, under_p = (zero.index_add(0, nearest, v[self.support]) for v in (q, self.p))
         return tuple((under_q / under_p).tolist())
 
     def jensen_shannon(self, log_q: Tensor) -> float:
