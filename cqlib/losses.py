@@ -78,6 +78,11 @@ def non_saturating_generator_loss(fake_logits: Tensor) -> Tensor:
     return softplus(-fake_logits).mean()
 
 
+def saturating_generator_loss(fake_logits: Tensor) -> Tensor:
+    """E[ln(1 - D(G(z)))], the generator's side of Eq. (1); (N,) -> scalar."""
+    return -softplus(fake_logits).mean()
+
+
 def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """E_train[max(0, 1 - l(x))] + E_theta[max(0, 1 + l(x))] (Miyato et al. 2018, Eq. 16, negated for descent);
     logits (N,), (M,) -> scalar."""

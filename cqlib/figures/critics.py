@@ -29,7 +29,7 @@ PANELS: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
     "generator": {
         "non-saturating": losses.non_saturating_generator_loss,
         "hinge, Wasserstein, L_Q": losses.quality_loss,
-        "Improved Training GAN": lambda score: -torch.nn.functional.softplus(score).mean(),
+        "Improved Training GAN": losses.saturating_generator_loss,
     },
 }
 """Panel -> name -> loss of one score l(x)."""

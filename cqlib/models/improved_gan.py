@@ -234,7 +234,8 @@ class ImprovedGAN(GANBaseline):
         with frozen(self.critic):
             scores = self.critic(fake).logsumexp(1)
         saturating = self.config.generator_loss == "adversarial"
-        total = -softplus(scores).mean() if saturating else losses.non_saturating_generator_loss(scores)
+        loss = losses.saturating_generator_loss if saturating else losses.non_saturating_generator_loss
+        total = loss(scores)
         return {"generator": total, "total": total}
 
     def check_labels(self, labels: Tensor) -> None:

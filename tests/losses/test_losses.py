@@ -109,6 +109,16 @@ def test_non_saturating_generator_is_minus_ln_d():
     assert losses.non_saturating_generator_loss(torch.tensor([-1e4])).item() == pytest.approx(1e4)
 
 
+def test_saturating_generator_is_ln_of_1_less_d():
+    logits = torch.randn(6)
+    expected = (1 - torch.sigmoid(logits)).log().mean()
+    loss = losses.saturating_generator_loss(logits)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    others = losses.quality_loss(logits) - losses.non_saturating_generator_loss(logits)
+    assert loss.item() == pytest.approx(others.item(), rel=1e-5)
+    assert losses.saturating_generator_loss(torch.tensor([1e4])).item() == pytest.approx(-1e4)
+
+
 def test_hinge_losses_by_hand():
     real, fake = torch.tensor([2.0, 0.5, -1.0]), torch.tensor([-3.0, 0.25])
     assert losses.hinge_discriminator_loss(real, fake).item() == pytest.approx((0 + 0.5 + 2) / 3 + (0 + 1.25) / 2)

@@ -28,14 +28,9 @@ def optimal_logit(p: Gaussians, q: Gaussians) -> Callable[[Tensor], Tensor]:
     return lambda x: p.log_prob(x) - q.log_prob(x)
 
 
-def saturating(fake_logits: Tensor) -> Tensor:
-    """E[ln(1 - D(G(z)))], the generator's side of Eq. (1): L_Q less the non-saturating loss; (N,) -> scalar."""
-    return losses.quality_loss(fake_logits) - losses.non_saturating_generator_loss(fake_logits)
-
-
 GENERATORS: dict[str, Loss] = {
     "L_Q = −E[ln (D / (1 − D))]": losses.quality_loss,
-    "saturating, E[ln(1 − D)]": saturating,
+    "saturating, E[ln(1 − D)]": losses.saturating_generator_loss,
     "non-saturating, −E[ln D]": losses.non_saturating_generator_loss,
 }
 """The three losses that a generator can have beside the discriminator of Eq. (1)."""
