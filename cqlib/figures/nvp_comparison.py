@@ -18,7 +18,7 @@ from cqlib.metrics.quantities import FEATURES
 from cqlib.report import plots
 from cqlib.report.cells import picture, table
 from cqlib.report.run_sets import ORIGINS, Cell, RunSet, most_common
-from cqlib.util.text import duration, without_paths
+from cqlib.util.text import duration
 
 NVP = "table3/nvp"
 ROWS = ("table1/cq-f", "table2/cqf-residual", "table3/cqf-large-d", "table3/cqf-2-scales", NVP)
@@ -50,7 +50,7 @@ def read(selection: Selection) -> tuple[list[Record], dict[str, RunSet]]:
 
 def overview(best: Mapping[str, RunSet]) -> str:
     """In words: the run sets that are shown, and the slides' data sets that have not been run."""
-    labels = [f"{without_paths(runs.label)} ({ORIGINS[runs.origin].lower()})" for runs in best.values()]
+    labels = [f"{runs.label} ({ORIGINS[runs.origin].lower()})" for runs in best.values()]
     absent = [paper.DATA_SETS[name].label for name in FOUR if name not in best]
     note = f"\nof the slides' data sets, not run here: {', '.join(absent)}" if absent else ""
     return f"shown: {'; '.join(labels) or 'nothing'}{note}"
@@ -63,7 +63,7 @@ def samples(best: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
     board: dict[str, dict[str, Tensor]] = {}
     for runs in best.values():
         images = {short_label(row): stored_samples(runs, row, "T1", runs_dir, SIDE**2) for row in ROWS}
-        board[without_paths(runs.label)] = {label: x for label, x in images.items() if x is not None}
+        board[runs.label] = {label: x for label, x in images.items() if x is not None}
     panels = (f"{model} on {label}" for label, images in board.items() for model in images)
     return picture(plots.sample_board(board, columns=SIDE), f"Samples at temperature 1: {', '.join(panels)}")
 
@@ -80,7 +80,7 @@ def compared(best: Mapping[str, RunSet]) -> HTML:
     for data, runs in best.items():
         for row in rows[data]:
             scores = [runs.cell(row, name) for name in ("BPD", *(f"{d}@T{t}" for d in distances for t in (1, 0)))]
-            lines.append([short_label(row), without_paths(runs.label), *scores, *_cost(row, runs)])
+            lines.append([short_label(row), runs.label, *scores, *_cost(row, runs)])
         for row, bpd, fid in printed[data]:
             source = f"{paper.DATA_SETS[data].label}; no temperature is named"
             scores = [Cell(text) for d in distances for text in (fid if d == "FID" else "—", "—")]

@@ -142,5 +142,5 @@ def grids(sets: Sequence[RunSet], runs_dir: Path | str, data_dir: Path | str | N
     figures = []
     for runs in sorted(sets, key=lambda runs: -sum(bool(runs.records_of(row)) for row in ROWS)):
         of_runs = pictures.grids([runs], ROWS, {runs.origin: samples_folder(runs, runs_dir)}, data_dir)
-        figures += [{**figure, "text": f"{without_paths(runs.label)}; {figure['text']}"} for figure in of_runs]
+        figures += [{**figure, "text": f"{runs.label}; {figure['text']}"} for figure in of_runs]
     return HTML(page.macro("grids", figures) if figures else "<p>No samples yet.</p>")
