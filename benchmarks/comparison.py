@@ -72,6 +72,17 @@ class Ratio:
         return cls(name, median(ours), other, median(theirs), ratio, target, ratio >= target, len(ratios), device,
                    min(ratios), max(ratios))  # fmt: skip
 
+    @classmethod
+    def of_bytes(
+        cls, name: str, ours: tuple[float, int], other: str, theirs: tuple[float, int], target: float, device: str,
+        words: str = "",
+    ) -> Ratio:  # fmt: skip
+        """The ratio from the seconds per unit and the bytes of both sides, once; `words`: what our side is."""
+        (ours_s, ours_bytes), (other_s, other_bytes) = ours, theirs
+        ratio = other_bytes / ours_bytes
+        return cls(name, ours_s, other, other_s, ratio, target, ratio >= target, 1, device, ratio, ratio, "memory",
+                   words, ours_bytes, other_bytes)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Other:

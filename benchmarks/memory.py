@@ -54,11 +54,9 @@ class MemoryGrowth:
     def results(self, device: torch.device) -> list[Ratio]:
         """Bytes after 200 steps against those after 1,000, in a process of its own."""
         found = _growth()
-        ratio, target = found["before"] / found["after"], 0.97
+        early, late = (found["early_s"], int(found["before"])), (found["late_s"], int(found["after"]))
         name = provenance.device_name(device, bf16=fast_bf16(device))
-        return [Ratio(self.name, found["late_s"], "CQ-F after 200 steps", found["early_s"], ratio, target,
-                      ratio >= target, 1, name, ratio, ratio, "memory", "after 1,000", int(found["after"]),
-                      int(found["before"]))]  # fmt: skip
+        return [Ratio.of_bytes(self.name, late, "CQ-F after 200 steps", early, 0.97, name, "after 1,000")]
 
 
 class PaperMemory:
@@ -76,10 +74,8 @@ class PaperMemory:
         with sides.turns(self.name, [0]) as (turn,):
             _, used = turn()
             taken, _ = turn()
-        limit = 16 * 10**9
         name = provenance.device_name(device, bf16=False)
-        return [Ratio(self.name, taken, "16 GB", taken, limit / used, 1.0, used <= limit, 1, name, limit / used,
-                      limit / used, "memory", "", used, limit)]  # fmt: skip
+        return [Ratio.of_bytes(self.name, (taken, used), "16 GB", (taken, 16 * 10**9), 1.0, name)]
 
 
 ROWS = (MemoryGrowth(), PaperMemory())
