@@ -14,7 +14,7 @@ from cqlib.experiments.load import ModelAndData
 from cqlib.experiments.rows import label_of
 from cqlib.experiments.selection import Selection
 from cqlib.lessons.factorised_decoders import residuals
-from cqlib.lessons.factorised_decoders.pictures import DASHED, DISTANCES, decoders_of
+from cqlib.lessons.factorised_decoders.pictures import DASHED, DISTANCES
 from cqlib.lessons.factorised_decoders.residuals import Reconstruction
 from cqlib.lessons.models import trained_models, untrained_model
 from cqlib.metrics.quantities import FEATURES
@@ -39,8 +39,7 @@ def models_with_f(selection: Selection, images: Dataset) -> dict[str, ModelAndDa
 
 def reconstructions(models: Mapping[str, ModelAndData], images: Dataset) -> dict[str, Reconstruction]:
     """Label of a model -> its `Reconstruction` of the test images."""
-    decoders = decoders_of(list(models), models)
-    return {label: residuals.reconstruct(decoder, images.test.images) for label, decoder in decoders.items()}
+    return {m.name: residuals.reconstruct(m.model, images.test.images) for m in models.values()}
 
 
 def _draw(mean: Tensor, log_sigma: Tensor, generator: torch.Generator) -> Tensor:

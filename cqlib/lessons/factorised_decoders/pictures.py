@@ -13,7 +13,6 @@ from cqlib.experiments.load import ModelAndData
 from cqlib.lessons.factorised_decoders import linear_decoder, residuals
 from cqlib.lessons.factorised_decoders.linear_decoder import Moments
 from cqlib.lessons.factorised_decoders.residuals import Decoder, Reconstruction, model_noise
-from cqlib.models.hybrid import HybridModel
 from cqlib.pixels import dequantise, to_uint8
 from cqlib.report import plots
 from cqlib.report.cells import number, panels, picture, stretched, system_style
@@ -42,7 +41,7 @@ def moments(images: Dataset) -> Moments:
 
 def decoders_of(rows: Sequence[str], models: Mapping[str, ModelAndData]) -> dict[str, Decoder]:
     """Label -> decoder of those `rows` that have a model."""
-    return {m.name: m.model for row, m in models.items() if row in rows and isinstance(m.model, HybridModel)}
+    return {m.name: m.model for row, m in models.items() if row in rows}
 
 
 def reconstructions(decoders: Decoders, images: Dataset) -> dict[str, dict[str, Reconstruction]]:
