@@ -42,15 +42,11 @@ def reconstructions(models: Mapping[str, ModelAndData], images: Dataset) -> dict
     return {m.name: residuals.reconstruct(m.model, images.test.images) for m in models.values()}
 
 
-def _draw(mean: Tensor, log_sigma: Tensor, generator: torch.Generator) -> Tensor:
-    return mean + log_sigma.exp() * torch.randn(mean.shape, generator=generator)
-
-
 @torch.no_grad()
 def spaces(model: HybridModel, reconstruction: Reconstruction) -> HTML:
     """Test images x, the means mu(z) of their codes and draws y ~ N(mu(z), sigma(z)), in image and in feature space."""
     reconstruction = reconstruction.first(16)
-    y = _draw(reconstruction.mean, reconstruction.log_sigma, torch.Generator().manual_seed(0))
+    y = reconstruction.draw(torch.Generator().manual_seed(0))
     images = {"x": reconstruction.x, "f⁻¹(μ(z))": reconstruction.image_of_mean, "f⁻¹(y), drawn": model.image(y)}
     features = {"f(x)": reconstruction.y, "μ(z)": reconstruction.mean, "y ~ N(μ(z), σ²(z))": y}
     board = {
@@ -65,8 +61,8 @@ def spaces(model: HybridModel, reconstruction: Reconstruction) -> HTML:
 def samples(model: HybridModel) -> HTML:
     """Draws of the model from z ~ p(z): y and x = f^-1(y), then the mean in image space."""
     generator = torch.Generator().manual_seed(0)
-    mean, log_sigma = model.decode(model.prior(36, generator))
-    y = _draw(mean, log_sigma, generator)
+    z = model.prior(36, generator)
+    y, mean = model.sample_features(z, 1.0, generator), model.decode(z)[0]
     images = {"x = f⁻¹(y)": to_uint8(model.image(y)), "f⁻¹(μ(z))": to_uint8(model.image(mean))}
     board = plots.sample_board({"": {"y ~ p(y|z)": stretched(y, 0.8), **images}}, columns=6)
     return picture(board, "Draws in feature space and in image space")

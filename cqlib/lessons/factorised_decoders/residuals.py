@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from cqlib import losses
 from cqlib.lessons.factorised_decoders.linear_decoder import LinearDecoder
@@ -35,6 +35,10 @@ class Reconstruction:
         """The reconstruction of the first n images."""
         return Reconstruction(*(values[:n] for values in vars(self).values()))
 
+    def draw(self, generator: Generator) -> Tensor:
+        """y = mu(z) + sigma(z) eps with eps ~ N(0, I), (N, C, H, W)."""
+        return self.mean + self.log_sigma.exp() * torch.randn(self.mean.shape, generator=generator)
+
     @property
     def residual(self) -> Tensor:
         """y - mu(z)."""
@@ -60,7 +64,7 @@ class Reconstruction:
 @torch.no_grad()
 def reconstruct(decoder: Decoder, images: Tensor, seed: int = 0) -> Reconstruction:
     """The `Reconstruction` of uint8 images (N, C, H, W), with one draw of z and of u, dequantisation's noise, each."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = Generator().manual_seed(seed)
     parts = []
     for batch in images.split(BATCH):
         v = dequantise(batch, generator=generator)
@@ -75,11 +79,10 @@ def reconstruct(decoder: Decoder, images: Tensor, seed: int = 0) -> Reconstructi
 def model_noise(decoder: Decoder, reconstruction: Reconstruction) -> Tensor:
     """The decoder's own noise in image space, (N, C, H, W): draws x ~ p(x|z) less f^-1(mu(z)), with the z of
     `reconstruction`."""
-    generator = torch.Generator().manual_seed(0)
+    generator = Generator().manual_seed(0)
     if isinstance(decoder, LinearDecoder):
         return decoder.noise_like(reconstruction.mean, generator)
-    mean, log_sigma = reconstruction.mean, reconstruction.log_sigma
-    y = mean + log_sigma.exp() * torch.randn(mean.shape, generator=generator)
+    y = reconstruction.draw(generator)
     return torch.cat([decoder.image(batch) for batch in y.split(BATCH)]) - reconstruction.image_of_mean
 
 
