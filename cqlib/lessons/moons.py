@@ -12,7 +12,7 @@ from torch import Tensor
 from cqlib.data import toy2d
 from cqlib.lessons.coverage_and_quality.distances import SIDE as SIDE
 from cqlib.lessons.coverage_and_quality.distances import Lattice
-from cqlib.lessons.coverage_and_quality.mass_displacement import density_board
+from cqlib.lessons.coverage_and_quality.pictures import density_board
 from cqlib.nets.coupling import apply_couplings
 from cqlib.report import plots
 from cqlib.report.cells import panels, picture, subplots

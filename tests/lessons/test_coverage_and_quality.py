@@ -9,7 +9,7 @@ from notebook_cells import cells, value
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from cqlib.data import toy2d
-from cqlib.lessons.coverage_and_quality import mass_displacement, objectives
+from cqlib.lessons.coverage_and_quality import mass_displacement, objectives, pictures
 from cqlib.lessons.coverage_and_quality.distances import SUPPORT_MASS, Lattice
 from cqlib.util.errors import UsageError
 
@@ -111,7 +111,7 @@ def test_displaced_mass_costs_its_bound_off_the_support_and_less_with_overlap(la
 def test_the_board_of_displaced_mass_says_what_its_numbers_say(lattice, monkeypatch):
     """Its bar of colours has an open end: a model can be denser than the data."""
     seen = {}
-    monkeypatch.setattr(mass_displacement, "picture", lambda figure, alt: seen.update(figure=figure, alt=alt))
+    monkeypatch.setattr(pictures, "picture", lambda figure, alt: seen.update(figure=figure, alt=alt))
     mass_displacement.displacement_board(lattice)
     assert "0.03, 0.1, 0.3 of its mass" in seen["alt"]
     assert "little in KL(p || q), which is least all over" in seen["alt"]

@@ -181,7 +181,7 @@ def test_nats_of_a_reconstruction_are_those_of_the_model(photos):
         expected = model.nats(images, generator=generator(3))
     torch.testing.assert_close(of.nats, expected, rtol=1e-5, atol=1e-3)
     assert not torch.equal(of.residual, of.image_residual)
-    decoder = linear_decoder.fit(pictures.moments(photos), 8)
+    decoder = linear_decoder.fit(linear_decoder.training_moments(photos), 8)
     of = residuals.reconstruct(decoder, images)
     expected = 768 * LN_LEVELS - decoder.log_prob(dequantise(images, generator=generator(0)))
     torch.testing.assert_close(of.nats.double(), expected, rtol=1e-4, atol=0.1)
@@ -218,7 +218,7 @@ def test_noise_is_white_without_f_and_not_with_it(photos, tmp_path):
     with_f, without = found["table1/cq-f"].model, models.untrained_model("table1/vae", photos).model
     images = photos.test.images[:1].expand(300, -1, -1, -1)
     a, b = (
-        residuals.neighbour_correlation(pictures.model_noise(m, residuals.reconstruct(m, images)))
+        residuals.neighbour_correlation(residuals.model_noise(m, residuals.reconstruct(m, images)))
         for m in (with_f, without)
     )
     assert a > 0.15 and b == pytest.approx(0, abs=0.02)
@@ -240,13 +240,13 @@ def test_no_line_runs_through_the_legend_of_the_tails(monkeypatch):
 def test_too_few_images_for_a_covariance_are_an_error():
     images = torch.zeros(100, 3, 16, 16, dtype=torch.uint8)
     with pytest.raises(UserError, match="769 training images"):
-        pictures.moments(dataset(images, images))
+        linear_decoder.training_moments(dataset(images, images))
 
 
 def test_tables_agree_with_themselves(photos, lesson):
-    moments = pictures.moments(photos)
+    moments = linear_decoder.training_moments(photos)
     decoders = {"linear": linear_decoder.fit(moments, 16)}
-    seen = pictures.reconstructions(decoders, photos)
+    seen = residuals.reconstructions(decoders, photos)
     names = {"moments": moments, "images": photos, "decoders": decoders, "seen": seen, "with_f": {}, "seen_with_f": {}}
     (line,) = cells(run_cells("03", ("class Factorised", "def cost("), **names)["_"])
     assert value(line[1]) + value(line[2]) == pytest.approx(value(line[3]), abs=0.2)

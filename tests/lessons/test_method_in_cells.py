@@ -12,7 +12,7 @@ from cqlib import data as data_sets
 from cqlib.data import toy2d
 from cqlib.lessons import models
 from cqlib.lessons.coverage_and_quality.distances import Lattice
-from cqlib.lessons.factorised_decoders import linear_decoder, pictures
+from cqlib.lessons.factorised_decoders import linear_decoder, residuals
 
 
 class Check(NamedTuple):
@@ -172,7 +172,7 @@ CHECKS = {
 def names():
     """Lesson -> what its cells find there: the parameters, and what is made by cells that are not run here."""
     images = data_sets.load("photos10", size=16).first(900, 60)
-    moments = pictures.moments(images)
+    moments = linear_decoder.training_moments(images)
     decoders = {"linear": linear_decoder.fit(moments, 16)}
     model = models.untrained_model("table1/cq-f", images).model
     generator = torch.Generator().manual_seed(0)
@@ -183,7 +183,7 @@ def names():
         "01": {"profile": "smoke", "changes": {}},
         "02": {"profile": "smoke", "seeds": [4], "first": "eight-gaussians", "lattice": Lattice(toy2d.density())},
         "03": {"images": images, "moments": moments, "codes": 16, "linear": "linear", "decoders": decoders,
-               "seen": pictures.reconstructions(decoders, images)},
+               "seen": residuals.reconstructions(decoders, images)},
         "04": {"images": images},
         "05": {"images": images, "model": model},
     }  # fmt: skip

@@ -8,7 +8,7 @@ import torch
 from bs4 import BeautifulSoup
 
 from cqlib.data import toy2d
-from cqlib.lessons.coverage_and_quality import mass_displacement
+from cqlib.lessons.coverage_and_quality import mass_displacement, pictures
 from cqlib.lessons.coverage_and_quality.distances import Lattice
 from cqlib.report import cells, plots
 
@@ -46,8 +46,8 @@ def test_a_picture_folds_the_functions_of_the_lesson_that_drew_it():
     lattice = Lattice(toy2d.density())
     shown = BeautifulSoup(mass_displacement.displacement_board(lattice).data, "html.parser")
     (fold,) = shown.find_all("details")
-    board, density_board = (getattr(mass_displacement, name) for name in ("displacement_board", "density_board"))
-    assert fold.find("pre").get_text() == f"{getsource(board)}\n\n{getsource(density_board)}".strip()
+    board, below = getsource(mass_displacement.displacement_board), getsource(pictures.density_board)
+    assert fold.find("pre").get_text() == f"{board}\n\n{below}".strip()
     assert fold.find_previous("svg") and not fold.has_attr("open")
     with plots.subplots(1, 1) as (figure, _):
         assert "<details" not in cells.picture(figure, "drawn elsewhere").data

@@ -1,18 +1,17 @@
 """Lesson 02, a part eps of the data's mass displaced to a density u: q = (1 - eps) p + eps u."""
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from IPython.display import HTML
-from matplotlib.colors import PowerNorm
 from torch import Tensor
 
 from cqlib.data.toy2d import GaussianMixture
-from cqlib.lessons.coverage_and_quality.distances import CELLS, SIDE, Lattice
-from cqlib.report.cells import Range, number, picture, slider, subplots
+from cqlib.lessons.coverage_and_quality.distances import Lattice
+from cqlib.lessons.coverage_and_quality.pictures import density_board, single_density
+from cqlib.report.cells import Range, number, slider
 
 PLACES = {
     "in the middle": GaussianMixture(torch.zeros(1, 2), 0.12),
@@ -53,28 +52,6 @@ def displace(lattice: Lattice, place: str, eps: float) -> Displacement:
     return Displacement(log_q, -float(log_prob(train).mean()), distance.coverage, distance.quality, formula)
 
 
-def density_board(
-    lattice: Lattice, rows: Sequence[tuple[str, Mapping[str, Tensor]]], width: float, height: float, alt: str
-) -> HTML:
-    """Densities in colour, by their square roots, to make thin mass visible, with the outline of the data's support.
-    What is denser than the data anywhere has the last colour. `rows` are (label of the row, title -> log-density
-    (CELLS^2,))."""
-    extent, outline = (-SIDE, SIDE, -SIDE, SIDE), lattice.support.view(CELLS, CELLS).double()
-    look = {"norm": PowerNorm(0.5, vmin=0, vmax=float(lattice.log_p.max().exp())), "interpolation": "none"}
-    columns = len(rows[0][1])
-    with subplots(width, height, len(rows), columns, sharex=True, sharey=True, squeeze=False) as (figure, axes):
-        for line, (label, densities) in zip(axes, rows, strict=True):
-            for ax, (title, log_q) in zip(line, densities.items(), strict=True):
-                image = ax.imshow(log_q.exp().view(CELLS, CELLS), origin="lower", extent=extent, **look)
-                ax.contour(outline, [0.5], extent=extent, colors="#ffffff", linewidths=0.5)
-                ax.set_title(title, fontsize=8)
-                ax.set(aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
-                ax.grid(False)
-            line[0].set_ylabel(label)
-        figure.colorbar(image, ax=list(axes.flat), label="density", shrink=0.6, extend="max")
-    return picture(figure, alt)
-
-
 def displacement_board(lattice: Lattice) -> HTML:
     """Displaced densities: a row per place, a column per eps."""
     rows = [(place, dict(_titled(lattice, place, eps) for eps in SHARES)) for place in PLACES]
@@ -96,8 +73,3 @@ def displacement_slider(lattice: Lattice) -> Any:
         return single_density(lattice, *_titled(lattice, place, eps))
 
     return slider(draw, place=list(PLACES), eps=Range(0.0, 0.9, 0.01, start=0.1, label="ε"))
-
-
-def single_density(lattice: Lattice, title: str, log_q: Tensor) -> HTML:
-    """A picture of one density, from its log (CELLS^2,)."""
-    return density_board(lattice, [("", {title: log_q})], 4.2, 3.6, f"A density of the plane: {title}")

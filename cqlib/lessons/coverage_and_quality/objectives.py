@@ -10,7 +10,7 @@ from torch import Tensor
 from cqlib import data as data_sets
 from cqlib.data import toy2d
 from cqlib.lessons.coverage_and_quality.distances import DROPPED_BELOW, Distance, Lattice
-from cqlib.lessons.coverage_and_quality.mass_displacement import density_board, single_density
+from cqlib.lessons.coverage_and_quality.pictures import density_board, single_density
 from cqlib.report import plots
 from cqlib.report.cells import Format, number, panels, percent, picture, slider, system_style, table
 

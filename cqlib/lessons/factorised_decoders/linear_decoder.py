@@ -10,7 +10,10 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import MultivariateNormal
 
+from cqlib.data.dataset import Dataset
 from cqlib.models.variational import Inference
+from cqlib.pixels import dequantise
+from cqlib.util.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,14 @@ def moments(v: Tensor) -> Moments:
     """The `Moments` of dequantised images v (N, C, H, W) in [-1, 1)."""
     x = v.flatten(1).double()
     return Moments(x.mean(0), torch.cov(x.T, correction=0), tuple(v.shape[1:]))
+
+
+def training_moments(images: Dataset) -> Moments:
+    """Mean and covariance of the training images. UserError where they are too few for a covariance."""
+    required = images.train.images[0].numel() + 1
+    if len(images.train) < required:
+        raise UserError(f"{images.name}: a full covariance takes {required:,} training images or more")
+    return moments(dequantise(images.train.images, generator=Generator().manual_seed(0)))
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,11 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from cqlib.data.dataset import Dataset
-from cqlib.experiments.load import ModelAndData
-from cqlib.lessons.factorised_decoders import linear_decoder, residuals
-from cqlib.lessons.factorised_decoders.linear_decoder import Moments
-from cqlib.lessons.factorised_decoders.residuals import Decoder, Reconstruction, model_noise
-from cqlib.pixels import dequantise, to_uint8
+from cqlib.lessons.factorised_decoders import residuals
+from cqlib.lessons.factorised_decoders.residuals import Decoders, Reconstruction, Reconstructions, model_noise
+from cqlib.pixels import to_uint8
 from cqlib.report import plots
 from cqlib.report.cells import number, panels, picture, stretched, system_style
-from cqlib.util.errors import UserError
 
 PIXELS = ("table1/vae", "table1/cq")
 FEATURES = ("table1/vae-f", "table1/cq-f")
@@ -24,33 +20,6 @@ FEATURES = ("table1/vae-f", "table1/cq-f")
 ROWS = (*PIXELS, *FEATURES)
 DISTANCES = range(9)
 DASHED = (plots.INK, "o", "--")
-TRAIN = 6000
-"""Training images whose residuals are measured, at most."""
-Decoders = Mapping[str, Decoder]
-Reconstructions = Mapping[str, Mapping[str, Reconstruction]]
-"""Label of a decoder -> "train" or "test" -> reconstructions of these images."""
-
-
-def moments(images: Dataset) -> Moments:
-    """Mean and covariance of the training images. UserError where they are too few for a covariance."""
-    required = images.train.images[0].numel() + 1
-    if len(images.train) < required:
-        raise UserError(f"{images.name}: a full covariance takes {required:,} training images or more")
-    return linear_decoder.moments(dequantise(images.train.images, generator=torch.Generator().manual_seed(0)))
-
-
-def decoders_of(rows: Sequence[str], models: Mapping[str, ModelAndData]) -> dict[str, Decoder]:
-    """Label -> decoder of those `rows` that have a model."""
-    return {m.name: m.model for row, m in models.items() if row in rows}
-
-
-def reconstructions(decoders: Decoders, images: Dataset) -> dict[str, dict[str, Reconstruction]]:
-    """Label -> "train" or "test" -> the decoder's reconstructions; of training images at most `TRAIN`."""
-    parts = {"train": images.train.images[:TRAIN], "test": images.test.images}
-    return {
-        label: {name: residuals.reconstruct(decoder, part, seed) for seed, (name, part) in enumerate(parts.items())}
-        for label, decoder in decoders.items()
-    }
 
 
 def _board(

@@ -3,19 +3,24 @@
 For a factorised Gaussian decoder e = (y - mu(z)) / sigma(z) is N(0, I).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
 from cqlib import losses
+from cqlib.data.dataset import Dataset
+from cqlib.experiments.load import ModelAndData
 from cqlib.lessons.factorised_decoders.linear_decoder import LinearDecoder
 from cqlib.models.hybrid import HybridModel
 from cqlib.pixels import LN_LEVELS, dequantise
 
 BATCH = 250
+TRAIN = 6000
+"""Training images whose residuals are measured, at most."""
 Decoder = LinearDecoder | HybridModel
+Decoders = Mapping[str, Decoder]
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,15 @@ class Reconstruction:
         return self.x[0].numel() * LN_LEVELS - log_p - self.log_ratio
 
 
+Reconstructions = Mapping[str, Mapping[str, Reconstruction]]
+"""Label of a decoder -> "train" or "test" -> reconstructions of these images."""
+
+
+def decoders_of(rows: Sequence[str], models: Mapping[str, ModelAndData]) -> dict[str, Decoder]:
+    """Label -> decoder of those `rows` that have a model."""
+    return {m.name: m.model for row, m in models.items() if row in rows}
+
+
 @torch.no_grad()
 def reconstruct(decoder: Decoder, images: Tensor, seed: int = 0) -> Reconstruction:
     """The `Reconstruction` of uint8 images (N, C, H, W), with one draw of z and of u, dequantisation's noise, each."""
@@ -73,6 +87,15 @@ def reconstruct(decoder: Decoder, images: Tensor, seed: int = 0) -> Reconstructi
         y, log_det = decoder.features(v)
         parts.append((v, y, mean, log_sigma, decoder.image(mean), log_det, q.log_ratio))
     return Reconstruction(*map(torch.cat, zip(*parts, strict=True)))
+
+
+def reconstructions(decoders: Decoders, images: Dataset) -> dict[str, dict[str, Reconstruction]]:
+    """Label -> "train" or "test" -> the decoder's reconstructions; of training images at most `TRAIN`."""
+    parts = {"train": images.train.images[:TRAIN], "test": images.test.images}
+    return {
+        label: {name: reconstruct(decoder, part, seed) for seed, (name, part) in enumerate(parts.items())}
+        for label, decoder in decoders.items()
+    }
 
 
 @torch.no_grad()
