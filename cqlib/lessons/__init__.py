@@ -3,6 +3,6 @@
     01_two_kl_divergences: kl_divergences
     02_coverage_and_quality: coverage_and_quality
     03_factorised_decoders: factorised_decoders, models
-    04_nvp_in_a_nutshell: coupling_layers, models, moons
+    04_nvp_in_a_nutshell: coupling_layers, coverage_and_quality, models, moons
     05_nvp_in_a_vae_decoder: coupling_layers, factorised_decoders, models, nvp_decoder
 """

@@ -10,7 +10,6 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from cqlib.data import toy2d
-from cqlib.lessons.coverage_and_quality.distances import SIDE as SIDE
 from cqlib.lessons.coverage_and_quality.distances import Lattice
 from cqlib.lessons.coverage_and_quality.pictures import density_board
 from cqlib.nets.coupling import apply_couplings
@@ -24,7 +23,7 @@ second, …, and methods `log_prob` and `inverse`."""
 
 
 def mass(flow: Flow) -> float:
-    """The integral of the flow's density p_X over [-SIDE, SIDE)^2: near 1 if nearly all of its mass lies there."""
+    """The integral of the flow's density p_X over the square of `Lattice`: near 1 if nearly all of its mass lies there."""
     lattice = Lattice(DATA)
     return lattice.integral(lattice.log_density(flow.log_prob).exp())
 
