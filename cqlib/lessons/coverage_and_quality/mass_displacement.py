@@ -24,12 +24,12 @@ SHARES = (0.03, 0.1, 0.3)
 
 @dataclass(frozen=True)
 class Displacement:
-    """For one place and eps: `log_q` on the lattice (CELLS^2,), and in nats `likelihood`, L_C of Eq. (4) on training
+    """For one place and eps: `log_q` on the lattice (CELLS^2,), and in nats `l_c`, L_C of Eq. (4) on training
     points, both divergences, and `formula`, the quality where u is off the support of p:
     (1 - eps) ln(1 - eps) + eps (ln eps + KL(u || p))."""
 
     log_q: Tensor
-    likelihood: float
+    l_c: float
     coverage: float
     quality: float
     formula: float
