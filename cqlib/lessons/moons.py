@@ -23,7 +23,7 @@ second, …, and methods `log_prob` and `inverse`."""
 
 
 def mass(flow: Flow) -> float:
-    """The integral of the flow's density p_X over the square of `Lattice`: near 1 if nearly all of its mass lies there."""
+    """The integral of the flow's density p_X over the square of `Lattice`: near 1 if nearly all its mass lies there."""
     lattice = Lattice(DATA)
     return lattice.integral(lattice.log_density(flow.log_prob).exp())
 
