@@ -277,7 +277,7 @@ def test_no_other_discriminator_is_better():
 @pytest.mark.parametrize("q", [Q, on_line([-4], [0.8], [1])], ids=["off", "narrow"])
 def test_gradients_with_the_discriminator_fixed_are_those_of_the_divergences(q):
     pairs = zip(discriminators.GENERATORS.values(), discriminators.divergences(P).values(), strict=True)
-    for loss, divergence in pairs:
+    for (_, loss), divergence in pairs:
         gradient = discriminators.generator_gradient(P, q, loss)
         torch.testing.assert_close(gradient, fits.gradient(divergence, q), rtol=1e-3, atol=2e-3)
     assert discriminators.score_mean(q).abs().max() < 1e-12

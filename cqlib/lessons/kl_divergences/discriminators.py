@@ -28,12 +28,12 @@ def optimal_logit(p: Gaussians, q: Gaussians) -> Callable[[Tensor], Tensor]:
     return lambda x: p.log_prob(x) - q.log_prob(x)
 
 
-GENERATORS: dict[str, Loss] = {
-    "L_Q = −E[ln (D / (1 − D))]": losses.quality_loss,
-    "saturating, E[ln(1 − D)]": losses.saturating_generator_loss,
-    "non-saturating, −E[ln D]": losses.non_saturating_generator_loss,
+GENERATORS: dict[str, tuple[str, Loss]] = {
+    "L_Q": ("−E[ln (D / (1 − D))]", losses.quality_loss),
+    "saturating": ("E[ln(1 − D)]", losses.saturating_generator_loss),
+    "non-saturating": ("−E[ln D]", losses.non_saturating_generator_loss),
 }
-"""The three losses that a generator can have beside the discriminator of Eq. (1)."""
+"""The three losses that a generator can have beside the discriminator of Eq. (1): name -> formula and loss."""
 
 
 def generator_gradient(p: Gaussians, q: Gaussians, loss: Loss) -> Tensor:
@@ -67,8 +67,10 @@ def gradients(p: Gaussians, q: Gaussians) -> HTML:
         return ", ".join(number(float(v), 4) for v in vector)
 
     lines = []
-    for (name, loss), (meaning, divergence) in zip(GENERATORS.items(), divergences(p).items(), strict=True):
-        lines.append((name, entries(generator_gradient(p, q, loss)), entries(gradient(divergence, q)), meaning))
+    pairs = zip(GENERATORS.items(), divergences(p).items(), strict=True)
+    for (name, (formula, loss)), (meaning, divergence) in pairs:
+        vectors = generator_gradient(p, q, loss), gradient(divergence, q)
+        lines.append((f"{name}, {formula}", *map(entries, vectors), meaning))
     lines.append(("left out: E_q[∂ ln q / ∂θ]", entries(score_mean(q)), "0, 0", "a mass that is always 1"))
     header = ["Loss, D* held fixed", "∂/∂m, ∂/∂ln s", "of the divergence", "which one"]
     return table("Gradients for the mean m and for ln s of q", header, lines)
@@ -82,7 +84,7 @@ def moving_gaussian(p: Gaussians) -> HTML:
     looks = ((REVERSE, "", "-"), (FORWARD, "", "--"), (plots.SERIES[2], "", ":"))
     for loss, (name, divergence), look in zip(GENERATORS, divergences(p).items(), looks, strict=True):
         descended[name] = (means, [float(divergence(q)) for q in qs], *look)
-        slopes[loss.split(",")[0].split(" =")[0]] = (means, [float(gradient(divergence, q)[0]) for q in qs], *look)
+        slopes[loss] = (means, [float(gradient(divergence, q)[0]) for q in qs], *look)
     lines = {"what is descended": descended, "slope ∂/∂m of the loss, D* held fixed": slopes}
     x, y = "mean m of q (standard deviations of a mode)", ["nats", "nats per unit of m"]
     figure = panels(lines, xlabel=x, ylabel=y, width=4.1, height=3.5)
