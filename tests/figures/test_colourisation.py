@@ -44,17 +44,38 @@ def test_every_colour_comes_back_and_one_that_does_not_is_counted(monkeypatch):
 
 
 def test_pictures_of_colourings(conditional):
-    x = conditional.data.test.images[:3]
-    pages = [colourisation.change_of_variables(x), colourisation.colourings(conditional, [0, 1, 2], 2),
-             colourisation.spread_maps(conditional.model, x, 4)]  # fmt: skip
-    assert all('<svg role="img" aria-label="' in page.data for page in pages)
-    assert "0, a" in pages[1].data and "1, b" in pages[1].data and "truth" in pages[1].data
+    page = colourisation.colourings(conditional, [0, 1, 2], 2).data
+    assert '<svg role="img" aria-label="' in page and "0, a" in page and "1, b" in page and "truth" in page
 
 
-def test_a_map_is_white_where_colourings_differ_by_128_levels(conditional, monkeypatch):
-    ways = {}
-    monkeypatch.setattr(colourisation, "strips", lambda rows: ways.update(rows))
+@pytest.fixture
+def ways(monkeypatch):
+    """The rows of the last picture, by name, instead of the picture."""
+    rows = {}
+    monkeypatch.setattr(colourisation, "strips", lambda of, **_: rows.update(of))
     monkeypatch.setattr(colourisation, "picture", lambda *_: None)
+    return rows
+
+
+def test_grey_and_chroma_are_shown_apart(conditional, ways):
+    x = conditional.data.test.images[:3]
+    colourisation.change_of_variables(x)
+    grey, chroma = colour.split(x)
+    assert torch.equal(ways["x"], x) and torch.equal(ways["grey g"], grey.expand(-1, 3, -1, -1))
+    for name, k in (("U alone", 0), ("V alone", 1)):
+        expected = torch.zeros_like(chroma)
+        expected[:, k] = chroma[:, k]
+        assert torch.equal(ways[name], colour.into_gamut(torch.full_like(grey, 128), expected))
+
+
+def test_a_row_begins_with_the_grey_image_and_ends_with_the_truth(conditional, ways):
+    x = conditional.data.test.images[:3]
+    colourisation.colourings(conditional, [0, 1, 2], 2)
+    for row, one in zip(ways.values(), x, strict=True):
+        assert torch.equal(row[0], colour.split(one[None])[0][0].expand(3, -1, -1)) and torch.equal(row[-1], one)
+
+
+def test_a_map_is_white_where_colourings_differ_by_128_levels(conditional, ways):
     x = conditional.data.test.images[:3]
     colourisation.spread_maps(conditional.model, x, 4)
     chroma = colour.split(colourisation.draw(conditional.model, x, 4).flatten(0, 1))[1].double().unflatten(0, (-1, 4))

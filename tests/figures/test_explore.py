@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from lesson_cells import run_cell
-from notebook_cells import smoke_model
+from notebook_cells import cells, smoke_model
 from notebook_cells import smooth_images as images
 from PIL import Image
 
@@ -83,7 +83,34 @@ def test_one_latent_is_moved_and_no_other(system):
     z[:, 5] = 2.0
     assert torch.equal(latents.with_latent(system, x, 5, 2.0), latents.decoded(system, z))
     assert not torch.equal(latents.with_latent(system, x, 5, 2.0), latents.decoded(system, latents.encode(system, x)))
-    assert "z" in latents.traversals(system, x[0], x, n=2).data and "bits" in latents.latents_used(system, x).data
+    assert "bits" in latents.latents_used(system, x).data
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """The rows of the last picture, by name, instead of the picture."""
+    rows = {}
+    monkeypatch.setattr(latents, "strips", lambda of, **_: rows.update(of))
+    monkeypatch.setattr(latents, "picture", lambda *_: None)
+    return rows
+
+
+def test_the_latents_that_are_moved_are_the_most_used(system, shown):
+    x = images(3)
+    latents.traversals(system, x[0], x, n=2)
+    bits = latents.kl_by_latent(system, x)
+    first, second = sorted(range(len(bits)), key=lambda k: -bits[k])[:2]
+    assert list(shown) == [f"z{k + 1}, {bits[k]:.1f} bits" for k in (first, second)]
+    ends = (torch.cat([latents.with_latent(system, x[:1], first, end) for end in (-3.0, 3.0)])).float()
+    assert ((next(iter(shown.values()))[[0, -1]].float() - ends).abs() <= 1).all()  # in batches of other sizes
+
+
+def test_reconstructions_are_of_the_mean_and_of_one_draw(system, shown):
+    x = images(3)
+    latents.reconstructions(system, x)
+    whole, mean, draw = shown.values()
+    assert torch.equal(whole, x) and torch.equal(mean, latents.decoded(system, latents.encode(system, x)))
+    assert not torch.equal(draw, mean) and not torch.equal(mean, x)
 
 
 def test_the_two_parts_of_the_elbo_sum_to_nats(system):
@@ -93,7 +120,10 @@ def test_the_two_parts_of_the_elbo_sum_to_nats(system):
     torch.testing.assert_close(terms["sum"], terms["kl"] + terms["reconstruction"])
     assert ((terms["sum"] - terms["nats"]).abs() < 4 * terms["error"]).all()
     assert (terms["error"] < 0.01 * terms["nats"]).all() and (terms["kl"] > 4 * terms["error"]).all()
-    assert "±" in latents.elbo(system, x, draws=3).data and "svg" in latents.reconstructions(system, x).data
+    few = latents.elbo_terms(system, x, draws=3)
+    for i, line in enumerate(cells(latents.elbo(system, x, draws=3))):
+        in_order = [few[name][i] for name in ("kl", "reconstruction", "sum", "nats")]
+        assert line[:5] == [str(i + 1), *(f"{float(bits):,.0f}" for bits in in_order)]
 
 
 def test_the_search_draws_from_the_posterior_of_a_linear_model():

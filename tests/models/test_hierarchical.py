@@ -14,6 +14,7 @@ from cqlib.models import hierarchical
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.hierarchical import free_bits_surplus
 from cqlib.models.registry import build
+from cqlib.nets import hierarchical as nets
 from cqlib.nets.conv import BOTTOM, num_resolutions, pyramid
 from cqlib.nets.hierarchical import (
     MAX_LOG_SD,
@@ -28,6 +29,7 @@ from cqlib.nets.hierarchical import (
     TopDownBlock,
     gaussian_kl,
 )
+from cqlib.nets.precision import bounded
 from cqlib.pixels import dequantise
 
 GAUSSIAN, IAF = "table2/cqf-residual", "table2/cqf-iaf-residual"
@@ -416,9 +418,12 @@ def test_temperature_scales_the_noise_of_y_alone():
     torch.testing.assert_close(draws[1] - draws[0], (draws[2] - draws[0]) / 2, rtol=1e-4, atol=1e-5)
 
 
-def test_bf16_ends_at_the_densities():
-    model, x = system(IAF, shake=0.05), images()
+def test_bf16_ends_at_the_densities(monkeypatch):
+    model, x, bounds = system(IAF, shake=0.05), images(), []
+    monkeypatch.setattr(nets, "bounded", lambda log_sd, limit: bounds.append(log_sd.dtype) or bounded(log_sd, limit))
     with torch.autocast("cpu", torch.bfloat16):
+        statistics = model.encoder(x / 128.0 - 1)
         q = model.infer(x / 128.0 - 1)
         mean, log_sigma = model.decode(q.z)
+    assert {t.dtype for of_z in statistics for t in (of_z.mean, of_z.log_sd)} == set(bounds) == {torch.float32}
     assert {t.dtype for t in (q.log_ratio, *q.kl.values(), mean, log_sigma)} == {torch.float32}
