@@ -157,13 +157,6 @@ def test_scores_on_other_weights_are_not_taken_for_those_asked_for(finished):
     assert run._kept(on(own), one).keys() == run._kept(on(one), lite0).keys() == on(one).metrics.keys()
 
 
-def test_weights_that_do_not_fit_are_told_before_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "_run", lambda *_: pytest.fail("trained"))
-    torch.save({"fc.weight": torch.zeros(3)}, tmp_path / "mine.pth")
-    with pytest.raises(UserError, match=r"mine\.pth do not fit inception-v3-compat"):
-        run.run(**ROW, runs_dir=tmp_path / "runs", feature_weights=tmp_path / "mine.pth")
-
-
 def test_a_signal_ends_loading_at_once(tmp_path, monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
 
@@ -404,13 +397,6 @@ def test_what_a_training_says_of_its_code_is_kept_with_its_weights(tmp_path, mon
     assert run.run("table1/vae", profile="smoke", runs_dir=tmp_path).git == before
     weights = tmp_path / experiment("table1/vae", "smoke").folder / "model.safetensors"
     assert load_checkpoint(weights)["git"] == vars(before)
-
-
-def test_too_few_images_are_told_before_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("trained"))
-    np.savez(tmp_path / "few.npz", images=np.zeros((20, 16, 16, 3), np.uint8))
-    with pytest.raises(UserError, match="at least 4"):
-        run.run("table1/vae", profile="smoke", data=f"npz:{tmp_path}/few.npz", runs_dir=tmp_path / "runs")
 
 
 @pytest.mark.parametrize(
