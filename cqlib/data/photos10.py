@@ -69,7 +69,6 @@ CELL_TILES = 2.25
 MIN_CONTRAST = 4
 
 
-
 def installed(file: str) -> Path:
     """Where pip has put a file of one of `PACKAGES`, "skimage/data/astronaut.png". UserError without the package."""
     package, _, inside = file.partition("/")

@@ -107,6 +107,15 @@ def test_no_room(load, tmp_path, monkeypatch):
     assert folders(tmp_path) == []
 
 
+def test_too_little_memory_is_no_fault_of_the_folder(load, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(MemoryError):
+        load(Reader())
+
+
 @pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "no room for made at 4x4"), (errno.EIO, "written")])
 def test_a_disk_that_fills_while_writing_leaves_nothing_half_done(load, tmp_path, monkeypatch, number, words):
     def full(*_):

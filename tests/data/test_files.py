@@ -214,6 +214,24 @@ def test_folder_with_one_that_cannot_be_read(tmp_path, monkeypatch):
     assert "cannot be read (Permission denied)" in fault(f"folder:{tmp_path}", tmp_path / "private")
 
 
+def test_an_image_in_a_closed_folder_is_named(tmp_path, monkeypatch):
+    for i in range(3):
+        save(tmp_path / f"cat/{i}.png")
+    closed, stat, opened = tmp_path / "cat/1.png", os.stat, Image.open
+
+    def refusing(of):
+        def call(path, *args, **options):
+            if os.fspath(path) == str(closed):
+                raise PermissionError(13, "Permission denied", str(path))
+            return of(path, *args, **options)
+
+        return call
+
+    monkeypatch.setattr(os, "stat", refusing(stat))
+    monkeypatch.setattr(Image, "open", refusing(opened))
+    assert "has 1 of 3 images that cannot be used (cat/1.png may not be read)" in fault(f"folder:{tmp_path}", tmp_path)
+
+
 def test_folder_with_a_class_whose_only_image_is_for_testing(tmp_path):
     for name in "ab":
         save(tmp_path / f"{name}/0.png")

@@ -26,6 +26,19 @@ def published(monkeypatch, tmp_path):
 
 
 @pytest.fixture
+def rows_shown(monkeypatch):
+    """rows_shown(module): from now on, the rows of its pictures of strips by name, instead of a picture."""
+
+    def watch(module):
+        rows = {}
+        monkeypatch.setattr(module, "strips", lambda of, **_: rows.update(of))
+        monkeypatch.setattr(module, "picture", lambda *_: None)
+        return rows
+
+    return watch
+
+
+@pytest.fixture
 def published_samples(published, tmp_path):
     """The same, with sample grids."""
 

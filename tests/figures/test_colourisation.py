@@ -48,17 +48,8 @@ def test_pictures_of_colourings(conditional):
     assert '<svg role="img" aria-label="' in page and "0, a" in page and "1, b" in page and "truth" in page
 
 
-@pytest.fixture
-def ways(monkeypatch):
-    """The rows of the last picture, by name, instead of the picture."""
-    rows = {}
-    monkeypatch.setattr(colourisation, "strips", lambda of, **_: rows.update(of))
-    monkeypatch.setattr(colourisation, "picture", lambda *_: None)
-    return rows
-
-
-def test_grey_and_chroma_are_shown_apart(conditional, ways):
-    x = conditional.data.test.images[:3]
+def test_grey_and_chroma_are_shown_apart(conditional, rows_shown):
+    x, ways = conditional.data.test.images[:3], rows_shown(colourisation)
     colourisation.change_of_variables(x)
     grey, chroma = colour.split(x)
     assert torch.equal(ways["x"], x) and torch.equal(ways["grey g"], grey.expand(-1, 3, -1, -1))
@@ -68,15 +59,15 @@ def test_grey_and_chroma_are_shown_apart(conditional, ways):
         assert torch.equal(ways[name], colour.into_gamut(torch.full_like(grey, 128), expected))
 
 
-def test_a_row_begins_with_the_grey_image_and_ends_with_the_truth(conditional, ways):
-    x = conditional.data.test.images[:3]
+def test_a_row_begins_with_the_grey_image_and_ends_with_the_truth(conditional, rows_shown):
+    x, ways = conditional.data.test.images[:3], rows_shown(colourisation)
     colourisation.colourings(conditional, [0, 1, 2], 2)
     for row, one in zip(ways.values(), x, strict=True):
         assert torch.equal(row[0], colour.split(one[None])[0][0].expand(3, -1, -1)) and torch.equal(row[-1], one)
 
 
-def test_a_map_is_white_where_colourings_differ_by_128_levels(conditional, ways):
-    x = conditional.data.test.images[:3]
+def test_a_map_is_white_where_colourings_differ_by_128_levels(conditional, rows_shown):
+    x, ways = conditional.data.test.images[:3], rows_shown(colourisation)
     colourisation.spread_maps(conditional.model, x, 4)
     chroma = colour.split(colourisation.draw(conditional.model, x, 4).flatten(0, 1))[1].double().unflatten(0, (-1, 4))
     expected = (255 / 127.5 * chroma.var(1).sum(1, keepdim=True).sqrt()).clamp(max=255)

@@ -86,17 +86,8 @@ def test_one_latent_is_moved_and_no_other(system):
     assert "bits" in latents.latents_used(system, x).data
 
 
-@pytest.fixture
-def shown(monkeypatch):
-    """The rows of the last picture, by name, instead of the picture."""
-    rows = {}
-    monkeypatch.setattr(latents, "strips", lambda of, **_: rows.update(of))
-    monkeypatch.setattr(latents, "picture", lambda *_: None)
-    return rows
-
-
-def test_the_latents_that_are_moved_are_the_most_used(system, shown):
-    x = images(3)
+def test_the_latents_that_are_moved_are_the_most_used(system, rows_shown):
+    x, shown = images(3), rows_shown(latents)
     latents.traversals(system, x[0], x, n=2)
     bits = latents.kl_by_latent(system, x)
     first, second = sorted(range(len(bits)), key=lambda k: -bits[k])[:2]
@@ -105,8 +96,8 @@ def test_the_latents_that_are_moved_are_the_most_used(system, shown):
     assert ((next(iter(shown.values()))[[0, -1]].float() - ends).abs() <= 1).all()  # in batches of other sizes
 
 
-def test_reconstructions_are_of_the_mean_and_of_one_draw(system, shown):
-    x = images(3)
+def test_reconstructions_are_of_the_mean_and_of_one_draw(system, rows_shown):
+    x, shown = images(3), rows_shown(latents)
     latents.reconstructions(system, x)
     whole, mean, draw = shown.values()
     assert torch.equal(whole, x) and torch.equal(mean, latents.decoded(system, latents.encode(system, x)))

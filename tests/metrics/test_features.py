@@ -442,6 +442,14 @@ def test_metrics_of_real_images_are_computed_once_for_their_features_and_name(tm
     assert len(asked) == 7
 
 
+def test_rows_that_keep_the_same_at_once_do_not_write_to_one_file(tmp_path):
+    kept, one = cache.FeatureCache(features.lite0(), tmp_path), torch.rand(4, 3)
+    path = kept._path("metrics", one, name="floor")
+    path.with_name(f"{path.name}.new").mkdir()  # as if another were at it
+    kept.metrics("floor", one, compute=lambda: {"FID": Metric(1.25, None, 4, "a distance")})
+    assert path.is_file()
+
+
 def test_metrics_are_found_again_wherever_the_weights_lie(tmp_path):
     one = torch.rand(4, 3)
     made = {"FID": Metric(1.25, None, 4, "a distance")}
