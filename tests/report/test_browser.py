@@ -12,6 +12,7 @@ from cqlib.cli import papermill
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
+STEMS = sorted(file.stem for file in FOLDER.glob("*.ipynb"))
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
 ONE_OF_EACH_KIND = """() => {
   const seen = new Set();
@@ -21,9 +22,13 @@ ONE_OF_EACH_KIND = """() => {
     const text = leaf.textContent.trim(), kind = (text.length > 1) + path(leaf);
     if (text) seen.has(kind) ? leaf.remove() : seen.add(kind);
   }
+  for (const block of document.querySelectorAll("p, li, pre, h1, h2, h3")) {
+    const kinds = [block, ...block.querySelectorAll("*")].map(path);
+    kinds.every(kind => seen.has(kind)) ? block.remove() : kinds.forEach(kind => seen.add(kind));
+  }
 }"""
-"""Of words of code and of symbols in formulas, which are thousands, one stays of each path of tags, classes and styles:
-all others have its colours. Single letters are apart, for axe does not judge them."""
+"""Of words of code, of symbols in formulas and of blocks of text, which are thousands, one stays of each path of tags,
+classes and styles: all others have its colours. Single letters are apart, for axe does not judge them."""
 
 
 @pytest.fixture(scope="module")
@@ -63,20 +68,25 @@ def visit(browser, index):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(visit, scheme):
-    assert not faults(visit(scheme))
+    page = visit(scheme)
+    assert not faults(page) and not faint(page)
 
 
-def faults(page, *, colours_alone: bool = False) -> list:
-    """What axe-core finds serious on a page whose hidden parts are opened; `ONE_OF_EACH_KIND` stays on it."""
+def faults(page, **rules) -> list:
+    """What axe-core finds serious on a page whose hidden parts are opened: by all rules but that of colours, or by
+    these."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page.evaluate("document.querySelectorAll('details').forEach(item => item.open = true)")
-    found, only = [], {"resultTypes": ["violations"]}
-    if not colours_alone:
-        found += axe.run(page, options={**only, "rules": {"color-contrast": {"enabled": False}}}).response["violations"]
-    page.evaluate(ONE_OF_EACH_KIND)
-    found += axe.run(page, options={**only, "runOnly": ["color-contrast"]}).response["violations"]
+    rules = rules or {"rules": {"color-contrast": {"enabled": False}}}
+    found = axe.run(page, options={"resultTypes": ["violations"], **rules}).response["violations"]
     serious = [item for item in found if item["impact"] in ("serious", "critical")]
     return [(item["id"], [node["html"][:200] for node in item["nodes"][:3]]) for item in serious]
+
+
+def faint(page) -> list:
+    """What has too little contrast; `ONE_OF_EACH_KIND` stays on the page."""
+    page.evaluate(ONE_OF_EACH_KIND)
+    return faults(page, runOnly=["color-contrast"])
 
 
 @pytest.mark.parametrize("viewport", [PHONE, {"width": 320, "height": 640}, DESK], ids=["390", "320", "1440"])
@@ -90,21 +100,35 @@ def fits(page) -> bool:
     return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
-@pytest.mark.parametrize("stem", sorted(file.stem for file in FOLDER.glob("*.ipynb")))
-def test_the_page_of_a_notebook_is_as_good(visit, tmp_path, stem):
+def executed(stem: str) -> nbformat.NotebookNode:
+    """A notebook whose cells all show a number."""
     notebook = nbformat.read(FOLDER / f"{stem}.ipynb", 4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.execution_count = 1
             cell.outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "1"}, execution_count=1)]
+    return notebook
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_the_page_of_a_notebook_is_as_good(visit, tmp_path, stem):
     file = tmp_path / f"{stem}.html"
-    file.write_text(papermill.page(notebook, FOLDER, stem))
-    for scheme, viewport in (("light", DESK), ("dark", DESK), ("light", PHONE)):
-        page = visit(scheme, viewport, file.as_uri())
+    file.write_text(papermill.page(executed(stem), FOLDER, stem))
+    for viewport in (DESK, PHONE):
+        page = visit("light", viewport, file.as_uri())
         assert fits(page)
-        if viewport is DESK:
-            assert not faults(page, colours_alone=scheme == "dark")  # all that this theme changes
         assert page.said == [] and all(url.startswith(("file:", "data:")) for url in page.asked)
+        assert viewport is PHONE or not faults(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_that_notebooks_say_has_contrast(visit, tmp_path, scheme):
+    """The cells of all of them on one page, for they share their colours."""
+    notebook = executed(STEMS[0])
+    notebook.cells += [cell for stem in STEMS[1:] for cell in executed(stem).cells]
+    file = tmp_path / "all.html"
+    file.write_text(papermill.page(notebook, FOLDER, "all"))
+    assert not faint(visit(scheme, DESK, file.as_uri()))
 
 
 def test_the_first_1400_pixels_hold_the_samples_and_table_1(visit):
