@@ -80,8 +80,8 @@ FOOTNOTES = {
     "frozen-gan": "Obtained using VAE with frozen GAN decoder",
     "starred": "Obtained as in Table 1, using a VAE around the frozen generator; the slide leaves these cells empty.",
     "sngan-hinge-stl10": (
-        "On STL-10 the slides put IS 8.7 and FID 47.5 against SNGAN-Hinge. From memory, unverified: the cited paper "
-        "gives 8.69 and 47.5 for twice the updates with the cross-entropy loss, and 8.79 and 43.2 for the hinge loss: "
+        "On STL-10 the slides put IS 8.7 and FID 47.5 against SNGAN-Hinge. Table 2 of the cited paper gives 8.69 and "
+        "47.5 for twice the updates with the cross-entropy loss, and 8.79 and 43.2 for as many with the hinge loss: "
         "the label looks inaccurate."
     ),
     "batchgan-m": (

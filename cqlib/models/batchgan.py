@@ -32,7 +32,8 @@ unverified:
 - a = 1: the number of real images is uniform on 0..B. The paper's Beta parameters are not known.
 - G descends -ln s (each batch should look real as a whole) instead of ascending L (Goodfellow et al. 2014, section 3).
 - A gradient penalty of weight 10 on the summed logits; from memory the paper has one, of unknown weight.
-- Nets and training of SNGAN's standard CNN, without spectral norm: widths, optimiser, 100,000 steps, batch 64.
+- Nets and training of SNGAN's standard CNN, without spectral norm: widths, optimiser, 100,000 steps, batch 64; the
+  critic widens in its 4x4 convolutions.
 - The smaller profiles have narrower nets and the penalty of Table 1's GAN: weight 1, every fourth step.
 - The tables' 7.5 and 23.7 are remembered as M-BGAN's (BGAN: 7.05 and 36.5); M-BGAN is `extra/m-batchgan`.
 """

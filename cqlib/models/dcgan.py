@@ -7,7 +7,8 @@ meets the 6.6 of the table.
     critic: -E[ln D(x)] - E[ln(1 - D(G(z)))],   generator: -E[ln D(G(z))],   z uniform on [-1, 1]^128
 
 Deviations:
-- The table's number was measured on a net that its source does not specify; the code named above reaches it.
+- The table's number was measured by others, on a net that its source does not specify (by table 2 of the SNGAN paper
+  it is 6.64, of Yang et al. 2017); the code named above reaches it.
 - The code updates both nets from one batch of samples; here the generator is updated after the critic, on fresh ones.
 - Images are dequantised; the code maps pixels to [-1, 1] as they are.
 """

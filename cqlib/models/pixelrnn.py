@@ -11,7 +11,8 @@ by one row before the two are added, for it has seen the rest of its row.
 
 Deviations (and those of `nets/raster.py`):
 - `skew` keeps the columns of the skewed map without their padding: half of the work, and a state outside the image
-  is 0, where the state of a padded position would be what the biases make of it.
+  is 0, where the state of a padded position would be what the biases make of it. The paper learns the first states,
+  as remembered.
 - The paper does not say where its skip connections end: here a 1x1 convolution (B) of each LSTM's h is added to the
   last layer's output; logits are a third 1x1 convolution, after the two of `width` features.
 - The paper's Row LSTM, which it finds worse, is left out.

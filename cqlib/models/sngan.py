@@ -1,8 +1,7 @@
 """SNGAN: a critic in which every weight matrix has spectral norm 1; cross-entropy or hinge loss, CNN or residual nets.
 
-References: Miyato, Kataoka, Koyama, Yoshida, "Spectral Normalization for Generative Adversarial Networks", ICLR 2018;
-CNNs as in pytorch-gan-collections (commit 860e90b), residual nets and their training as in the authors' code
-sngan_projection (e84b1a5).
+References: Miyato, Kataoka, Koyama, Yoshida, "Spectral Normalization for Generative Adversarial Networks", ICLR 2018
+(arXiv 1802.05957v1); the residual nets and their training as in the authors' code sngan_projection (e84b1a5).
 
 | row | nets | losses |
 |---|---|---|
@@ -11,10 +10,14 @@ sngan_projection (e84b1a5).
 | SNGAN-ResNet-Hinge | residual | hinge |
 
 Deviations:
-- The CNN's training is from memory: the paper's setting C, batch 64, 100,000 updates; SNGAN-Hinge takes 200,000 at 48
-  pixels and above ("2x updates"). Which row of the cited paper the slides show is doubtful (footnote of Table 3).
-- Residual nets for 48 pixels are from memory too (table 5; the port mimicry has the same); for 64 pixels they are those
-  of sngan_projection.
+- The paper does not say which of its settings A to F is the CNN's best on CIFAR-10: here C, with which it shows the
+  spectral norms. At 48 pixels and above it is B, the best on STL-10 (footnote 4); SNGAN-Hinge takes 200,000 updates
+  there ("2x updates"). Which row of the paper the slides show is doubtful (footnote of Table 3). Batches of 64 are from
+  memory.
+- Below `paper` the CNN's critic widens in its 4x4 convolutions, as in pytorch-gan-collections (860e90b), and has twice
+  the parameters of the paper's, which widens in the 3x3 ones.
+- The residual nets take the 50,000 updates of their code; the paper says 100,000 for all. For 64 pixels the paper has
+  no nets: they are those of the code, whose critic's last layer has a bias there.
 - The residual nets' code updates the generator before the critic, here after it.
 - The power iteration starts with 15 rounds, as torch's does; the authors' code starts with one.
 """
@@ -29,7 +32,7 @@ from cqlib.models.gan_baseline import ADAM, SMALL_BATCHES, GANBaseline, TwoNetsC
 from cqlib.nets.conv import CNNGenerator, Critic, init_normal
 from cqlib.nets.gan_resnet import ResNetCritic, ResNetGenerator, block_widths
 from cqlib.nets.norms import SpectrallyNormalised
-from cqlib.recipe import Recipe
+from cqlib.recipe import Recipe, omitted_at_default
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class SNGANConfig(TwoNetsConfig):
     halvings: int = 0
     """How many blocks of the residual critic halve the resolution; the CNN halves once per further width."""
     loss: Literal["cross-entropy", "hinge"] = "cross-entropy"
+    widen_in_3x3: bool = omitted_at_default(False)
+    """Whether the CNN's critic widens in its 3x3 convolutions (table 3) or in those of stride 2."""
 
 
 class SNGAN(GANBaseline):
@@ -53,7 +58,9 @@ class SNGAN(GANBaseline):
         critic: nn.Module
         if c.net == "cnn":
             generator = CNNGenerator(c.size, c.widths, c.latent, image_channels=channels)
-            critic = init_normal(Critic(c.size, c.critic, image_channels=channels, slope=0.1))
+            critic = init_normal(
+                Critic(c.size, c.critic, image_channels=channels, slope=0.1, widen_in_3x3=c.widen_in_3x3)
+            )
         else:
             generator = ResNetGenerator(c.size, c.widths, c.latent, image_channels=channels)
             critic = ResNetCritic(c.critic, c.halvings, image_channels=channels, summed=True)
@@ -74,7 +81,9 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
         config = SNGANConfig(size, *nets[:2], "resnet", nets[2], loss)
         paper = replace(ADAM, steps=50_000, betas=(0.0, 0.9), decay_from=0.0, n_critic=5, generator_batch=128)
         return gan_recipe(config, paper, profile, quick=400, study=1000)
-    config = SNGANConfig(size, cnn_widths(profile, size), cnn_widths(profile, size), loss=loss)
-    steps = 200_000 if loss == "hinge" and size >= 48 else 100_000
-    return gan_recipe(config, replace(ADAM, steps=steps, betas=(0.5, 0.999)), profile, quick=6000, study=16_000,
-                      **SMALL_BATCHES)  # fmt: skip
+    widths = cnn_widths(profile, size)
+    config = SNGANConfig(size, widths, widths, loss=loss, widen_in_3x3=profile == "paper")
+    paper = replace(ADAM, betas=(0.5, 0.999))
+    if size >= 48:
+        paper = replace(paper, learning_rate=1e-4, steps=200_000 if loss == "hinge" else paper.steps)
+    return gan_recipe(config, paper, profile, quick=6000, study=16_000, **SMALL_BATCHES)

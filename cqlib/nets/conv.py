@@ -1,8 +1,8 @@
 """Convolutional encoder, decoder, generator and critic for square images.
 
-The "standard CNN" of the GAN literature (Radford et al. 2016; Miyato et al. 2018, table 3; layers of the generator as
-in the public codes chainer-gan-lib, commit cf9efba, and pytorch-gan-collections, 860e90b): a pyramid of stride-2
-convolutions and its mirror image. `widths` lists the channels from the finest resolution to the bottom: (64, 128, 256,
+The "standard CNN" of the GAN literature (Radford et al. 2016; Miyato et al. 2018, table 3; layers as in the codes
+chainer-gan-lib, commit cf9efba, and pytorch-gan-collections, 860e90b): a pyramid of stride-2 convolutions and its
+mirror image. `widths` lists the channels from the finest resolution to the bottom: (64, 128, 256,
 512) has its bottom at 4x4 for 32 pixels and 6x6 for 48.
 """
 
@@ -103,17 +103,19 @@ class Critic(nn.Module):
 
     A 3x3 convolution per resolution and 4x4 ones of stride 2 between them, leaky ReLU of `slope`, dense. `norm`
     follows all convolutions but the first; with a gradient penalty it is left out (Gulrajani et al. 2017, section 4).
+    The 4x4 ones widen, as in the public codes, or with `widen_in_3x3` the others, as in table 3 of Miyato et al.
     """
 
     def __init__(
         self, size: int, widths: tuple[int, ...], *, image_channels: int = 3, slope: float = 0.2,
-        norm: Callable[[int], nn.Module] | None = None,
+        norm: Callable[[int], nn.Module] | None = None, widen_in_3x3: bool = False,
     ):  # fmt: skip
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(image_channels, widths[0], 3, padding=1), nn.LeakyReLU(slope)]
         for a, b in pairwise(widths):
-            for convolution in (nn.Conv2d(a, b, 4, stride=2, padding=1), nn.Conv2d(b, b, 3, padding=1)):
-                layers += [convolution, *([norm(b)] if norm else []), nn.LeakyReLU(slope)]
+            c = a if widen_in_3x3 else b
+            for convolution in (nn.Conv2d(a, c, 4, stride=2, padding=1), nn.Conv2d(c, b, 3, padding=1)):
+                layers += [convolution, *([norm(convolution.out_channels)] if norm else []), nn.LeakyReLU(slope)]
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1] * bottom_size(size, widths) ** 2, 1)
 

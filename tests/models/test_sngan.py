@@ -140,7 +140,7 @@ def test_losses_are_their_formulas(row):
 # --- nets and training of the references ---------------------------------------------------------------------
 
 
-def test_parameters_of_the_cnn_are_those_of_the_reference():
+def test_parameters_of_the_cnn_are_those_of_table_3_of_its_paper():
     for size, bottom in ((32, 4), (48, 6)):
         model = system(CNN, size, profile="paper")
         generator = (128 + 1) * bottom**2 * 512 + 2 * 512
@@ -148,7 +148,7 @@ def test_parameters_of_the_cnn_are_those_of_the_reference():
             generator += conv_size(a, b, 4) + 2 * b
         generator += conv_size(64, 3, 3)
         critic = conv_size(3, 64, 3) + sum(
-            conv_size(a, b, 4) + conv_size(b, b, 3) for a, b in ((64, 128), (128, 256), (256, 512))
+            conv_size(a, a, 4) + conv_size(a, b, 3) for a, b in ((64, 128), (128, 256), (256, 512))
         )
         critic += bottom**2 * 512 + 1
         assert (count(model.generator), count(model.critic)) == (generator, critic)
@@ -195,7 +195,8 @@ def test_training_is_the_references():
     cnn = sngan.recipe(CNN, "paper", 32).training
     assert (cnn.steps, cnn.batch_size, cnn.n_critic, cnn.decay_from) == (100_000, 64, 1, 1.0)
     assert (cnn.learning_rate, cnn.betas, cnn.ema, cnn.flips) == (2e-4, (0.5, 0.999), 0.0, False)
-    assert sngan.recipe("table3/sngan-hinge", "paper", 48).training.steps == 200_000
+    on_stl10 = [sngan.recipe(row, "paper", 48).training for row in (CNN, "table3/sngan-hinge")]
+    assert [(training.learning_rate, training.steps) for training in on_stl10] == [(1e-4, 100_000), (1e-4, 200_000)]
     resnet = sngan.recipe(RESNET, "paper", 32).training
     assert (resnet.steps, resnet.batch_size, resnet.generator_batch, resnet.n_critic) == (50_000, 64, 128, 5)
     assert (resnet.learning_rate, resnet.betas, resnet.decay_from) == (2e-4, (0.0, 0.9), 0.0)
