@@ -1,5 +1,6 @@
 """Verdicts: does a claim hold in our runs, at whatever scale?"""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -272,8 +273,9 @@ def _over_images(
     claim: Claim, sides: Sides, name: str, effect: float | None
 ) -> tuple[float, float] | tuple[None, None]:
     """The bootstrap interval of a BPD claim that was seen once, over the test images whose values are in the records,
-    or over clusters of them where the records name these. It is moved to lie about `effect`, since records hold the
-    values of some test images only. (None, None) for other metrics and without such values."""
+    or over clusters of them where the records name these. Records hold the values of some test images only: the
+    interval is moved to lie about `effect` and, where images are independent, made as narrow as the mean over all
+    images allows. (None, None) for other metrics and without such values."""
     per_image = [[run.per_image.get(name, []) for run in side] for side in sides]
     groups = sides[0][0].per_image.get(GROUP)
     lengths = {len(values) for values in chain(*per_image, [groups] if groups else [])}
@@ -281,6 +283,6 @@ def _over_images(
         return None, None
     a, b = (np.mean(side, axis=0) for side in per_image)
     differences = claim.sign * (a - b)
-    low, high = bootstrap_interval(differences, groups or None)
-    shift = effect - float(differences.mean())
-    return low + shift, high + shift
+    narrower = 1.0 if groups else math.sqrt(len(differences) / sides[0][0].metrics[name].n)
+    low, high = (end - float(differences.mean()) for end in bootstrap_interval(differences, groups or None))
+    return effect + narrower * low, effect + narrower * high
