@@ -58,7 +58,7 @@ def visit(browser, index):
         page.on("console", lambda message: page.said.append(message.text))
         page.on("pageerror", lambda error: page.said.append(str(error)))
         page.on("request", lambda request: page.asked.append(request.url))
-        page.goto(address)
+        page.goto(address, timeout=120_000)
         return page
 
     yield open_page
@@ -101,9 +101,10 @@ def fits(page) -> bool:
 
 
 def executed(stem: str) -> nbformat.NotebookNode:
-    """A notebook whose cells all show a number."""
+    """A notebook whose cells all show a number, and have names that no other notebook's have."""
     notebook = nbformat.read(FOLDER / f"{stem}.ipynb", 4)
     for cell in notebook.cells:
+        cell.id = f"{stem}-{cell.id}"
         if cell.cell_type == "code":
             cell.execution_count = 1
             cell.outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "1"}, execution_count=1)]
