@@ -47,9 +47,12 @@ DOCUMENTS: Mapping[Path, Mapping[str, str]] = {
     DOCS / "results.md": {
         **{name: f"table {name}" for name in TABLES},
         **{f"{name}-claims": f"claims {name}" for name in TABLES},
-        "table1-matrix": "matrix table1",
+        **{f"{name}-matrix": f"matrix {name}" for name in TABLES},
     },
-    DOCS / "further-results.md": {"table1-elsewhere": "other_tables table1", "table1-precision": "precision table1"},
+    DOCS / "further-results.md": {
+        **{f"{name}-elsewhere": f"other_tables {name}" for name in TABLES},
+        "table1-precision": "precision table1",
+    },
     DOCS / "running.md": {"notebooks": "all_notebooks", "gpu-hours": "gpu_hours"},
     DOCS / "data.md": {"photos10": "photographs", "datasets": "data_sets"},
 }
@@ -157,12 +160,12 @@ def fullest(sets: Sequence[RunSet], which: paper.Table) -> RunSet:
 
 
 def others(sets: Sequence[RunSet], which: paper.Table) -> list[RunSet]:
-    """The run sets on other images that have at least two of a table's rows: those of former recipes last, and before
-    them those with most seeds first."""
+    """The run sets on other images that test a claim of a table: those of former recipes last, and before them those
+    with most seeds first."""
     shown = fullest(sets, which)
-    with_two = [runs for runs in sets if (runs.data, runs.size) != (shown.data, shown.size)
-                and sum(bool(runs.done(row.id)) for row in which.rows) > 1]  # fmt: skip
-    return sorted(with_two, key=lambda runs: (runs.outdated, -most_seeds(runs, which)))
+    testing = [runs for runs in sets if (runs.data, runs.size) != (shown.data, shown.size)
+               and any(card.tests for card in cards([runs], f"{which.id}/"))]  # fmt: skip
+    return sorted(testing, key=lambda runs: (runs.outdated, -most_seeds(runs, which)))
 
 
 def in_fp32(sets: Sequence[RunSet], which: paper.Table) -> RunSet | None:
