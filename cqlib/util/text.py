@@ -35,8 +35,8 @@ def join_with_and(words: Iterable[str]) -> str:
 
 
 def signed(value: float, digits: int) -> str:
-    """A number with its sign: "+0.24", or "−0.40" with a true minus sign; what rounds to 0 has a plus."""
-    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
+    """A number with its sign: "+0.24", or "−1,234.5" with a true minus sign; what rounds to 0 has a plus."""
+    return f"{round(value, digits) + 0.0:+,.{digits}f}".replace("-", "−")
 
 
 _PATH = re.compile(r"(?<![\w/.<])(?:[A-Za-z]:\\|~?/)(?:[^\s/\\'\"<>:,;()]+[/\\])+([^\s/\\'\"<>:,;()]*)")

@@ -30,6 +30,7 @@ def test_only_absolute_paths_are_cut(text, kept):
 
 def test_signed_numbers_have_a_true_minus_and_zero_has_none():
     assert [signed(x, 2) for x in (0.244, -0.4, -0.004, 0.0)] == ["+0.24", "−0.40", "+0.00", "+0.00"]
+    assert signed(-1234.5, 1) == "−1,234.5"
 
 
 def test_a_bar_in_a_cell_does_not_end_it():
