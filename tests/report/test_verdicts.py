@@ -337,7 +337,7 @@ def test_a_score_that_may_be_0_gives_no_percentages_and_a_verdict_all_the_same()
     assert negative.low is None and tested([0.1], [-0.1]).verdict == "seen once, contrary"
     near = tested([0.030, 0.031, 0.030], [0.001, -0.001, 0.002])
     assert near.label == "does not hold" and near.low is None
-    assert near.text == f"−{-near.effect:.1f} % [no bounds: the other mean may be 0]"
+    assert near.text == f"−{-near.effect:,.1f} % [no bounds: the other mean may be 0]"
     assert tested([0.001, -0.002], [-0.001, 0.0]).label == "undecided"
 
 
