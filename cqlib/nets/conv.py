@@ -2,8 +2,8 @@
 
 The "standard CNN" of the GAN literature (Radford et al. 2016; Miyato et al. 2018, table 3; layers as in the codes
 chainer-gan-lib, commit cf9efba, and pytorch-gan-collections, 860e90b): a pyramid of stride-2 convolutions and its
-mirror image. `widths` lists the channels from the finest resolution to the bottom: (64, 128, 256,
-512) has its bottom at 4x4 for 32 pixels and 6x6 for 48.
+mirror image. `widths` lists the channels from the finest resolution to the bottom: (64, 128, 256, 512) has its bottom
+at 4x4 for 32 pixels and 6x6 for 48.
 """
 
 from collections.abc import Callable
