@@ -195,10 +195,10 @@ ROWS = {row.id: row for table in TABLES for row in table.rows}
 EQUATIONS = (
     ("the discriminator's objective", "cqlib.losses:discriminator_loss"),
     ("quality loss: KL(model || data), D optimal", "cqlib.losses:quality_loss"),
-    ("coverage loss: KL(data || model)", "cqlib.losses:coverage_loss"),
+    ("coverage loss: KL(data || model) + constant", "cqlib.losses:coverage_loss"),
     ("on n images", "cqlib.losses:coverage_loss"),
-    ("decoder of independent pixels", "cqlib.losses:gaussian_log_density"),
-    ("of features", "cqlib.losses:gaussian_log_density"),
+    ("decoder: independent pixels", "cqlib.losses:gaussian_log_density"),
+    ("features", "cqlib.losses:gaussian_log_density"),
     ("features to image, by f⁻¹", "cqlib.models.hybrid:HybridModel.image"),
     ("decoder over images: change of variables", "cqlib.losses:decoder_log_density"),
 )
