@@ -66,7 +66,7 @@ def known(e: Experiment, runs_dir: Path, records: Sequence[Record], machine: str
     else an estimate that was kept, else None."""
     where, precision = machine.rsplit(", ", 1)
     key = (e.row, e.profile, where, "bf16" in precision and e.recipe.training.autocast == "auto")
-    done = [r for r in records if r.status == "done"]
+    done = [r for r in records if r.done]
     alike = [r for r in done if (r.row, r.profile, r.device.rpartition(", ")[0], "bf16" in r.device) == key]
     runs = [r for r in alike if r.config_hash == replace(e, seed=r.seed).config_hash]
     if runs:

@@ -83,7 +83,7 @@ def _train(e: "Experiment", options: argparse.Namespace) -> int:
         time_budget=options.time_budget,
         progress=progress,
     )
-    print(f"{record.variant} · {record.data.name} · {record.profile} · seed {record.seed}: {record.status}")
+    print(f"{record.title}: {record.status}")
     for name, metric in record.metrics.items():
         spread = "" if metric.std is None else f" ± {metric.std:.3g}"
         print(f"  {name:<24} {metric.value:>12.4f}{spread}  ({metric.protocol})")
@@ -94,14 +94,14 @@ def _train(e: "Experiment", options: argparse.Namespace) -> int:
 @command(*TRAINING, ends=["table1/cq-f", "table1/cq-f --feature-weights weights.pth"])
 def evaluate(options: argparse.Namespace) -> int:
     """show the metrics of a trained row, measuring those that are missing"""
-    from cqlib.experiments.load import fetch_published, is_trained
+    from cqlib.experiments.load import WEIGHTS, fetch_published, is_trained
 
     e = experiment_from_options(options)
     if not is_trained(e, options.runs_dir):
         # Published weights are measured in a folder of their own: no report takes them for this machine's.
         folder = options.runs_dir / e.folder
         published = options.runs_dir / "published"
-        if (folder / "model.safetensors").exists() or not (fetch_published(e, published) or is_trained(e, published)):
+        if (folder / WEIGHTS).exists() or not (fetch_published(e, published) or is_trained(e, published)):
             raise UserError(f"{e.variant} has not been trained in {folder}: {e.command}")
         to_stderr(f"not trained here: the published weights are measured, in {published}")
         options.runs_dir = published

@@ -34,7 +34,7 @@ IMAGES = 4
 """Random images that a change is tried on."""
 
 
-def apply_changes(row: str, recipe: Recipe, changes: Changes, trial: bool = True) -> tuple[Recipe, dict[str, Any]]:
+def apply_changes(row: str, recipe: Recipe, changes: Changes, trial: bool) -> tuple[Recipe, dict[str, Any]]:
     """The recipe with `changes`, and those of them that change something, sorted, with values as JSON has them.
 
     Values are of the field's type, or written as text ("25", "true", "32,64,128"). UsageError, one line that names

@@ -52,7 +52,7 @@ def load(row: str, *, runs_dir: Path | str = RUNS, device: torch.device | str = 
         raise UserError(f"{file}: {error}") from error
 
 
-def load_system(e: Experiment, runs_dir: Path | str = RUNS) -> System:
+def load_system(e: Experiment, runs_dir: Path | str) -> System:
     """The trained system of an experiment, on the CPU. UserError as for `load`."""
     return _load(e, Path(runs_dir) / e.folder / WEIGHTS, published_weights(e.folder))
 
@@ -76,12 +76,12 @@ def _load(e: Experiment, *paths: Path) -> System:
     raise UserError(f"{why} (published weights: {_published_rows() or 'none'}): {e.command}")
 
 
-def is_trained(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
+def is_trained(e: Experiment, runs_dir: Path | str) -> bool:
     """Whether exactly this experiment has been trained here, whatever has been measured since."""
     return stored_training(Path(runs_dir) / e.folder / WEIGHTS, e) is not None
 
 
-def fetch_published(e: Experiment, runs_dir: Path | str = RUNS, data: str | None = None) -> bool:
+def fetch_published(e: Experiment, runs_dir: Path | str, data: str | None = None) -> bool:
     """Copy published weights to the folder of the experiment's run, so that they can be measured; only those files that
     are missing there. Returns False, and copies nothing, if none is missing, or if any of the published files, or of
     those in the folder, is absent, damaged or of another experiment (or, if `data` is given, of images with another
@@ -187,7 +187,7 @@ class ModelAndData:
         return f"{self.name} on {self.source}"
 
 
-def find_model(e: Experiment, runs_dir: Path | str = RUNS, data_dir: Path | str | None = None) -> ModelAndData:
+def find_model(e: Experiment, runs_dir: Path | str, data_dir: Path | str | None = None) -> ModelAndData:
     """The model of an experiment. UserError, a sentence with the command that trains it, where there is none."""
     return ModelAndData(e, load_system(e, runs_dir), "local" if is_trained(e, runs_dir) else "published", data_dir)
 

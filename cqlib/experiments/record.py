@@ -107,6 +107,11 @@ class Record:
         """The row with its changes: "table1/cq-f", "table1/cq-f system.quality_weight=25.0"."""
         return variant(self.row, self.changes)
 
+    @property
+    def title(self) -> str:
+        """ "table1/cq-f · photos10 · quick · seed 0"."""
+        return f"{self.variant} · {self.data.name} · {self.profile} · seed {self.seed}"
+
     def setting(self, *path: str) -> Any:
         """`setting("evaluation", "side")`: a value of `config`, which may hold anything; None where it is not there."""
         value: Any = self.config

@@ -49,13 +49,13 @@ from cqlib.util.stop import StopRequest
 LOG = "training.jsonl"
 
 
-def finished_record(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
+def finished_record(e: Experiment, runs_dir: Path | str) -> Record | None:
     """The record of a finished run of exactly this experiment, or None."""
     record = ended_record(e, runs_dir)
     return record if record and record.done else None
 
 
-def ended_record(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
+def ended_record(e: Experiment, runs_dir: Path | str) -> Record | None:
     """The record of a run of exactly this experiment, finished or diverged, or None."""
     record = _record_in(Path(runs_dir) / e.folder)
     same = record and record.status in ("done", "diverged") and record.config_hash == e.config_hash

@@ -54,7 +54,7 @@ class Stages:
     def train_system(self) -> TrainingResult:
         """Train the system of the row, or read it if it has been trained."""
         torch.manual_seed(self.e.seed)
-        return self._train("training", build(self.e.recipe.system), self.e.recipe.training)
+        return self._train("training", WEIGHTS, build(self.e.recipe.system), self.e.recipe.training)
 
     def untrained(self) -> System:
         """The system as it was before the first step."""
@@ -65,11 +65,13 @@ class Stages:
     def train_encoder(self, generator: System, stage: FrozenDecoderStage) -> TrainingResult:
         """Train, or read, an encoder and sigma around the frozen `generator`, which give a GAN its BPD."""
         torch.manual_seed(self.e.seed)
-        return self._train("encoder", FrozenDecoder(stage.config, generator), stage.training)
+        system, before = FrozenDecoder(stage.config, generator), self.e.recipe.training.steps
+        return self._train("encoder", ENCODER, system, stage.training, before)
 
-    def _train(self, name: str, system: System, config: TrainingConfig) -> TrainingResult:
-        path = self.folder / (WEIGHTS if name == "training" else ENCODER)
-        before = 0 if name == "training" else self.e.recipe.training.steps
+    def _train(
+        self, name: str, weights: str, system: System, config: TrainingConfig, before: int = 0
+    ) -> TrainingResult:
+        path = self.folder / weights
         stored = stored_training(path, self.e, self.fingerprint)
         if stored is not None:
             git = GitInfo(**stored.pop("git"))

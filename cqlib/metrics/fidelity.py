@@ -196,4 +196,3 @@ def pooled_scores(
 def _against(fake: Tensor, real: Tensor, split: str) -> str:
     n = f"n_real = n_fake = {len(fake)}" if len(real) == len(fake) else f"n_real = {len(real)}, n_fake = {len(fake)}"
     return f"{n}, {SPLITS[split]}"
-

@@ -111,5 +111,3 @@ def gan_recipe(
 def cnn_widths(profile: str, size: int) -> tuple[int, ...]:
     """Widths of the standard CNN, from the finest resolution to the bottom."""
     return pyramid({"paper": 64, "study": 32, "quick": 32, "smoke": 8}[profile], size)[:4]
-
-

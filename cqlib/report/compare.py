@@ -180,7 +180,7 @@ def _same_recipe(a: Record, b: Record) -> bool:
 def lines(first: Record, second: Record) -> Iterator[str]:
     """The answer in words, a line each."""
     for letter, record in zip("AB", (first, second), strict=True):
-        yield f"{letter}: {record.variant} · {record.data.name} · {record.profile} · seed {record.seed}"
+        yield f"{letter}: {record.title}"
     different = differences(first, second)
     yield ""
     yield "what differs, the weightiest first" if different else "the records differ in nothing that moves a number"

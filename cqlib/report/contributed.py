@@ -32,7 +32,6 @@ from cqlib.metrics.protocols import UNKNOWN_WEIGHTS, default_protocol, protocol,
 from cqlib.metrics.quantities import AT, SCORES
 from cqlib.util.errors import UsageError, UserError, cause_of
 from cqlib.util.files import canonical_json, sha256, write_atomic
-from cqlib.util.paths import CONTRIBUTED
 from cqlib.util.provenance import in_history
 from cqlib.util.schema import STRICT, Text, first_error
 from cqlib.util.text import without_paths
@@ -60,7 +59,7 @@ class Contribution:
     files: dict[Text, Text]
 
 
-def contribute(run: Path, name: str, out: Path = CONTRIBUTED) -> Path:
+def contribute(run: Path, name: str, out: Path) -> Path:
     """Make a contribution of a run's folder, with `name` as the contributor's, below `out`, and return its folder.
     UsageError for a wrong name, UserError for a run that would not be accepted; then nothing is made."""
     try:

@@ -92,7 +92,7 @@ def blank(width: float, height: float) -> Figure:
     return figure
 
 
-def sample_board(rows: Mapping[str, Mapping[str, Tensor]], *, columns: int = 8) -> Figure:
+def sample_board(rows: Mapping[str, Mapping[str, Tensor]], *, columns: int) -> Figure:
     """Grids side by side: `rows[row label][title]` are images (N, C, H, W) uint8."""
     across = max(len(row) for row in rows.values())
     beside: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "rotation": 90}

@@ -22,8 +22,8 @@ COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d{1,18}\b")
 ANY = "\0"
 
 
-def _rows_with_runs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> Iterator[tuple[RunSet, str]]:
-    """(run set, row) for every one of `rows`, by default the run set's own, that has a finished run in it."""
+def _rows_with_runs(sets: Sequence[RunSet], rows: Collection[str] | None) -> Iterator[tuple[RunSet, str]]:
+    """(run set, row) for every one of `rows`, or of the run set's own, that has a finished run in it."""
     return ((runs, row) for runs in sets for row in rows or runs.rows if runs.done(row))
 
 

@@ -34,7 +34,7 @@ HOW_TO_READ = (
 TEMPERATURE = {"T0": "T = 0: the decoder’s mean", "T1": "T = 1: with the decoder’s noise"}
 
 
-def fullest(sets: Iterable[RunSet], profile: str = "quick") -> RunSet:
+def fullest(sets: Iterable[RunSet], profile: str) -> RunSet:
     """The run set with most of its profile's points; of equals one of `profile`, then this machine's."""
 
     def rank(runs: RunSet) -> tuple[float, bool, bool]:
@@ -44,7 +44,7 @@ def fullest(sets: Iterable[RunSet], profile: str = "quick") -> RunSet:
     return max(sets, key=rank)
 
 
-def sets_with_fronts(sets: Sequence[RunSet], profile: str = "quick") -> list[RunSet]:
+def sets_with_fronts(sets: Sequence[RunSet], profile: str) -> list[RunSet]:
     """The fullest run set, then all others that have runs with another lambda than Table 1's."""
     first = [fullest(sets, profile)] if sets else []
     others = [runs for runs in sets if any(runs.done(variant(row, c)) for row, c in changed_rows(runs.profile))]

@@ -160,7 +160,7 @@ def effect_text(effect: float, unit: str) -> str:
     return f"{signed(effect, DIGITS[unit])} {unit}"
 
 
-def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -> ClaimResult:
+def claim_result(claim: Claim, runs: RunSet, temperature: float | None) -> ClaimResult:
     """Test `claim` on a run set, with scores of samples at `temperature` (ValueError where the metric has none there).
 
     All finished runs of the two rows count that were measured on the same images with the same protocol (a BPD may be

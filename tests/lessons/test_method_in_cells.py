@@ -7,6 +7,7 @@ import pytest
 import torch
 from lesson_cells import run_cells
 from notebook_cells import cells
+from small_models import shaken
 
 from cqlib import data as data_sets
 from cqlib.data import toy2d
@@ -175,10 +176,7 @@ def names():
     moments = linear_decoder.training_moments(images)
     decoders = {"linear": linear_decoder.fit(moments, 16)}
     model = models.untrained_model("table1/cq-f", images).model
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for p in model.flow.parameters():  # away from the identity
-            p.add_(0.15 * torch.randn(p.shape, generator=generator))
+    shaken(model.flow, 0.15, seed=0)  # away from the identity
     return {
         "01": {"profile": "smoke", "changes": {}},
         "02": {"profile": "smoke", "seeds": [4], "first": "eight-gaussians", "lattice": Lattice(toy2d.density())},

@@ -127,22 +127,6 @@ def test_samples_have_the_mean_and_the_covariance_of_the_decoder(monkeypatch):
     torch.testing.assert_close(found, expected, rtol=6 * math.sqrt(2 / n), atol=0)  # 6 standard errors
 
 
-def test_samples_come_from_the_generator_and_gradients_reach_all_parameters():
-    model = tiny().float()
-    first, second = (model.sample(3, generator=torch.Generator().manual_seed(4)) for _ in range(2))
-    assert torch.equal(first, second) and first.shape == (3, 1, 16, 16) and first.abs().max() <= 1
-    model.train().generator_losses(images(4, channels=1))["total"].backward()
-    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
-
-
-def test_an_image_alone_and_in_a_batch_has_the_same_density():
-    model = tiny()
-    v, z = dequantise(images(4, channels=1)).double(), double(4, model.config.latent)
-    with torch.no_grad():
-        alone = torch.cat([model.log_density(v[i : i + 1], z[i : i + 1]) for i in range(4)])
-        torch.testing.assert_close(model.log_density(v, z), alone)
-
-
 # --- recipes -------------------------------------------------------------------------------------------------
 
 

@@ -62,14 +62,6 @@ def test_up_and_down_agree_at_every_size(size, blocks, posterior):
     assert all(draw.kl.shape == (3, *down.shapes[name]) for name, draw in draws.items())
 
 
-def test_every_parameter_is_trained():
-    for row in (GAUSSIAN, IAF):
-        model = system(row, shake=0.05, blocks=2)
-        model.generator_losses(images())["total"].backward()
-        for name, p in model.named_parameters():
-            assert name.startswith("critic.") or (p.grad is not None and p.grad.abs().sum() > 0), name
-
-
 # --- blocks against the reference's formulas -----------------------------------------------------------------
 
 
@@ -253,18 +245,6 @@ def test_elbo_is_reconstruction_plus_kl_over_all_layers(row):
     assert terms["total"] is terms["coverage"]
     by_layer = model.kl_by_layer(x, generator=generator())
     assert list(by_layer) == ["4x4-1", "8x8-1"] and all(kl.shape == (4,) for kl in by_layer.values())
-
-
-@pytest.mark.parametrize("row", [GAUSSIAN, IAF])
-def test_importance_weighted_bounds_lie_below_the_elbo(row):
-    """k draws give ln of the mean weight: never above the mean of the k single-draw bounds, and less on average."""
-    model = system(row, shake=0.05)
-    x = images(3)
-    with torch.no_grad():
-        singles = torch.stack([model.nats(x, generator=g) for g in [generator()] for _ in range(8)])
-        together = model.nats(x, importance_samples=8, generator=generator())
-    assert (together < singles.mean(0)).all() and (together >= singles.min(0).values - 1e-3).all()
-    torch.testing.assert_close(together, math.log(8) - torch.logsumexp(-singles, 0))
 
 
 def test_weights_of_a_layer_have_mean_one():

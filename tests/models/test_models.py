@@ -53,12 +53,15 @@ def test_parameter_counts_add_up():
 
 # --- who is trained by what ----------------------------------------------------------------------------------
 
+WITH_F = ("table1/cq-f", "extra/cq-f-conditional")
+
 
 @pytest.mark.parametrize("critic_input", ["mean", "sample"])
 @pytest.mark.parametrize("flow_updated_by", ["both", "coverage"])
-def test_quality_loss_reaches_decoder_not_encoder_and_f_by_the_switch(critic_input, flow_updated_by):
-    model = system("table1/cq-f", shake=0.05, critic_input=critic_input, flow_updated_by=flow_updated_by)
-    model.quality_loss(model.fakes(images(4))).backward()
+@pytest.mark.parametrize("row", WITH_F)
+def test_quality_loss_reaches_decoder_not_encoder_and_f_by_the_switch(row, critic_input, flow_updated_by):
+    model = system(row, shake=0.05, critic_input=critic_input, flow_updated_by=flow_updated_by)
+    model.generator_losses(images())["quality"].backward()
     assert touched(model.decoder) and not touched(model.encoder) and not touched(model.critic)
     assert touched(model.flow) == (flow_updated_by == "both")
     assert all(p.requires_grad for p in model.parameters())  # the switch leaves nothing frozen behind
@@ -74,8 +77,9 @@ def test_flow_updated_by_coverage_gives_the_decoder_the_same_gradient():
     torch.testing.assert_close(*gradients)
 
 
-def test_coverage_loss_reaches_encoder_decoder_and_f_not_the_critic():
-    model = system("table1/cq-f", shake=0.05)
+@pytest.mark.parametrize("row", WITH_F)
+def test_coverage_loss_reaches_encoder_decoder_and_f_not_the_critic(row):
+    model = system(row, shake=0.05)
     model.coverage_losses(images())["coverage"].backward()
     assert touched(model.encoder) and touched(model.decoder) and touched(model.flow) and not touched(model.critic)
 

@@ -7,7 +7,6 @@ import torch
 from small_models import images
 
 from cqlib.experiments.rows import PROFILES
-from cqlib.metrics.bpd import held_out_nll
 from cqlib.models.pixelcnnpp import PixelCNNPPConfig, PixelCNNPPSystem
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.distributions import LogisticMixture
@@ -87,15 +86,6 @@ def test_each_value_of_a_channel_sums_to_those_before():
         upto = mixture.log_probability(every[:, : channel + 1, r, c]).logsumexp(0)
         before = mixture.log_probability(every[:, :channel, r, c])[0] if channel else torch.zeros(())
         assert upto.item() == pytest.approx(before.item(), abs=1e-10)
-
-
-def test_an_image_alone_and_in_a_batch(monkeypatch):
-    monkeypatch.setattr("cqlib.metrics.bpd.BATCH", 2)
-    system, x = tiny(16), images(3)
-    with torch.no_grad():
-        alone = torch.cat([system.nats(one) for one in x.split(1)])
-        torch.testing.assert_close(system.nats(x, importance_samples=5), alone, rtol=1e-12, atol=0)
-        torch.testing.assert_close(held_out_nll(system, x), alone, rtol=1e-12, atol=0)
 
 
 # --- the cache -----------------------------------------------------------------------------------------------

@@ -140,15 +140,6 @@ def test_samples_have_the_probabilities_of_the_model():
     assert ((counts - n * p).abs() < 4.5 * (n * p * (1 - p)).sqrt() + 1).all()
 
 
-def test_an_image_alone_and_in_a_batch():
-    torch.manual_seed(0)
-    model = build(RECIPES[ROW](ROW, "smoke", 16).system).double().eval()
-    x = images()
-    torch.testing.assert_close(model.nats(x), torch.cat([model.nats(one[None]) for one in x]), rtol=1e-13, atol=0)
-    other = torch.cat([x[:1], images(3) // 2])
-    torch.testing.assert_close(model.nats(x)[0], model.nats(other)[0], rtol=1e-13, atol=0)
-
-
 # --- sampling ------------------------------------------------------------------------------------------------
 
 
@@ -208,6 +199,5 @@ def test_parameters_of_the_paper():
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_profile_builds(profile):
     config = RECIPES[ROW](ROW, profile, 32).system
-    assert config.layer == "diagonal" and config.levels == 256
     with torch.device("meta"):
         build(config)

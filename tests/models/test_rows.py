@@ -1,5 +1,6 @@
 """Every row: samples, losses and gradients of its system at every size, and a training that resumes bit for bit."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from cqlib.experiments.rows import PROFILES
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.gan_baseline import GANBaseline
 from cqlib.models.registry import RECIPES, SYSTEMS
+from cqlib.models.variational import VariationalModel
 from cqlib.nets.conv import BOTTOM
 from cqlib.pixels import cell_centres, to_uint8
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
@@ -17,6 +19,7 @@ from cqlib.util.errors import StoppedEarly
 
 ROWS = list(RECIPES)
 ONE_PER_SYSTEM = list({type(recipe(row).system): row for row in ROWS}.values())
+LIKELIHOODS = [row for row in ONE_PER_SYSTEM if issubclass(SYSTEMS[type(recipe(row).system)], LikelihoodSystem)]
 BASELINES = [row for row in ROWS if issubclass(SYSTEMS[type(recipe(row).system)], GANBaseline)]
 TUNED_IN_FP32 = ("table3/dcgan", "table3/sngan", "table3/sngan-hinge", "table3/prog-gan")
 PIXEL_BY_PIXEL = ("table3/pixelrnn", "table3/pixelcnnpp", "extra/vae-pixelcnn")
@@ -50,11 +53,32 @@ def test_every_size_has_samples_and_finite_losses(row, size):
         assert sample.shape == x.shape and sample.abs().max() <= 1 and sample.std() > 0
 
 
-@pytest.mark.parametrize("row", [row for row in ONE_PER_SYSTEM if issubclass(SYSTEMS[type(recipe(row).system)],
-                                                                            LikelihoodSystem)])  # fmt: skip
+@pytest.mark.parametrize("row", LIKELIHOODS)
 def test_samples_in_place_of_8_bit_images_have_no_nats(row):
     with pytest.raises(ValueError, match="pixels are uint8"):
         system(row).nats(torch.zeros(2, 3, 16, 16))
+
+
+@pytest.mark.parametrize("row", LIKELIHOODS)
+def test_an_image_alone_and_in_a_batch_has_the_same_nats(row, monkeypatch):
+    model, x = system(row, shake=0.02).double().eval(), images(3)
+    if isinstance(model, VariationalModel):
+        continuous = model.continuous
+        monkeypatch.setattr(model, "continuous", lambda *of: continuous(*of).double())
+    for name in ("randn", "rand"):  # the same noise for every image
+        monkeypatch.setattr(torch, name, lambda *n, **_: torch.full(n[0] if len(n) == 1 else n, 0.5).double())
+    with torch.no_grad():
+        alone = torch.cat([model.nats(one) for one in x.split(1)])
+        torch.testing.assert_close(model.nats(x), alone, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("row", LIKELIHOODS)
+def test_k_draws_give_the_log_of_the_mean_of_their_weights(row):
+    model, x, g = system(row, shake=0.02).eval(), images(3), generator()
+    with torch.no_grad():
+        singles = torch.stack([model.nats(x, generator=g) for _ in range(8)])
+        together = model.nats(x, importance_samples=8, generator=generator())
+    torch.testing.assert_close(together, math.log(8) - torch.logsumexp(-singles, 0), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("row", [row for row in ONE_PER_SYSTEM if row != "extra/cq-f-conditional"])
@@ -73,7 +97,7 @@ def test_each_loss_trains_its_own_net_and_all_of_it(row):
     assert {id(p) for p in [*ours, *critics]} == {id(p) for p in model.parameters()}
     model.generator_losses(x, **labels(model, 4))["total"].backward()
     growing = row == "table3/prog-gan"  # fully grown, it does not use the coarse images
-    assert (growing or all(p.grad is not None for p in ours)) and not touched(model.critic)
+    assert (growing or all(p.grad is not None and p.grad.any() for p in ours)) and not touched(model.critic)
     if model.critic is not None:
         model.zero_grad(set_to_none=True)
         model.critic_losses(x, step=0, **labels(model, 4))["total"].backward()

@@ -155,15 +155,6 @@ def test_the_bound_is_above_the_integral_over_z_and_falls_to_it():
     torch.testing.assert_close(many.mean(), exact, rtol=0, atol=0.1)
 
 
-def test_an_image_alone_and_in_a_batch():
-    model, x = system().double().eval(), images()
-    z = torch.randn(4, model.config.latent).double()
-    alone = torch.cat([model.log_probability(cell_centres(x[k : k + 1]), z[k : k + 1]) for k in range(4)])
-    torch.testing.assert_close(model.log_probability(cell_centres(x), z), alone, rtol=1e-13, atol=0)
-    kl = model.infer(cell_centres(x)).kl["z"]
-    torch.testing.assert_close(model.infer(cell_centres(x[:1])).kl["z"], kl[:1], rtol=1e-12, atol=0)
-
-
 # --- recipes -------------------------------------------------------------------------------------------------
 
 

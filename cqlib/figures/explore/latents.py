@@ -54,9 +54,14 @@ def decoded(model: CoverageQuality, z: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def posterior(model: CoverageQuality, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and log-scale of q(z|x) for uint8 (N, C, S, S): (N, latent) each."""
+    return model.encoder(model.continuous(x, torch.Generator().manual_seed(0)))
+
+
 def encode(model: CoverageQuality, x: Tensor) -> Tensor:
     """The mean of q(z|x) for uint8 (N, C, S, S): (N, latent)."""
-    return model.encoder(model.continuous(x, torch.Generator().manual_seed(0)))[0]
+    return posterior(model, x)[0]
 
 
 def linear(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
@@ -133,8 +138,7 @@ def interpolation_slider(models: Mapping[str, CoverageQuality], n: int = 16) -> 
 @torch.no_grad()
 def kl_by_latent(model: CoverageQuality, x: Tensor) -> Tensor:
     """KL(q(z_k|x) || p(z_k)) in bits, mean over uint8 images x: (latent,)."""
-    posterior = model.encoder(model.continuous(x, torch.Generator().manual_seed(0)))
-    kl = losses.kl_to_standard_normal(*(values.reshape(-1, 1) for values in posterior))
+    kl = losses.kl_to_standard_normal(*(values.reshape(-1, 1) for values in posterior(model, x)))
     return kl.view(len(x), -1).mean(0) / LN2
 
 
