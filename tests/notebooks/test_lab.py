@@ -1,4 +1,4 @@
-"""Notebooks in JupyterLab, in a real browser: they open, run, and a slider moves its pictures."""
+"""A notebook in JupyterLab, in a real browser: it opens, runs, and a slider moves its pictures."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import nbformat
 import pytest
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
-BOOKS = [FOLDER / name for name in ("01_two_kl_divergences.ipynb", "explore.ipynb")]
-"""Those with sliders, on pictures drawn in the page and on samples of a model: each up to its first slider."""
+BOOK = FOLDER / "explore.ipynb"
+"""Run up to its first slider; the other notebooks' sliders are made by the same code."""
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PANEL = "window.jupyterapp.shell.currentWidget"
 READY = f"(async () => {{ const p = {PANEL}; await p.context.ready; await p.revealed; await p.sessionContext.ready;"
@@ -28,15 +28,14 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def lab(browser, tmp_path_factory):
-    """The address of a JupyterLab on copies of the notebooks, set to `smoke`; of no user's settings."""
+    """The address of a JupyterLab on a copy of the notebook, set to `smoke`; of no user's settings."""
     root = tmp_path_factory.mktemp("lab")
-    for path in BOOKS:
-        book = nbformat.read(path, 4)
-        cell = next(cell for cell in book.cells if "parameters" in cell.metadata.get("tags", []))
-        cell.source += f'\nprofile, data, runs_dir = "smoke", ["photos10"], {str(root / "runs")!r}'
-        last = next(i for i, cell in enumerate(book.cells) if "slider(" in cell.source)
-        book.cells = book.cells[: last + 1]
-        nbformat.write(book, root / path.name)
+    book = nbformat.read(BOOK, 4)
+    cell = next(cell for cell in book.cells if "parameters" in cell.metadata.get("tags", []))
+    cell.source += f'\nprofile, data, runs_dir = "smoke", ["photos10"], {str(root / "runs")!r}'
+    first = next(i for i, cell in enumerate(book.cells) if "slider(" in cell.source)
+    book.cells = book.cells[: first + 1]
+    nbformat.write(book, root / BOOK.name)
     home = tmp_path_factory.mktemp("jupyter")
     environment = {**os.environ, "IPYTHONDIR": str(home), "PYTHONPATH": str(FOLDER.parent), "OMP_NUM_THREADS": "1"}
     environment |= {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
@@ -63,31 +62,13 @@ def lab(browser, tmp_path_factory):
         server.wait(30)
 
 
-@pytest.fixture
-def opened(lab, browser):
-    """opened(name): the page of a notebook that has been run whole. Its kernel ends with the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    pages = []
-
-    def go(name: str):
-        page = context.new_page()
-        pages.append(page)
-        page.set_default_timeout(240_000)
-        page.goto(f"{lab}lab/tree/{name}?reset")
-        page.wait_for_selector(".jp-Notebook .jp-Cell")
-        page.evaluate(RUN)
-        page.wait_for_function("window.ran")
-        return page
-
-    yield go
-    for page in pages:
-        page.evaluate(f"{PANEL}.sessionContext.shutdown()")
-    context.close()
-
-
-@pytest.mark.parametrize("name", [path.name for path in BOOKS])
-def test_it_runs_in_jupyterlab(opened, name):
-    page = opened(name)
+def test_it_runs_in_jupyterlab(lab, browser):
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(240_000)
+    page.goto(f"{lab}lab/tree/{BOOK.name}?reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
+    page.evaluate(RUN)
+    page.wait_for_function("window.ran")
     cells = page.evaluate(f"{PANEL}.content.model.sharedModel.cells.map(cell => cell.toJSON())")
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert code and all(cell["execution_count"] for cell in code)
@@ -105,3 +86,4 @@ def test_it_runs_in_jupyterlab(opened, name):
         page.keyboard.press(key)
     arg = [box.element_handle(), before]
     page.wait_for_function(f"([box, before]) => ({pictures})(box) !== before", arg=arg)
+    page.close()
