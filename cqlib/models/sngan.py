@@ -80,7 +80,7 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
         nets = block_widths(size, generator, critic)
         config = SNGANConfig(size, *nets[:2], "resnet", nets[2], loss)
         paper = replace(ADAM, steps=50_000, betas=(0.0, 0.9), decay_from=0.0, n_critic=5, generator_batch=128)
-        return gan_recipe(config, paper, profile, quick=400, study=1000)
+        return gan_recipe(config, paper, profile, quick=1600, study=4000, batch_size=16, generator_batch=32)
     widths = cnn_widths(profile, size)
     config = SNGANConfig(size, widths, widths, loss=loss, widen_in_3x3=profile == "paper")
     paper = replace(ADAM, betas=(0.5, 0.999))

@@ -60,4 +60,4 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     width = {"paper": 128, "study": 32, "quick": 32, "smoke": 8}[profile]
     config = WGANGPConfig(size, *block_widths(size, width, width))
     paper = replace(ADAM, betas=(0.0, 0.9), decay_from=0.0, n_critic=5, generator_batch=128)
-    return gan_recipe(config, paper, profile, quick=600, study=1000)
+    return gan_recipe(config, paper, profile, quick=2400, study=4000, batch_size=16, generator_batch=32)

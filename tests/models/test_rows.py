@@ -164,13 +164,14 @@ def test_shorter_profiles_keep_the_papers_optimiser_and_have_what_table_1_has(ro
     paper = recipe(row, "paper").training
     for profile in ("quick", "study"):
         r, table1 = recipe(row, profile).training, recipe("table1/cq", profile).training
-        kept = ("optimiser", "learning_rate", "critic_learning_rate", "betas", "epsilon", "n_critic", "n_generator",
-                "generator_batch")  # fmt: skip
+        kept = ("optimiser", "learning_rate", "critic_learning_rate", "betas", "epsilon", "n_critic", "n_generator")
         others = {"learning_rate", "n_generator"} if "improved-gan" in row else set()  # docs/tuning.md
         others |= {"critic_learning_rate"} if "unlabelled" in row else set()
         others |= {"learning_rate"} if row == "table3/prog-gan" else set()
         assert {name for name in kept if getattr(r, name) != getattr(paper, name)} == others
         assert all(getattr(r, name) == getattr(table1, name) for name in ("ema", "flips", "decay_from"))
+        of_generator, of_papers = ((t.generator_batch or t.batch_size) / t.batch_size for t in (r, paper))
+        assert of_generator == of_papers
         assert r.steps < paper.steps and r.snapshots == (3 if profile == "quick" else 0)
         assert r.autocast == ("off" if row in TUNED_IN_FP32 else "auto")
     assert recipe(row, "smoke").training.generator_batch == (None if paper.generator_batch is None else 32)
