@@ -27,8 +27,8 @@ def our_features(n: int = BATCH) -> Side:
     """Our side: features of `n` images, extracted as for scores."""
 
     def side(device: torch.device) -> Work:
-        images, features = random_images(SIZE, n), lite0()
-        return Work(lambda: extract(images, features, (features.pooled,), device=device), images=n)
+        images, features = random_images(SIZE, n), lite0(224)
+        return Work(lambda: extract(images, features, features.pooled, device=device), images=n)
 
     return side
 
@@ -68,7 +68,7 @@ def of_features(distance: Callable[[Tensor, Tensor], float], n: int = N, d: int 
 
 def sets(fake: Tensor, real: Tensor) -> fidelity.ScoreInputs:
     """Features (n, d) of samples and (m, d) of real images, as scores are computed from them."""
-    return fidelity.ScoreInputs(lite0(), fake, real, "")
+    return fidelity.ScoreInputs(lite0(224), fake, real, "")
 
 
 def our_frechet(fake: Tensor, real: Tensor) -> float:

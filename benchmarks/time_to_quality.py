@@ -110,7 +110,7 @@ def judge(e: Experiment, data: Dataset, device: torch.device) -> Callable[[Syste
     c, features = e.evaluation, lite0(e.evaluation.side)
 
     def pooled(images: Tensor) -> Tensor:
-        return extract(images, features, (features.pooled,), device=device)[features.pooled]
+        return extract(images, features, features.pooled, device=device)[features.pooled]
 
     @functools.cache
     def real() -> Tensor:
@@ -120,7 +120,7 @@ def judge(e: Experiment, data: Dataset, device: torch.device) -> Callable[[Syste
         with fork_rng(device):
             nll = held_out_nll(model, data.test.images[: c.bpd_images])
             fake = pooled(draw_samples(model, len(real()), temperature=0.0, seed=TEST_SEED + e.seed))
-        distance = fidelity.pooled_scores(fake, real(), ("fid",), features=features, split="test")["FID"]
+        (distance,) = fidelity.pooled_scores(fake, real(), ("fid",), features=features, split="test").values()
         return {BPD: float(bits_per_dimension(nll.mean(), data.train.images[0].numel())), DISTANCE: distance.value}
 
     return qualities

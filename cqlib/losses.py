@@ -50,8 +50,8 @@ def decoder_log_density(y: Tensor, log_det: Tensor, mean: Tensor, log_sigma: Ten
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, diag(exp(log_variance))) || N(0, I)) in closed form; (N, d), (N, d) -> (N,)."""
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
+    """KL(N(mean, diag(exp(log_variance))) || N(0, I)) in closed form; (N, ...), (N, ...) -> (N,)."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).flatten(1).sum(1)
 
 
 def importance_weighted_bound(log_weights: Tensor) -> Tensor:
@@ -64,9 +64,9 @@ def importance_weighted_bound(log_weights: Tensor) -> Tensor:
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, *, target: float = 1.0) -> Tensor:
-    """E[(||grad_x l(x)||_2 / gamma - 1)^2] on random interpolates of real and fake (N, C, H, W), gamma = `target`
+    """E[(||grad_x l(x)||_2 / gamma - 1)^2] on random interpolates of real and fake (N, ...), gamma = `target`
     (Gulrajani et al. 2017; Karras et al. 2018, section 6.5, for gamma other than 1); -> scalar."""
-    alpha = torch.rand(len(real), 1, 1, 1, device=real.device)
+    alpha = torch.rand(len(real), *[1] * (real.dim() - 1), dtype=real.dtype, device=real.device)
     x = torch.lerp(fake.detach(), real, alpha).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
     return (gradient.flatten(1).norm(dim=1) / target - 1).square().mean()

@@ -41,9 +41,12 @@ def check_integers(x: Tensor) -> None:
     """ValueError for floats, such as samples in [-1, 1], where pixel values are asked for."""
     if x.is_floating_point():
         kind = str(x.dtype).removeprefix("torch.")
-        raise ValueError(f"pixels are uint8 ({kind} given): to_uint8 makes them of samples")
+        raise ValueError(f"pixels are uint8 ({kind} given): to_uint8 makes them of floats in [-1, 1)")
 
 
 def to_uint8(x: Tensor) -> Tensor:
-    """float (...) -> uint8 (...): the value whose cell a point lies in; points outside [-1, 1) are clamped."""
+    """float (...) -> uint8 (...): the value whose cell a point lies in; points outside [-1, 1) are clamped. ValueError
+    for integers."""
+    if not x.is_floating_point():
+        raise ValueError(f"to_uint8 takes floats in [-1, 1), not {str(x.dtype).removeprefix('torch.')}")
     return ((x.float() + 1) * LEVELS_PER_UNIT).floor().clamp(0, 255).to(torch.uint8)

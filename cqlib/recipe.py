@@ -5,7 +5,7 @@ long they are trained; the first three are the smaller profiles.
 """
 
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 def omitted_at_default(default: Any) -> Any:
@@ -26,6 +26,16 @@ def hashable_config(config: Any) -> Any:
     if isinstance(config, tuple | list):
         return [hashable_config(value) for value in config]
     return config
+
+
+def check_choices(config: Any) -> None:
+    """ValueError for a `Literal` field, of this config or of one in it, that has none of its values."""
+    for name, kind in get_type_hints(type(config)).items():
+        value = getattr(config, name, None)
+        if is_dataclass(value):
+            check_choices(value)
+        elif get_origin(kind) is Literal and value not in get_args(kind):
+            raise ValueError(f"{name} is {' or '.join(map(str, get_args(kind)))}, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -58,8 +68,8 @@ class TrainingConfig:
     flips: bool = True
     """Random horizontal flips of training images."""
     autocast: Literal["off", "auto"] = "auto"
-    """auto: convolutions and matrix products in bf16 where the hardware has it; losses and densities are always fp32.
-    off: no bf16."""
+    """auto: convolutions and matrix products in bf16 where the hardware has it; losses and densities are fp32,
+    because the nets of this package return fp32 (`at_least_fp32`), as your own should. off: no bf16."""
     channels_last: bool = True
     compile: bool = False
     """torch.compile on the forward pass of encoder, decoder and f (not f^-1); never on the critic, whose penalty

@@ -74,7 +74,7 @@ def _features(data_dir: Path | None) -> Iterator[str]:
         return f"{kind.weights} ({size}, SHA-256 {kind.weights_sha256[:16]}… as published); Apache 2.0"
 
     try:
-        yield f"+ lite0 features: {verified(features.lite0())}, comes with pip"
+        yield f"+ lite0 features: {verified(features.lite0(features.FULL_SIDE))}, comes with pip"
     except UserError as error:
         yield f"- lite0 features: {error}"
     try:

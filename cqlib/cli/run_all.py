@@ -23,6 +23,7 @@ from cqlib.data.sets import entry_of
 from cqlib.experiments import ablations
 from cqlib.experiments.record import load_records
 from cqlib.experiments.rows import default_data, targets
+from cqlib.recipe import EVALUATION
 from cqlib.util.errors import UserError, one_line_errors, to_stderr
 from cqlib.util.files import remove_leftovers, write_atomic
 from cqlib.util.paths import PUBLISHED, RECORDS
@@ -204,7 +205,9 @@ def reproduce(opts: Options, stop: StopRequest) -> int:
         with stop.at_once():  # while data sets are fetched and converted, for there is nothing to save
             if opts.profile == "paper":  # missing data are reported before features are fetched
                 pending(opts, todo)
-            features = features_for(opts.feature_weights, opts.data_dir, profile=opts.profile)
+            features = features_for(
+                opts.feature_weights, opts.data_dir, profile=opts.profile, side=EVALUATION[opts.profile].side
+            )
             features.check()  # once, before many processes do
             opts.feature_weights = features.weights if features.name == "inception" else None
             left = pending(opts, todo, features)

@@ -36,7 +36,8 @@ STORED: dict[str, Any] = {
 
 
 def load(row: str, *, runs_dir: Path | str = RUNS, device: torch.device | str = "cpu", **settings: Any) -> System:
-    """The system of a finished run, or of a published checkpoint, with averaged weights, in evaluation mode.
+    """The system of a finished run, or of a published checkpoint, which lacks the critic, with averaged weights, in
+    evaluation mode.
 
     `settings` are the `profile`, `data`, `seed` and `changes` of `experiment`; `row` may also be the folder of a run or
     of a model card. UserError, a sentence with the command that trains it, where there are no such weights.
@@ -133,8 +134,8 @@ def load_weights(system: System, weights: dict[str, Tensor], path: Path) -> None
     """Load `weights`, read from `path`, into `system`. Published files lack the critic, and those of an encoder lack
     the frozen generator: the former is then removed from `system`, the latter kept. UserError where names or shapes do
     not fit."""
-    if not any(name.startswith("critic.") for name in weights):
-        system.critic = None
+    if system.critic is not None and not any(name.startswith("critic.") for name in weights):
+        system.critic, system.lacks_critic = None, True
     own = system.state_dict() if isinstance(system, FrozenDecoder) else {}
     try:
         system.load_state_dict({name: value for name, value in own.items() if name.startswith("generator.")} | weights)

@@ -50,11 +50,16 @@ class SampleScorer:
         """The FID of n samples at temperature 1 against `split`; `seed` is the run's."""
         seed += SELECTION_SEED if split == "train" else TEST_SEED
         images = draw_samples(system, self.n, temperature=1.0, seed=seed, results=self.cache.results)
-        return self.scores(images, split, ("fid",))["FID"]
+        return self.scores(images, split, ("fid",))[self.fid]
+
+    @property
+    def fid(self) -> str:
+        """What the FID is called on the features: "FD-lite0"."""
+        return self.cache.features.label("FID")
 
     def name(self, suffix: str) -> str:
         """The name of an FID in records: "FD-lite0-best@T1" or "FID-best@T1" for the `suffix` "-best"."""
-        return f"{self.cache.features.label('FID')}{suffix}@T1"
+        return f"{self.fid}{suffix}@T1"
 
 
 def models_along_training(
@@ -104,7 +109,7 @@ def metrics_during_training(
                 )
                 scores = scorer.scores(images, "test", CURVE_SCORES)
             at = f"@T{temperature:g} (n = {scorer.n:,})"
-            values |= {f"{cache.features.label(name)}{at}": metric.value for name, metric in scores.items()}
+            values |= {f"{name}{at}": metric.value for name, metric in scores.items()}
         for name, value in values.items():
             curves.setdefault(name, []).append((step, round(value, 4)))
     return curves
@@ -115,7 +120,7 @@ def baselines(untrained: System, scorer: SampleScorer, seed: int) -> dict[str, M
     pixels = gaussian_pixels(scorer.data.train.images, scorer.n)
     measured = (
         ("-untrained", "samples of an untrained copy", scorer.fid_of_system(untrained, "test", seed)),
-        ("-gaussian", "independent Gaussian pixels", scorer.scores(pixels, "test", ("fid",), cached=True)["FID"]),
+        ("-gaussian", "independent Gaussian pixels", scorer.scores(pixels, "test", ("fid",), cached=True)[scorer.fid]),
     )
     return {scorer.name(end): replace(m, protocol=f"{what}; {m.protocol}") for end, what, m in measured}
 

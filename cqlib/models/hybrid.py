@@ -69,9 +69,9 @@ class HybridModel(VariationalModel, AdversarialSystem):
         """mu(z) and ln sigma(z) of Eq. (6), two of (N, C, S, S)."""
         return mean_and_log_sigma(self.raw_decode(z), self.config.sigma_floor)
 
-    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """y = f(x) and ln |det df/dx| (N,); without f, x itself and 0."""
-        return self.flow(x) if self.flow is not None else (x, x.new_zeros(len(x)))
+    def features(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """y = f(v) (N, C, S, S) and ln |det df/dv| (N,) of images v (N, C, S, S) in [-1, 1); without f, v and 0."""
+        return self.flow(v) if self.flow is not None else (v, v.new_zeros(len(v)))
 
     def image(self, y: Tensor) -> Tensor:
         """x = f^-1(y), Eq. (7)."""
@@ -90,7 +90,7 @@ class HybridModel(VariationalModel, AdversarialSystem):
         return self.image(self.sample_features(self.prior(n, generator), temperature, generator))
 
     def log_density(self, v: Tensor, z: Any) -> Tensor:
-        """ln p_x(v|z), Eq. (8)."""
+        """ln p_x(v|z), Eq. (8), of dequantised images v (N, C, S, S) in [-1, 1); -> (N,)."""
         y, log_det = self.features(v)
         return losses.decoder_log_density(y, log_det, *self.decode(z))
 

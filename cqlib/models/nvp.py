@@ -72,7 +72,7 @@ class NVP(LikelihoodSystem):
 
     def log_weight(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """ln p of a uniform point of the image's cell, in units of cells, each of volume 128^-D; (N,)."""
-        return self.log_density(dequantise(x, generator=generator)) - math.prod(self.shape) * LN_LEVELS
+        return self.log_density(dequantise(x, generator=generator)) - math.prod(x.shape[1:]) * LN_LEVELS
 
     def penalty(self) -> Tensor:
         """The sum of squares of all filters' magnitudes and checkerboard couplings' scales, as in the authors' code."""

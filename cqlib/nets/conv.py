@@ -40,11 +40,14 @@ def pyramid(base: float, size: int, *, multiple: int = 1) -> tuple[int, ...]:
 
 
 def normalisation(kind: str, channels: int) -> nn.Module:
-    """The layer of a `kind`: 'batch', 'group' (groups of at least four channels, at most eight groups) or 'none'."""
+    """The layer of a `kind`: 'batch', 'group' (groups of at least four channels, at most eight groups) or 'none';
+    ValueError for others."""
     if kind == "batch":
         return BatchNorm2d(channels)
     if kind == "none":
         return nn.Identity()
+    if kind != "group":
+        raise ValueError(f"norm is batch or group or none, not {kind!r}")
     groups = max(g for g in (8, 4, 2, 1) if channels % g == 0 and channels // g >= min(4, channels))
     return GroupNorm(groups, channels)
 

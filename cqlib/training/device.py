@@ -25,10 +25,10 @@ def available_devices() -> list[str]:
     return ["cpu", *["mps"] * torch.backends.mps.is_available(), *cuda]
 
 
-def select_device(name: str | None = None) -> torch.device:
+def select_device(name: torch.device | str | None = None) -> torch.device:
     """The device `name` ("cpu", "cuda", "cuda:1", "mps"; default: $CQLIB_DEVICE). If that is "auto" or not set, a CUDA
     GPU where there is one, else the CPU. UserError where there is no such device."""
-    name = name or os.environ.get("CQLIB_DEVICE") or "auto"
+    name = str(name or "") or os.environ.get("CQLIB_DEVICE") or "auto"
     there = available_devices()
     if name == "auto":
         return torch.device("cuda" if "cuda" in there else "cpu")

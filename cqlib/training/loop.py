@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from cqlib.models.base import Losses, System
 from cqlib.nets.precision import most_exact
-from cqlib.recipe import TrainingConfig
+from cqlib.pixels import check_integers
+from cqlib.recipe import TrainingConfig, check_choices
 from cqlib.training.batches import ImageBatches
 from cqlib.training.device import fast_bf16, fork_rng, keep_freed_memory, to_device
 from cqlib.training.history import RunProvenance
@@ -64,29 +65,32 @@ def train(
     config: TrainingConfig,
     *,
     seed: int,
-    folder: Path,
+    folder: Path | str,
     labels: Tensor | None = None,
     name: str = "training",
-    key: str = "",
+    key: str | None = None,
     device: torch.device | str = "cpu",
     stop: StopRequest | None = None,
     progress: Progress | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     git: GitInfo = UNKNOWN,
 ) -> TrainingResult:
-    """Train `system` on uint8 `images` (N, C, H, W) and return it with its averaged weights, in evaluation mode.
+    """Train `system` on uint8 `images` (N, C, H, W) of its `shape`. The result's system is a copy with averaged
+    weights, in evaluation mode; `system` itself keeps those of the last step, in training mode.
 
-    `labels`, int64 (N,) with -1 for an image without one, reach only systems that use them; ValueError if such a system
-    gets none. The state goes to `folder`/`name`.checkpoint every `checkpoint_seconds`; losses go to
-    `folder`/`name`.jsonl, their means over each `log_every` steps on a line, in nats per image; where a step updates a
-    net several times, only the last update counts. The same call resumes where an earlier one stopped; a state saved
-    under another `key` is not used. Raises `StoppedEarly`, with all saved, when `stop` asks for it. A run that diverges
-    returns its last good state, with status "diverged".
+    `labels`, int64 (N,) with -1 for an image without one, reach only systems that use them. The state goes to
+    `folder`/`name`.checkpoint every `checkpoint_seconds`; losses go to `folder`/`name`.jsonl, their means over each
+    `log_every` steps on a line, in nats per image; where a step updates a net several times, only the last update
+    counts. A call with the `key` of an earlier one in this folder resumes where that stopped, whatever else has
+    changed; without a key every call begins anew. A run that diverges returns its last good state, with status
+    "diverged". Raises ValueError for images or labels that do not fit the system, and for a system without its critic;
+    `StoppedEarly`, with all saved, when `stop` asks for it.
     """
     device = torch.device(device)
     with fork_rng(device):
-        loop = Loop(system, images, labels, config, seed, folder, name, device, key, git)
-        loop.resume()
+        loop = Loop(system, images, labels, config, seed, Path(folder), name, device, key, git)
+        if key is not None:
+            loop.resume()
         status = loop.run(stop or StopRequest(), progress, checkpoint_seconds)
     average = loop.average.module
     average.eval()
@@ -108,9 +112,15 @@ class Loop:
         folder: Path,
         name: str,
         device: torch.device,
-        key: str = "",
+        key: str | None = None,
         git: GitInfo = UNKNOWN,
     ) -> None:
+        check_integers(images)
+        if not len(images) or images.shape[1:] != system.shape:
+            raise ValueError(f"a system of images {tuple(system.shape)} cannot be trained on {tuple(images.shape)}")
+        if system.lacks_critic:
+            raise ValueError("published weights lack the critic: build the system anew and train it from the start")
+        check_choices(config)
         if not system.uses_labels:
             labels = None
         elif labels is None:

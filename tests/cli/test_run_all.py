@@ -282,7 +282,7 @@ def test_exit_codes_and_the_report_names_what_failed(tmp_path, books, monkeypatc
 @pytest.mark.usefixtures("books", "rendered")
 @pytest.mark.parametrize(("profile", "told"), [("paper", True), ("smoke", False)])
 def test_before_paper_rows_begin_it_is_told_what_they_take(tmp_path, monkeypatch, capsys, profile, told):
-    plain = features.features_for(None, None, profile="smoke")
+    plain = features.features_for(None, None, profile="smoke", side=64)
     monkeypatch.setattr(features, "features_for", lambda *_, **__: plain)
     monkeypatch.setattr(load, "load_data", lambda *_: None)
     monkeypatch.setattr(run_all, "work", lambda tasks, *_: [run_all.to_stderr(f"begun: {len(tasks)}")] and [])

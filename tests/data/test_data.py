@@ -40,6 +40,7 @@ def test_names_can_all_be_checked_and_densities_are_the_registry_s():
         ("photo10", "did you mean 'photos10'?"),
         ("toy2d:spirl", "did you mean 'toy2d:spiral'?"),
         ("fodler:/a/b", "did you mean 'folder:/a/b'?"),
+        ("/a/cats", "is a path: write folder:PATH for pictures, npz:PATH"),
         ("npz:", "lacks its path"),
         ("folder", "lacks its path"),
         ("npz:PATH", "lacks its path"),
@@ -150,9 +151,14 @@ def test_cell_centres_are_centres_and_to_uint8_clamps():
     assert to_uint8(torch.tensor([-9.0, -1.0, 0.0, 1.0, 9.0])).tolist() == [0, 0, 128, 255, 255]
 
 
+def test_pixel_values_are_no_floats():
+    with pytest.raises(ValueError, match="to_uint8 takes floats in .*, not uint8"):
+        to_uint8(torch.arange(4, dtype=torch.uint8))
+
+
 @pytest.mark.parametrize("function", [add_uniform_noise, dequantise, cell_centres])
 def test_floats_are_no_pixel_values(function):
-    message = "^pixels are uint8 \\(float32 given\\): to_uint8 makes them of samples$"
+    message = "^pixels are uint8 \\(float32 given\\): to_uint8 makes them of floats in \\[-1, 1\\)$"
     with pytest.raises(ValueError, match=message):
         function(torch.zeros(2, 3))
 

@@ -24,6 +24,7 @@ from cqlib.experiments.load import (
     stored_training,
 )
 from cqlib.models.frozen_decoder import FrozenDecoder
+from cqlib.training.loop import train
 from cqlib.util.errors import UserError
 from cqlib.util.paths import ROOT
 
@@ -33,6 +34,15 @@ def test_a_published_model_is_found_with_its_images(tmp_path):
     assert (found.name, found.origin, found.source) == ("CQ-F", "published", "photos10 16×16, quick, seed 0")
     assert found.data.test.images.shape[1:] == found.model.shape and not found.model.training
     assert not list(tmp_path.iterdir())
+
+
+def test_published_weights_lack_the_critic_and_are_not_trained_further(tmp_path):
+    for row in ("table1/cq-f", "table1/gan"):
+        e = experiment(row)
+        model = load_system(e, tmp_path)
+        assert model.critic is None
+        with pytest.raises(ValueError, match="published weights lack the critic"):
+            train(model, torch.zeros(4, 3, 16, 16, dtype=torch.uint8), e.recipe.training, seed=0, folder=tmp_path)
 
 
 def test_a_local_run_comes_first(tmp_path):

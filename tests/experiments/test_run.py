@@ -136,7 +136,7 @@ def test_what_a_kill_left_of_a_finished_training_goes_at_the_next_start(finished
 
 def test_scores_on_other_weights_are_not_taken_for_those_asked_for(finished):
     _, record, _ = finished
-    lite0 = features.lite0()
+    lite0 = features.lite0(224)
     own = replace(lite0, name="inception", weights_words="")
     one, other = (replace(own, weights_words=f"{UNKNOWN_WEIGHTS} (sha256 {digit})") for digit in "ab")
     assert run.has_scores(record, lite0) and not any(run.has_scores(record, given) for given in (own, one, other))
@@ -468,7 +468,7 @@ def test_scores_on_other_features_stand_beside_what_was_measured_before(vae, mon
     runs, folder, first = vae
     told = replace(first, best_step=7, curve={**first.curve, "FD-lite0 along": [(1, 2.0)]})
     write_record(told, folder, "record.json")
-    monkeypatch.setattr(run, "features_for", lambda *_, **__: replace(features.lite0(), name="inception"))
+    monkeypatch.setattr(run, "features_for", lambda *_, **__: replace(features.lite0(224), name="inception"))
     second = run.run("table1/vae", profile="smoke", runs_dir=runs)
     assert {"FID@T1", "FD-lite0@T1"} <= second.metrics.keys()
     assert (second.best_step, second.curve) == (7, told.curve)

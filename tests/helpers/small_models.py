@@ -143,4 +143,4 @@ class StopAfter(StopRequest):
 def trained(model: System, training: TrainingConfig, folder: Path, stop: StopRequest | None = None) -> Any:
     """The averaged model of a short training on images of noise."""
     known = torch.arange(16) % 10 if model.uses_labels else None
-    return train(model, images(16), training, seed=1, folder=folder, labels=known, stop=stop).system
+    return train(model, images(16), training, seed=1, folder=folder, labels=known, stop=stop, key="").system

@@ -60,10 +60,11 @@ def test_decoder_log_density_of_a_linear_f_is_the_density_of_x():
     torch.testing.assert_close(losses.decoder_log_density(a * x, log_det, mean, log_sigma), expected)
 
 
-def test_kl_matches_torch_distributions():
-    mean, log_variance = torch.randn(6, 8), torch.randn(6, 8)
-    q = Independent(Normal(mean, (0.5 * log_variance).exp()), 1)
-    p = Independent(Normal(torch.zeros(6, 8), torch.ones(6, 8)), 1)
+@pytest.mark.parametrize("shape", [(6, 8), (6, 2, 3, 3)])
+def test_kl_matches_torch_distributions(shape):
+    mean, log_variance = torch.randn(shape), torch.randn(shape)
+    q = Independent(Normal(mean, (0.5 * log_variance).exp()), len(shape) - 1)
+    p = Independent(Normal(torch.zeros(shape), torch.ones(shape)), len(shape) - 1)
     torch.testing.assert_close(losses.kl_to_standard_normal(mean, log_variance), kl_divergence(q, p))
 
 
@@ -74,12 +75,13 @@ def test_importance_weighted_is_minus_log_of_the_mean_weight():
     torch.testing.assert_close(shifted, -weights.mean(0).log() + 5000.0)
 
 
+@pytest.mark.parametrize("shape", [(3, 4, 4), (2,)])
 @pytest.mark.parametrize(("slope", "target"), [(0.0, 1.0), (1.0, 1.0), (2.5, 1.0), (3.0, 0.5), (3.0, 750.0)])
-def test_gradient_penalty_of_a_linear_critic_is_closed_form_in_units_of_its_target(slope, target):
-    direction = torch.randn(3, 4, 4)
+def test_gradient_penalty_of_a_linear_critic_is_closed_form_in_units_of_its_target(slope, target, shape):
+    direction = torch.randn(shape)
     direction = slope * direction / direction.norm()
-    real, fake = torch.randn(5, 3, 4, 4), torch.randn(5, 3, 4, 4)
-    penalty = losses.gradient_penalty(lambda x: (x * direction).sum((1, 2, 3)), real, fake, target=target)
+    real, fake = torch.randn(5, *shape), torch.randn(5, *shape)
+    penalty = losses.gradient_penalty(lambda x: (x * direction).flatten(1).sum(1), real, fake, target=target)
     assert penalty.item() == pytest.approx((slope - target) ** 2 / target**2, rel=1e-4, abs=1e-5)
 
 

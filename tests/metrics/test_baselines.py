@@ -21,7 +21,7 @@ from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
 
 DATA = data_sets.load("photos10").first(24, 24)
-FEATURES = features.lite0()
+FEATURES = features.lite0(224)
 
 
 class Copies(System):
@@ -41,7 +41,7 @@ class Copies(System):
 def scorer(tmp_path, monkeypatch):
     extractor = Projection()
     monkeypatch.setattr(features, "_extractor", lambda *_: extractor)
-    return SampleScorer(DATA, 16, FeatureCache(features.lite0(), tmp_path))
+    return SampleScorer(DATA, 16, FeatureCache(features.lite0(224), tmp_path))
 
 
 def weights(noise):
@@ -92,11 +92,11 @@ def test_along_training_each_step_is_measured_with_its_own_weights(scorer, row, 
         assert curves["FD-lite0@T1 (n = 16)"][k][1] == round(distance, 4)
         for at in ("T1", "T0"):  # as for a record
             images = draw_samples(model, 16, temperature=float(at[1]), seed=10_002)
-            layers = extract(images, FEATURES, (FEATURES.pooled, FEATURES.logits))
+            layers = extract(images, FEATURES, FEATURES.pooled, FEATURES.logits)
             real = scorer.cache.pooled(DATA.test.images[:16])
             found = fidelity.score(layers, real, default_protocol(16, None), features=FEATURES)
-            for name in ("FID", "KID", "Recall"):
-                assert curves[f"{FEATURES.label(name)}@{at} (n = 16)"][k][1] == round(found[name].value, 4)
+            for name in ("FD-lite0", "KD-lite0", "Recall-lite0"):
+                assert curves[f"{name}@{at} (n = 16)"][k][1] == round(found[name].value, 4)
         if kinds == 2:
             nll = held_out_nll(model, DATA.test.images)
             bpd = float(bits_per_dimension(nll.mean(), 3 * 16 * 16))
@@ -115,7 +115,7 @@ def test_baselines_are_an_untrained_copy_and_gaussian_pixels(scorer, monkeypatch
     assert list(found) == ["FD-lite0-untrained@T1", "FD-lite0-gaussian@T1"]
     assert all(m.value > scorer.fid_of_system(Copies(0.0), "test", 0).value for m in found.values())
     assert "untrained copy" in found["FD-lite0-untrained@T1"].protocol
-    monkeypatch.setattr(module.fidelity, "pooled_scores", lambda *_, **__: {"FID": Metric(1.0, None, 16, "one")})
+    monkeypatch.setattr(module.fidelity, "pooled_scores", lambda *_, **__: {"FD-lite0": Metric(1.0, None, 16, "one")})
     again = baselines(Copies(3.0), scorer, seed=1)  # the pixels do not depend on the run
     assert list(found.values())[1] == list(again.values())[1] != list(again.values())[0]
 

@@ -31,7 +31,7 @@ def test_scores_of_draws_are_those_of_each_draw():
     kernels = calibration.kernel_distances(pool, real, DRAWS)
     scores = calibration.inception_scores(logits, DRAWS)
     for draw, distance, kernel, score in zip(DRAWS, distances, kernels, scores, strict=True):
-        sets = fidelity.ScoreInputs(lite0(), pool[draw], real, "")
+        sets = fidelity.ScoreInputs(lite0(224), pool[draw], real, "")
         assert distance == pytest.approx(fidelity.frechet_distance(sets).value, rel=1e-6)
         assert kernel == pytest.approx(kernel_mmd(pool[draw].numpy(), real.numpy(), **KERNEL), rel=1e-4)
         theirs = isc_features_to_metric(logits[draw], splits=1)[KEY_METRIC_ISC_MEAN]
@@ -103,7 +103,7 @@ def test_spread_is_that_of_new_images_and_not_of_draws_from_a_pool(monkeypatch):
         [float(images[draw].mean()) for draw in draws])})  # fmt: skip
     values = torch.randn(300, generator=torch.Generator().manual_seed(5))
     monkeypatch.setattr(calibration, "image_sets", lambda *_: {"undamaged": values, "shifted": values + 1})
-    undamaged, distances = calibration._measure_side(made(), lite0(), 200, 400, calibration.DAMAGES)
+    undamaged, distances = calibration._measure_side(made(), lite0(224), 200, 400, calibration.DAMAGES)
     assert undamaged["mean"][1] == pytest.approx(200**-0.5, rel=0.15)
     assert distances["shifted"]["mean"] == pytest.approx(200**0.5, rel=0.15)
 

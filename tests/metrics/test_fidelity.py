@@ -15,6 +15,7 @@ from torch_fidelity import metric_kid
 from cqlib.metrics import features, fidelity, kernel
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import LITE0_NAME
+from cqlib.util.errors import UserError
 
 KINDS = ("IS", "FID", "KID", "Precision", "Recall")
 
@@ -39,7 +40,7 @@ def test_frechet_distance_of_diagonal_gaussians(scores_of):
     expected = np.sum((mean_1 - mean_2) ** 2) + np.sum((np.sqrt(one) - np.sqrt(two)) ** 2)
     fake, real = gaussian(300, mean_1, np.diag(one), 0), gaussian(300, mean_2, np.diag(two), 1)
     assert expected == pytest.approx(12.0)
-    assert scores_of(fake, real)["FID"].value == pytest.approx(expected, rel=1e-4)
+    assert scores_of(fake, real)["FD-lite0"].value == pytest.approx(expected, rel=1e-4)
 
 
 def test_frechet_distance_of_full_gaussians(scores_of):
@@ -54,19 +55,19 @@ def test_frechet_distance_of_full_gaussians(scores_of):
     )
     assert abs(commuting / expected - 1) > 0.05  # a diagonal formula would be seen
     fake, real = gaussian(500, means[0], covariances[0], 3), gaussian(500, means[1], covariances[1], 4)
-    assert scores_of(fake, real)["FID"].value == pytest.approx(expected, rel=1e-4)
+    assert scores_of(fake, real)["FD-lite0"].value == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_set_against_itself(scores_of):
     points = gaussian(60, np.ones(5), np.eye(5), 5)
     scores = scores_of(points, points)
-    assert scores["FID"].value == pytest.approx(0, abs=1e-4)
-    assert scores["Precision"].value == scores["Recall"].value == 1
+    assert scores["FD-lite0"].value == pytest.approx(0, abs=1e-4)
+    assert scores["Precision-lite0"].value == scores["Recall-lite0"].value == 1
 
 
 def test_kid_against_its_closed_form_and_unbiased_about_zero():
     def kid(one, other):
-        sets = fidelity.ScoreInputs(features.lite0(), one.float(), other.float(), "")
+        sets = fidelity.ScoreInputs(features.lite0(224), one.float(), other.float(), "")
         return fidelity.kernel_distance(sets).value
 
     d, n = 6, 400
@@ -96,7 +97,7 @@ def test_kernel_distances_of_subsets_from_one_kernel_are_those_of_each_subset_by
                                                    rng_seed=fidelity.SEED)  # fmt: skip
         assert float(found.mean()) == pytest.approx(theirs[metric_kid.KEY_METRIC_KID_MEAN], rel=1e-9)
         assert float(found.std(correction=0)) == pytest.approx(theirs[metric_kid.KEY_METRIC_KID_STD], rel=1e-9)
-    sets = fidelity.ScoreInputs(features.lite0(), fake.float(), real.float(), "")
+    sets = fidelity.ScoreInputs(features.lite0(224), fake.float(), real.float(), "")
     by_one = fidelity.kernel_distance(sets)
     assert "over 100 subsets of 21 drawn" in by_one.protocol  # half of the smaller set at most
     with monkeypatch.context() as patch:
@@ -109,16 +110,16 @@ def test_kernel_distances_of_subsets_from_one_kernel_are_those_of_each_subset_by
 def test_inception_score_of_handmade_logits(scores_of, monkeypatch):
     n, classes = 200, 10
     points = gaussian(n, np.zeros(3), np.eye(3), 7)
-    uniform = scores_of(points, points, torch.full((n, classes), 2.5))["IS"]
+    uniform = scores_of(points, points, torch.full((n, classes), 2.5))["IS-lite0"]
     assert uniform.value == pytest.approx(1) and uniform.std == pytest.approx(0)
     one_hot = 60.0 * torch.eye(classes)[torch.arange(n) % classes]
-    collapsed = scores_of(points, points, 60.0 * torch.eye(classes)[torch.zeros(n, dtype=torch.long)])["IS"]
+    collapsed = scores_of(points, points, 60.0 * torch.eye(classes)[torch.zeros(n, dtype=torch.long)])["IS-lite0"]
     assert collapsed.value == pytest.approx(1)
     monkeypatch.setattr(fidelity, "IS_SPLITS", 1)
-    balanced = scores_of(points, points, one_hot)["IS"]
+    balanced = scores_of(points, points, one_hot)["IS-lite0"]
     assert balanced.value == pytest.approx(classes) and balanced.std is None
     two_of_three = torch.log(torch.tensor([[0.5, 0.5 - 1e-9, 1e-9], [1e-9, 0.5, 0.5 - 1e-9]]))
-    mixed = scores_of(points, points, two_of_three.repeat(n // 2, 1))["IS"]
+    mixed = scores_of(points, points, two_of_three.repeat(n // 2, 1))["IS-lite0"]
     # p(y|x) uniform on two classes, p(y) = (1/4, 1/2, 1/4): KL = (ln 2) / 2
     assert mixed.value == pytest.approx(2**0.5, rel=1e-4)
 
@@ -128,10 +129,10 @@ def test_precision_is_of_the_fake_and_recall_of_the_real(scores_of):
     left, right = (gaussian(n, np.array([x, 0.0]), np.eye(2), 8 + i) for i, x in enumerate((-50.0, 50.0)))
     collapsed, both = left, torch.cat([left[: n // 2] + 1e-3, right[: n // 2]])
     scores = scores_of(collapsed, both)
-    assert scores["Precision"].value > 0.8
-    assert scores["Recall"].value == pytest.approx(0.5, abs=0.02)
+    assert scores["Precision-lite0"].value > 0.8
+    assert scores["Recall-lite0"].value == pytest.approx(0.5, abs=0.02)
     apart = scores_of(left, right)
-    assert apart["Precision"].value == apart["Recall"].value == 0
+    assert apart["Precision-lite0"].value == apart["Recall-lite0"].value == 0
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def test_share_of_classes_that_samples_reach(scores_of, real_labels, fake_labels
                   for which in (real_labels, fake_labels))  # fmt: skip
     others = [7] * 50  # labels of images beyond those that are compared
     scores = scores_of(fake, real, labels=torch.tensor(real_labels + others))
-    assert scores["Classes"].value == pytest.approx(share) and scores["Classes"].n == len(fake_labels)
+    assert scores["Classes-lite0"].value == pytest.approx(share) and scores["Classes-lite0"].n == len(fake_labels)
     assert "Classes" not in scores_of(fake, real)  # images without labels
 
 
@@ -162,22 +163,22 @@ def test_equal_to_torch_fidelity_as_a_whole():
     scores = score(fake, real)
     whole = torch_fidelity.calculate_metrics(
         input1=Images(fake), input2=Images(real), isc=True, fid=True, kid=True, prc=True,
-        feature_extractor=LITE0_NAME, feature_extractor_weights_path=features.lite0().weights,
+        feature_extractor=LITE0_NAME, feature_extractor_weights_path=features.lite0(224).weights,
         feature_layer_isc="logits", feature_layer_fid="1280", feature_layer_kid="1280", feature_layer_prc="1280",
         isc_splits=2, kid_subset_size=10, rng_seed=fidelity.SEED, batch_size=5,
         cuda=False, cache=False, save_cpu_ram=True, verbose=False,
     )  # fmt: skip
     for kind, key in {
-        "IS": "inception_score_mean",
-        "FID": "frechet_inception_distance",
-        "KID": "kernel_inception_distance_mean",
-        "Precision": "precision",
-        "Recall": "recall",
+        "IS-lite0": "inception_score_mean",
+        "FD-lite0": "frechet_inception_distance",
+        "KD-lite0": "kernel_inception_distance_mean",
+        "Precision-lite0": "precision",
+        "Recall-lite0": "recall",
     }.items():
         assert scores[kind].value == pytest.approx(whole[key], rel=1e-3), kind
-    assert scores["KID"].std == pytest.approx(whole["kernel_inception_distance_std"], rel=1e-3)
-    assert 1 <= scores["IS"].value <= 1000
-    assert scores["FID"].value > 1
+    assert scores["KD-lite0"].std == pytest.approx(whole["kernel_inception_distance_std"], rel=1e-3)
+    assert 1 <= scores["IS-lite0"].value <= 1000
+    assert scores["FD-lite0"].value > 1
 
 
 class Images(torch.utils.data.Dataset):
@@ -194,8 +195,19 @@ class Images(torch.utils.data.Dataset):
 # --- names, protocols, manners, errors ---
 
 
+@pytest.mark.parametrize(("ids", "split", "n", "told"), [
+    (["FID"], "test", 9, "unknown score 'FID': did you mean 'fid'"),
+    (["is"], "test", 9, "unknown score 'is'"),
+    (["fid"], "tset", 9, "unknown split 'tset': did you mean 'test'"),
+    (["fid"], "test", 3, "at least 4 samples and as many real images, not 9 samples and 3 real images"),
+])  # fmt: skip
+def test_scores_that_cannot_be_taken_are_told_in_a_sentence(ids, split, n, told):
+    with pytest.raises((ValueError, UserError), match=told):
+        fidelity.pooled_scores(torch.rand(9, 2), torch.rand(n, 2), ids, features=features.lite0(224), split=split)
+
+
 def test_names():
-    lite = features.lite0()
+    lite = features.lite0(224)
     assert [lite.label(kind) for kind in KINDS] == [
         "IS-lite0", "FD-lite0", "KD-lite0", "Precision-lite0", "Recall-lite0",
     ]  # fmt: skip
@@ -204,7 +216,7 @@ def test_names():
 
 
 def test_protocols_and_manners(tmp_path, capfd, monkeypatch):
-    lite, extractor = features.lite0(), Projection()
+    lite, extractor = features.lite0(224), Projection()
     monkeypatch.setattr(features, "_extractor", lambda *_: extractor)
     fake, real = noise_images(20, seed=1), noise_images(20, seed=2) // 2
     states = torch.get_rng_state(), np.random.get_state()[1].copy()
@@ -216,25 +228,26 @@ def test_protocols_and_manners(tmp_path, capfd, monkeypatch):
     assert capfd.readouterr() == ("", "")
     tail = "EfficientNet-lite0 pooled features (16), bilinear resize to 224, torch-fidelity 0.4.0"
     head = "n_real = n_fake = 20, training split"
-    assert scores["FID"].protocol == f"FD-lite0: {head}, {tail}"
-    assert scores["KID"].protocol == (
+    assert scores["FD-lite0"].protocol == f"FD-lite0: {head}, {tail}"
+    assert scores["KD-lite0"].protocol == (
         f"KD-lite0: {head}, mean over 100 subsets of 10 drawn with seed 5, cubic polynomial kernel, {tail}"
     )
-    assert scores["Recall"].protocol == f"Recall-lite0: {head}, 3 nearest neighbours, {tail}"
-    assert scores["IS"].protocol == (
+    assert scores["Recall-lite0"].protocol == f"Recall-lite0: {head}, 3 nearest neighbours, {tail}"
+    assert scores["IS-lite0"].protocol == (
         "IS-lite0: n_fake = 20 in 2 splits, shuffled with seed 5, EfficientNet-lite0 logits (16 classes), "
         "bilinear resize to 224, torch-fidelity 0.4.0"
     )
-    assert bars["FID"].protocol == (
+    assert bars["FD-lite0"].protocol == (
         f"FD-lite0 of real images: n_train = n_test = 20, training split against held-out test split, {tail}"
     )
-    assert bars["IS"].protocol.startswith("IS-lite0 of real images: n_test = 20 in 2 splits, shuffled with seed 5, ")
+    assert bars["IS-lite0"].protocol.startswith("IS-lite0 of real images: n_test = 20 in 2 splits, shuffled with seed")
     of_tests = score(real, fake, lite)  # IS is of the first set alone, and of real images it is of those held out
-    assert bars["IS"].value == of_tests["IS"].value != scores["IS"].value
-    assert all(bars[kind].value == scores[kind].value for kind in KINDS[1:])  # the other set is the training images
-    assert tuple(scores) == tuple(bars) == KINDS
+    assert bars["IS-lite0"].value == of_tests["IS-lite0"].value != scores["IS-lite0"].value
+    names = tuple(map(lite.label, KINDS))
+    assert all(bars[name].value == scores[name].value for name in names[1:])  # the other set is the training images
+    assert tuple(scores) == tuple(bars) == names
     assert {metric.n for metric in (*scores.values(), *bars.values())} == {20}
-    assert scores["IS"].std > 0 and scores["KID"].std > 0
-    assert scores["FID"].std is scores["Precision"].std is scores["Recall"].std is None
+    assert scores["IS-lite0"].std > 0 and scores["KD-lite0"].std > 0
+    assert scores["FD-lite0"].std is scores["Precision-lite0"].std is scores["Recall-lite0"].std is None
     again = score(fake, real, lite, cache_dir=tmp_path, split="train")
     assert again == scores  # bit for bit, from the cache

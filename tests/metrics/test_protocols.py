@@ -14,7 +14,7 @@ from torch import nn
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from cqlib.data.dataset import Dataset, Split
-from cqlib.metrics import evaluation, features, fidelity, protocols
+from cqlib.metrics import evaluation, features, fidelity, protocols, quantities
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.protocols import PROTOCOLS, Protocol
 from cqlib.metrics.quantities import QUANTITIES, SCORES
@@ -25,7 +25,7 @@ from cqlib.report import contributed
 from cqlib.util.errors import StoppedEarly, UsageError
 from cqlib.util.stop import StopRequest
 
-LITE = features.lite0()
+LITE = features.lite0(224)
 UNEQUAL = Protocol("unequal", "train", 500, 300, 200)
 
 
@@ -49,21 +49,22 @@ def test_frechet_distance_of_unequal_sets_is_that_of_the_first_images_of_each(sc
     fake, real = gaussian(300, means[0], covariances[0], 1), gaussian(500, means[1], covariances[1], 2)
     far = torch.full((40, 6), 1e3)
     scores = scores_of(torch.cat([fake, far]), torch.cat([real, far]), torch.zeros(340, 10))
-    assert scores["FID"].value == pytest.approx(frechet(means[0], covariances[0], means[1], covariances[1]), rel=1e-4)
-    assert scores["FID"].n == scores["KID"].n == scores["Recall"].n == 300 and scores["IS"].n == 200
+    expected = frechet(means[0], covariances[0], means[1], covariances[1])
+    assert scores["FD-lite0"].value == pytest.approx(expected, rel=1e-4)
+    assert [scores[f"{name}-lite0"].n for name in ("FD", "KD", "Recall", "IS")] == [300, 300, 300, 200]
 
 
 def test_kid_of_unequal_sets_is_unbiased(scores_of):
     mean, rng, found = np.full(6, 0.6), np.random.default_rng(3), []
     for _ in range(6):
         fake, real = (torch.from_numpy(rng.standard_normal((n, 6))) for n in (300, 500))
-        found.append(scores_of(fake, real + torch.from_numpy(mean), torch.zeros(300, 10))["KID"])
+        found.append(scores_of(fake, real + torch.from_numpy(mean), torch.zeros(300, 10))["KD-lite0"])
     assert np.mean([metric.value for metric in found]) == pytest.approx(expected_kid(6, np.sum(mean**2)), rel=0.1)
     assert "100 subsets of 150 drawn" in found[0].protocol  # half of the smaller set, whichever that is
     points = gaussian(300, np.zeros(6), np.eye(6), 4)
     turned = Protocol("turned", "train", 80, 300, 300)
     scores = scores_of(points, points[:80], torch.zeros(300, 10), turned)
-    assert "100 subsets of 40 drawn" in scores["KID"].protocol
+    assert "100 subsets of 40 drawn" in scores["KD-lite0"].protocol
 
 
 def test_precision_and_recall_of_unequal_sets(scores_of):
@@ -72,18 +73,18 @@ def test_precision_and_recall_of_unequal_sets(scores_of):
     both = torch.cat([left[:30], right[:30]])
     scores = scores_of(left[:20], both, torch.zeros(20, 10), protocol)
     # every sample is a real image, and reaches at most the left half of them
-    assert scores["Precision"].value == 1
-    assert 0.3 < scores["Recall"].value <= 0.5
+    assert scores["Precision-lite0"].value == 1
+    assert 0.3 < scores["Recall-lite0"].value <= 0.5
 
 
 def test_inception_score_counts_its_own_samples_and_splits(scores_of, monkeypatch):
     logits = torch.zeros(340, 4)
     logits[:200] = 60.0 * torch.eye(4)[torch.arange(200) % 4]  # the 200 that count; the others are uniform
     sets = (gaussian(340, np.zeros(3), np.eye(3), 4), gaussian(500, np.zeros(3), np.eye(3), 5), logits)
-    split = scores_of(*sets)["IS"]
+    split = scores_of(*sets)["IS-lite0"]
     assert split.std > 0 and "n_fake = 200 in 10 splits" in split.protocol
     monkeypatch.setattr(fidelity, "IS_SPLITS", 1)
-    metric = scores_of(*sets)["IS"]
+    metric = scores_of(*sets)["IS-lite0"]
     assert metric.value == pytest.approx(4) and metric.std is None
 
 
@@ -91,12 +92,12 @@ def test_words_name_the_protocol_and_both_numbers(scores_of):
     points = gaussian(500, np.zeros(3), np.eye(3), 6)
     sets = (points[:300], points, torch.zeros(300, 10))
     scores = scores_of(*sets)
-    assert scores["FID"].protocol.startswith(
+    assert scores["FD-lite0"].protocol.startswith(
         "FD-lite0: protocol unequal, n_real = 500, n_fake = 300, training split, EfficientNet-lite0 pooled"
     )
     assert all(": protocol unequal, n_" in metric.protocol for metric in scores.values())
     equal = scores_of(*sets, Protocol("e", "test", 300, 300, 300))
-    assert "protocol e, n_real = n_fake = 300, held-out test split" in equal["Recall"].protocol
+    assert "protocol e, n_real = n_fake = 300, held-out test split" in equal["Recall-lite0"].protocol
 
 
 # --- the presets ---
@@ -244,7 +245,7 @@ def test_what_is_asked_of_contributed_records_is_what_is_measured(measured, on, 
 def test_a_new_distance_has_its_floor_beside_those_that_were_kept(measured, monkeypatch):
     before = measured()
     again = dataclasses.replace(QUANTITIES["fid"], id="again", name="Again", lite0="Again-lite0")
-    for module in (evaluation, features, fidelity):
+    for module in (evaluation, features, fidelity, quantities):
         monkeypatch.setattr(module, "SCORES", (*SCORES, again))
     after = measured()
     assert "Again-lite0-floor" not in before.metrics
@@ -260,14 +261,14 @@ def test_every_protocol_scores_the_same_samples(measured):
         for preset in found.presets.values():
             real = getattr(found.data, preset.split).images
             for kind, metric in score(fake, real, protocol=preset).items():
-                name = f"{LITE.label(kind)}@T{temperature:g}"
+                name = f"{kind}@T{temperature:g}"
                 if preset.name != "paper":
                     name = protocols.with_protocol(name, preset.name)
-                if preset.name == "paper" or kind in ("IS", "FID", "KID"):
+                if preset.name == "paper" or kind in ("IS-lite0", "FD-lite0", "KD-lite0"):
                     assert found.metrics.pop(name) == metric, name
     train, test = (split.images[:40] for split in (found.data.train, found.data.test))
-    for name, bar in (("FD-lite0-floor", score(train, test, protocol=found.presets["paper"])["FID"]),
-                      ("IS-lite0-real", score(test, train, protocol=found.presets["paper"])["IS"])):  # fmt: skip
+    for name, bar in (("FD-lite0-floor", score(train, test, protocol=found.presets["paper"])["FD-lite0"]),
+                      ("IS-lite0-real", score(test, train, protocol=found.presets["paper"])["IS-lite0"])):  # fmt: skip
         assert found.metrics[name].value == pytest.approx(bar.value) and bar.value > 0
     bars = ["FD-lite0-floor", "IS-lite0-real", "KD-lite0-floor", "Precision-lite0-real", "Recall-lite0-real"]
     assert sorted(found.metrics) == bars

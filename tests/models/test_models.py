@@ -65,6 +65,16 @@ def test_quality_loss_reaches_decoder_not_encoder_and_f_by_the_switch(row, criti
     assert touched(model.decoder) and not touched(model.encoder) and not touched(model.critic)
     assert touched(model.flow) == (flow_updated_by == "both")
     assert all(p.requires_grad for p in model.parameters())  # the switch leaves nothing frozen behind
+    model.flow.requires_grad_(False)
+    model.generator_losses(images())
+    assert not any(p.requires_grad for p in model.flow.parameters())  # nor does it thaw what you froze
+
+
+def test_a_choice_that_there_is_not_is_no_other_choice():
+    for changes in ({"critic_input": "samples"}, {"flow_updated_by": "Coverage"}, {"norm": "Batch"}):
+        ((name, value),) = changes.items()
+        with pytest.raises(ValueError, match=f"{name} is .* or .*, not '{value}'"):
+            system("table1/cq-f", **changes)
 
 
 def test_flow_updated_by_coverage_gives_the_decoder_the_same_gradient():

@@ -297,6 +297,14 @@ def test_density_of_two_pixels_integrates_to_one():
     assert covariance.abs() > 1e-3  # the pixels depend on each other
 
 
+def test_nats_are_of_as_many_pixels_as_the_image_has():
+    model, x = system(size=8).eval(), images(2, size=16)
+    drawn, again = (torch.Generator().manual_seed(0) for _ in range(2))
+    with torch.no_grad():
+        nats, log_density = model.nats(x, generator=drawn), model.log_density(dequantise(x, generator=again))
+    torch.testing.assert_close(nats, 3 * 16**2 * math.log(128) - log_density)
+
+
 def test_nats_are_those_of_the_cell():
     """-ln of the integral of p over an 8-bit image's cell; k points are averaged before the logarithm."""
     model = two_pixels()

@@ -314,7 +314,7 @@ def short(folder, stop=None, **changes):
     """Ten steps of two per phase: grown after eight."""
     model = system(seed=1, total_kimg=2000)
     config = replace(recipe(ROW, "smoke", 16).training, **{"steps": 10, "batch_size": 4, **changes})
-    return model, train(model, images(40), config, seed=4, folder=folder, stop=stop).system
+    return model, train(model, images(40), config, seed=4, folder=folder, stop=stop, key="").system
 
 
 @pytest.fixture(scope="module")

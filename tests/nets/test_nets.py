@@ -34,6 +34,8 @@ def test_levels_lead_from_the_image_to_the_bottom(size):
 def test_unsupported_sizes_and_widths_are_named():
     with pytest.raises(ValueError, match="size 24"):
         num_resolutions(24)
+    with pytest.raises(ValueError, match="norm is batch or group or none, not 'instance'"):
+        normalisation("instance", 8)
     with pytest.raises(ValueError, match="16 pixels cannot be halved 5 times"):
         Critic(16, (4,) * 6)
 

@@ -283,6 +283,15 @@ def test_readmes_python_does_what_it_says():
     assert "(64, 3, 16, 16), values in [-1, 1]" in code
 
 
+def test_the_code_to_copy_trains_and_measures(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks(TEXT[readme.DOCS / "code.md"], "python")
+    printed = []
+    exec(code, {"print": printed.append})
+    bpd, scores = printed
+    assert 0 < bpd < 20 and list(scores) == ["FD-lite0", "Recall-lite0"] and (tmp_path / "my-model").is_dir()
+
+
 def test_the_recipes_of_archives_work(tmp_path, monkeypatch):
     """On photos10, since CIFAR-10 is not at hand."""
     monkeypatch.chdir(tmp_path)

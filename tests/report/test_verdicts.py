@@ -309,7 +309,7 @@ def test_temperatures_and_features_pick_the_metric():
             outcome(claim, records, temperature)
     for metric, kind in (("is", "IS"), ("fid", "FID")):
         for temperature in (1.0, 0.0):
-            lite = lite0()
+            lite = lite0(224)
             written = tuple(f"{f.label(kind)}@T{temperature:g}" for f in (replace(lite, name="inception"), lite))
             assert written == metric_names(metric, temperature)
 

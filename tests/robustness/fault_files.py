@@ -85,7 +85,7 @@ def feature_weights(ground: Ground, rng: random.Random) -> str:
 
     runs = ground.fresh()
     path = runs / rng.choice(["weights.pth", "weights-inception-2015-12-05-6726825d.pth"])
-    shutil.copy(lite0().weights, path)
+    shutil.copy(lite0(224).weights, path)
     if path.name == "weights.pth":
         damage(path, rng)
     last = go(Run(runs, arguments=("train", ROW, "--profile", "smoke", "--feature-weights", str(path))))

@@ -7,5 +7,5 @@ from cqlib.experiments import experiment as experiments  # noqa: F401
 from cqlib.metrics.features import lite0
 
 torch.set_num_threads(1)
-lite0().extractor()
+lite0(224).extractor()
 data.load("photos10", size=16)

@@ -31,7 +31,7 @@ def trained(row: str, folder, **options):
     torch.manual_seed(0)
     split = data_sets.load("photos10", size=e.size).train.first(128)
     return train(build(e.recipe.system), split.images, e.recipe.training, seed=0, folder=folder, labels=split.labels,
-                 device=CUDA, **options)  # fmt: skip
+                 device=CUDA, key="", **options)  # fmt: skip
 
 
 def weights(system):
@@ -94,9 +94,9 @@ def test_metrics_use_true_fp32_whatever_is_allowed_outside():
 
 def test_features_on_the_card_are_those_of_the_cpu():
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), dtype=np.uint8))
-    lite0 = features.lite0()
-    host = features.extract(images, lite0, (lite0.pooled,))[lite0.pooled]
-    card = features.extract(images, lite0, (lite0.pooled,), device=CUDA)[lite0.pooled]
+    lite0 = features.lite0(224)
+    host = features.extract(images, lite0, lite0.pooled)[lite0.pooled]
+    card = features.extract(images, lite0, lite0.pooled, device=CUDA)[lite0.pooled]
     torch.testing.assert_close(card, host, rtol=1e-3, atol=1e-3)
 
 

@@ -5,6 +5,7 @@ import json
 import re
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from cqlib.models.base import System
 from cqlib.models.registry import build
 from cqlib.recipe import TrainingConfig
 from cqlib.training import loop as training
-from cqlib.training.loop import Loop, train
+from cqlib.training.loop import Loop
 from cqlib.training.optimisers import load_state, make_optimiser, step_unless, warm_ema
 from cqlib.training.snapshots import snapshot_path, snapshots
 from cqlib.training.timing import seconds_per_step
@@ -30,6 +31,7 @@ from cqlib.util.provenance import GitInfo
 from cqlib.util.stop import StopRequest
 
 IMAGES = images(40)
+train = partial(training.train, key="this one")
 
 
 class Line(System):
@@ -155,6 +157,26 @@ def test_a_state_under_another_key_is_not_used(tmp_path):
     assert other.calls == 20  # from the beginning
 
 
+def test_without_a_key_every_training_begins_anew(tmp_path):
+    systems = Line(), Line()
+    for each in systems:
+        training.train(each, IMAGES, config(), seed=0, folder=str(tmp_path))
+    assert [each.calls for each in systems] == [20, 20]
+
+
+@pytest.mark.parametrize(("data", "changes", "told"), [
+    (IMAGES[:0], {}, r"\(3, 16, 16\) cannot be trained on \(0, 3, 16, 16\)"),
+    (IMAGES[..., :8], {}, r"\(3, 16, 16\) cannot be trained on \(40, 3, 16, 8\)"),
+    (IMAGES / 255, {}, "pixels are uint8"),
+    (IMAGES, {"optimiser": "Adam"}, "optimiser is adam or adamax or rmsprop, not 'Adam'"),
+    (IMAGES, {"autocast": "on"}, "autocast is off or auto, not 'on'"),
+])  # fmt: skip
+def test_what_cannot_be_trained_is_told_before_the_first_step(tmp_path, data, changes, told):
+    with pytest.raises(ValueError, match=told):
+        train(Line(), data, config(**changes), seed=0, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_every_image_is_seen_once_per_epoch_and_the_order_depends_on_the_seed(tmp_path):
     orders = []
     for seed in (0, 0, 1):
@@ -167,7 +189,7 @@ def test_every_image_is_seen_once_per_epoch_and_the_order_depends_on_the_seed(tm
 
 
 def test_flips_are_horizontal_and_half(tmp_path):
-    image = IMAGES[:1, :, :2, :2]
+    image = IMAGES[:1]
     batch, _ = loop_of(tmp_path, Line(), image, flips=True).batches.next(10_000)
     plain, flipped = ((batch == x).all(dim=(1, 2, 3)) for x in (image, image.flip(3)))
     assert (plain ^ flipped).all() and abs(int(plain.sum()) - 5000) < 200  # four standard deviations
