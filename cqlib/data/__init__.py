@@ -57,7 +57,7 @@ def _source(name: str) -> Source:
     if key not in SOURCES:
         if name not in SOURCES:
             if "/" in head:
-                raise UsageError(f"data set '{name}' is a path: write folder:PATH for pictures, npz:PATH for an .npz file")
+                raise UsageError(f"data set '{name}' is a path: write folder:PATH for pictures, npz:PATH for arrays")
             names = [valid.replace(":PATH", f":{argument or 'PATH'}") for valid in SOURCES]
             raise unknown_name("data set", name, names)
         return SOURCES[name]
