@@ -167,4 +167,4 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     config = BatchGANConfig(size, cnn_widths(profile, size), cnn_widths(profile, size), ROWS[row])
     if profile != "paper":
         config = replace(config, penalty_weight=1.0, penalty_every=4)
-    return gan_recipe(config, replace(ADAM, betas=(0.5, 0.999)), profile, quick=6000, study=10_000, batch_size=16)
+    return gan_recipe(config, replace(ADAM, betas=(0.5, 0.999)), profile, quick=1500, study=2500)

@@ -44,9 +44,10 @@ def publishable(folder: Path, select: Callable[[Record], bool] = lambda record: 
 
 
 def of_tables(record: Record) -> bool:
-    """Whether a record is published for the tables: it came to its end, if only by diverging, and its recipe is the
-    row's own or one of `ablations.PUBLISHED_CHANGES`; other trials stay with whoever made them."""
-    ended = record.status in ("done", "diverged")
+    """Whether a record is published for the tables: it came to its end, if only by diverging, its seed is not one of
+    those that are for tuning, and its recipe is the row's own or one of `ablations.PUBLISHED_CHANGES`; other trials
+    stay with whoever made them."""
+    ended = record.status in ("done", "diverged") and record.seed < min(ablations.SEEDS)
     return ended and (not record.changes or record.variant in ablations.PUBLISHED_CHANGES)
 
 

@@ -201,6 +201,7 @@ def test_what_was_made_from_uncommitted_code_is_not_published(finished, tmp_path
     write_record(replace(clean, status="stopped", seed=1), tmp_path)
     trial = replace(clean, changes={"training.steps": 7}, git=replace(clean.git, dirty=True))
     write_record(trial, tmp_path, "trial.json")  # stays with who made it, whatever its code
+    write_record(replace(clean, seed=100), tmp_path)  # a seed for tuning
     assert publish.publishable(tmp_path, publish.of_tables) == [clean]
     (tmp_path / "trial.json").unlink()
     for dirty in (True, None):
