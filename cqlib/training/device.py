@@ -28,7 +28,7 @@ def available_devices() -> list[str]:
 def select_device(name: torch.device | str | None = None) -> torch.device:
     """The device `name` ("cpu", "cuda", "cuda:1", "mps"; default: $CQLIB_DEVICE). If that is "auto" or not set, a CUDA
     GPU where there is one, else the CPU. UserError where there is no such device."""
-    name = str(name or "") or os.environ.get("CQLIB_DEVICE") or "auto"
+    name = str(name or os.environ.get("CQLIB_DEVICE") or "auto")
     there = available_devices()
     if name == "auto":
         return torch.device("cuda" if "cuda" in there else "cpu")
