@@ -29,12 +29,9 @@ def hashable_config(config: Any) -> Any:
 
 
 def check_choices(config: Any) -> None:
-    """ValueError for a `Literal` field, of this config or of one in it, that has none of its values."""
+    """ValueError for a `Literal` field of `config` that has none of its values."""
     for name, kind in get_type_hints(type(config)).items():
-        value = getattr(config, name, None)
-        if is_dataclass(value):
-            check_choices(value)
-        elif get_origin(kind) is Literal and value not in get_args(kind):
+        if get_origin(kind) is Literal and (value := getattr(config, name)) not in get_args(kind):
             raise ValueError(f"{name} is {' or '.join(map(str, get_args(kind)))}, not {value!r}")
 
 

@@ -55,10 +55,7 @@ RESIDUAL_IAF, LARGE_CRITIC, PIXELRNN = "table2/cqf-iaf-residual", "table2/cqf-ia
 NVP_CLAIM, VAE_IAF_CLAIM, PIXELRNN_CLAIM = ("table3/nvp-bpd",), ("table3/vae-iaf-bpd",), ("table3/pixelrnn-bpd",)
 IAF_POSTERIOR_CLAIM, QUALITY_FID = ("table2/iaf-bpd",), "table1/quality-loss-fid"
 RESIDUAL_ROWS = ("table2/residual-fid", "table2/cqf-gan-residual-is", "table2/gan-cqf-residual-fid")
-LARGE_CRITIC_ROWS = (
-    "table2/large-d-fid", "table3/sngan-fid", "table3/sngan-resnet-hinge-fid", "table3/sngan-resnet-hinge-is",
-    "table3/prog-gan-is",
-)  # fmt: skip
+LARGE_CRITIC_ROWS = ("table2/large-d-fid", "table3/sngan-fid", "table3/sngan-resnet-hinge-is", "table3/prog-gan-is")
 STEPS, PENALTY = "training.steps", "system.critic.penalty_weight"
 
 

@@ -34,7 +34,7 @@ class System(nn.Module):
 
     def __init__(self, config: Any = None) -> None:
         """`config` has the images' `size` and `image_channels`; a system without one sets `shape` itself. ValueError
-        for a choice that there is not."""
+        where a field has none of its allowed values."""
         super().__init__()
         self.critic = None
         if config is not None:

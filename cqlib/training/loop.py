@@ -83,8 +83,9 @@ def train(
     `log_every` steps on a line, in nats per image; where a step updates a net several times, only the last update
     counts. A call with the `key` of an earlier one in this folder resumes where that stopped, whatever else has
     changed; without a key every call begins anew. A run that diverges returns its last good state, with status
-    "diverged". Raises ValueError for images or labels that do not fit the system, and for a system without its critic;
-    `StoppedEarly`, with all saved, when `stop` asks for it.
+    "diverged". Raises ValueError for images that do not fit the system, labels that do not fit the images, and a system
+    without its critic; UserError for labels that the system cannot use; `StoppedEarly`, with all saved, when `stop`
+    asks for it.
     """
     device = torch.device(device)
     with fork_rng(device):
@@ -116,8 +117,10 @@ class Loop:
         git: GitInfo = UNKNOWN,
     ) -> None:
         check_integers(images)
-        if not len(images) or images.shape[1:] != system.shape:
-            raise ValueError(f"a system of images {tuple(system.shape)} cannot be trained on {tuple(images.shape)}")
+        shape = tuple(system.shape)
+        if not len(images) or images.shape[1:] != shape or images.dtype != torch.uint8:
+            given = f"{images.dtype} {tuple(images.shape)}"
+            raise ValueError(f"a system of uint8 images {shape} cannot be trained on {given}")
         if system.lacks_critic:
             raise ValueError("published weights lack the critic: build the system anew and train it from the start")
         check_choices(config)
@@ -125,6 +128,8 @@ class Loop:
             labels = None
         elif labels is None:
             raise ValueError("this system is trained with labels, and there are none")
+        elif len(labels) != len(images):
+            raise ValueError(f"there are {len(labels)} labels of {len(images)} images")
         else:
             system.check_labels(labels)
         keep_freed_memory()

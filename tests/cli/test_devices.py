@@ -37,6 +37,7 @@ def cards(monkeypatch, n: int) -> None:
 def test_a_device_is_the_named_one_or_the_environment_s_or_a_card_or_the_cpu(monkeypatch):
     cards(monkeypatch, 0)
     assert select_device() == select_device("auto") == select_device("cpu") == torch.device("cpu")
+    assert select_device(torch.device("cpu")) == torch.device("cpu")
     cards(monkeypatch, 2)
     assert select_device() == torch.device("cuda") and select_device("cuda:1") == torch.device("cuda:1")
     monkeypatch.setenv("CQLIB_DEVICE", "cpu")

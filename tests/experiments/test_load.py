@@ -43,6 +43,7 @@ def test_published_weights_lack_the_critic_and_are_not_trained_further(tmp_path)
         assert model.critic is None
         with pytest.raises(ValueError, match="published weights lack the critic"):
             train(model, torch.zeros(4, 3, 16, 16, dtype=torch.uint8), e.recipe.training, seed=0, folder=tmp_path)
+    assert not load_system(experiment("table1/vae"), tmp_path).lacks_critic
 
 
 def test_a_local_run_comes_first(tmp_path):

@@ -165,8 +165,9 @@ def test_without_a_key_every_training_begins_anew(tmp_path):
 
 
 @pytest.mark.parametrize(("data", "changes", "told"), [
-    (IMAGES[:0], {}, r"\(3, 16, 16\) cannot be trained on \(0, 3, 16, 16\)"),
-    (IMAGES[..., :8], {}, r"\(3, 16, 16\) cannot be trained on \(40, 3, 16, 8\)"),
+    (IMAGES[:0], {}, r"\(3, 16, 16\) cannot be trained on torch.uint8 \(0, 3, 16, 16\)"),
+    (IMAGES[..., :8], {}, r"\(3, 16, 16\) cannot be trained on torch.uint8 \(40, 3, 16, 8\)"),
+    (IMAGES.long(), {}, r"\(3, 16, 16\) cannot be trained on torch.int64 \(40, 3, 16, 16\)"),
     (IMAGES / 255, {}, "pixels are uint8"),
     (IMAGES, {"optimiser": "Adam"}, "optimiser is adam or adamax or rmsprop, not 'Adam'"),
     (IMAGES, {"autocast": "on"}, "autocast is off or auto, not 'on'"),
@@ -174,6 +175,10 @@ def test_without_a_key_every_training_begins_anew(tmp_path):
 def test_what_cannot_be_trained_is_told_before_the_first_step(tmp_path, data, changes, told):
     with pytest.raises(ValueError, match=told):
         train(Line(), data, config(**changes), seed=0, folder=tmp_path)
+    labelled, labels = Line(), torch.zeros(5, dtype=torch.long)
+    labelled.uses_labels = True
+    with pytest.raises(ValueError, match="there are 5 labels of 40 images"):
+        train(labelled, IMAGES, config(), seed=0, folder=tmp_path, labels=labels)
     assert not list(tmp_path.iterdir())
 
 
