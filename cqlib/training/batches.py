@@ -3,7 +3,18 @@
 import torch
 from torch import Tensor
 
+from cqlib.pixels import check_integers
 from cqlib.training.device import images_to_device
+
+
+def check_images(images: Tensor, labels: Tensor | None, shape: tuple[int, ...]) -> None:
+    """ValueError unless `images` are uint8 (N, *shape) with N > 0, and `labels`, if any, as many."""
+    check_integers(images)
+    if not len(images) or images.shape[1:] != shape or images.dtype != torch.uint8:
+        given = f"{images.dtype} {tuple(images.shape)}"
+        raise ValueError(f"a system of uint8 images {shape} cannot be trained on {given}")
+    if labels is not None and len(labels) != len(images):
+        raise ValueError(f"there are {len(labels)} labels of {len(images)} images")
 
 
 class ImageBatches:

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from cqlib.models.base import Losses, System
 from cqlib.nets.precision import most_exact
-from cqlib.pixels import check_integers
 from cqlib.recipe import TrainingConfig, check_choices
-from cqlib.training.batches import ImageBatches
+from cqlib.training.batches import ImageBatches, check_images
 from cqlib.training.device import fast_bf16, fork_rng, keep_freed_memory, to_device
 from cqlib.training.history import RunProvenance
 from cqlib.training.optimisers import AveragedWeights, load_state, make_optimiser, step_unless
@@ -116,22 +115,14 @@ class Loop:
         key: str | None = None,
         git: GitInfo = UNKNOWN,
     ) -> None:
-        check_integers(images)
-        shape = tuple(system.shape)
-        if not len(images) or images.shape[1:] != shape or images.dtype != torch.uint8:
-            given = f"{images.dtype} {tuple(images.shape)}"
-            raise ValueError(f"a system of uint8 images {shape} cannot be trained on {given}")
-        if system.lacks_critic:
-            raise ValueError("published weights lack the critic: build the system anew and train it from the start")
         check_choices(config)
         if not system.uses_labels:
             labels = None
         elif labels is None:
             raise ValueError("this system is trained with labels, and there are none")
-        elif len(labels) != len(images):
-            raise ValueError(f"there are {len(labels)} labels of {len(images)} images")
         else:
             system.check_labels(labels)
+        check_images(images, labels, tuple(system.shape))
         keep_freed_memory()
         torch.manual_seed(seed)
         self.config, self.device, self.key = config, device, key
