@@ -64,13 +64,13 @@ def hardware(threads: int) -> str:
 def known(e: Experiment, runs_dir: Path, records: Sequence[Record], machine: str) -> Cost | None:
     """The cost of an experiment: from finished runs of it, of any seed, on `machine` in the experiment's precision,
     else an estimate that was kept, else None."""
-    where, precision = machine.rsplit(", ", 1)
+    where, _, precision = machine.rpartition(", ")
     key = (e.row, e.profile, where, "bf16" in precision and e.recipe.training.autocast == "auto")
     done = [r for r in records if r.done]
-    alike = [r for r in done if (r.row, r.profile, r.device.rpartition(", ")[0], "bf16" in r.device) == key]
+    alike = [r for r in done if (r.row, r.profile, r.hardware, "bf16" in r.precision) == key]
     runs = [r for r in alike if r.config_hash == replace(e, seed=r.seed).config_hash]
     if runs:
-        memory = max(r.peak_memory_bytes or 0 for r in runs)
+        memory = max(r.peak_memory_bytes for r in runs)
         return Cost(sum(r.seconds for r in runs) / len(runs), memory, len(runs))
     try:
         return Cost(**json.loads(_estimate_file(e, runs_dir, machine).read_text()))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cqlib.cli.options import OPTIONS, check_folder, folder, new_file, path
 from cqlib.cli.registry import EXPERIMENT, command, experiment_from_options
-from cqlib.util.errors import StoppedEarly, UserError, one_line, to_stderr
+from cqlib.util.errors import StoppedEarly, one_line, to_stderr
 from cqlib.util.paths import CONTRIBUTED
 
 
@@ -54,7 +54,7 @@ def verify(options: argparse.Namespace) -> int:
                     write_atomic(options.json, json.dumps(receipt(checks, total=len(records)), indent=1) + "\n")
         except StoppedEarly as error:
             kept = f"{options.json} has what was measured" if options.json and checks else "nothing of it is kept"
-            raise UserError(f"stopped; {kept}: run it again") from error
+            raise StoppedEarly(f"stopped; {kept}: run it again") from error
     return 0 if all(check.passed for check in checks) else 1
 
 

@@ -24,7 +24,7 @@ from cqlib.experiments import ablations
 from cqlib.experiments.record import load_records
 from cqlib.experiments.rows import default_data, targets
 from cqlib.recipe import EVALUATION
-from cqlib.util.errors import UserError, one_line_errors, to_stderr
+from cqlib.util.errors import UsageError, UserError, one_line_errors, to_stderr
 from cqlib.util.files import remove_leftovers, write_atomic
 from cqlib.util.paths import PUBLISHED, RECORDS
 from cqlib.util.stop import StopRequest
@@ -58,6 +58,8 @@ def plan(opts: Options) -> Plan:
     rows, files = targets(opts.only, opts.profile)
     if not rows:  # notebooks alone: a wrong change is refused now, not by their kernels
         Selection(profile=opts.profile, changes=opts.changes)
+    if twice := sorted({path for _, changes, _ in rows for path in changes.keys() & opts.changes.keys()}):
+        raise UsageError(f"--set {twice[0]}: {','.join(opts.only)} has values of its own for it: leave one of them out")
     experiments = [
         experiment(row, opts.profile, data, seed, {**changes, **opts.changes})
         for row, changes, book in rows

@@ -21,7 +21,7 @@ from cqlib.util.text import without_paths
 
 SCHEMA = 1
 """The version of records that this code writes; it reads those up to it. One that does not say is of version 1."""
-Status = Literal["done", "stopped", "diverged", "failed"]
+Status = Literal["done", "diverged"]
 MAX_CURVE = 60
 OPTIONAL = ("changes", "per_image", "notes", "curve")
 MAX_BYTES = 16 * 2**20
@@ -68,8 +68,7 @@ class Record:
     `changes` are those to the row's recipe; `config` is plain JSON; `parameters` counts by part, with "total" (without
     critic) and "critic"; `seconds` is wall clock; `started` and `finished` are ISO 8601 in UTC. `per_image` holds one
     value per test image, in the unit of the metric it is named after (bits per dimension for "BPD"), in test order, at
-    most 500, and `GROUP`; `curve` holds thinned learning curves, at most 60 (step, value) pairs each. `best_step`,
-    `images_per_second` and `peak_memory_bytes` are None where nothing was trained or measured.
+    most 500, and `GROUP`; `curve` holds thinned learning curves, at most 60 (step, value) pairs each.
     """
 
     schema: Annotated[Count, Field(ge=SCHEMA, le=SCHEMA)] = SCHEMA
@@ -84,10 +83,10 @@ class Record:
     config_hash: Text
     parameters: dict[Text, Count]
     steps: Count
-    best_step: Count | None
+    best_step: Count
     seconds: NonNegative
-    images_per_second: NonNegative | None
-    peak_memory_bytes: Count | None
+    images_per_second: NonNegative
+    peak_memory_bytes: Count
     device: Text
     versions: dict[Text, Text]
     git: GitInfo
@@ -111,6 +110,16 @@ class Record:
     def title(self) -> str:
         """ "table1/cq-f · photos10 · quick · seed 0"."""
         return f"{self.variant} · {self.data.name} · {self.profile} · seed {self.seed}"
+
+    @property
+    def hardware(self) -> str:
+        """The device without the precision: "CPU …, 1 thread"."""
+        return self.device.rpartition(", ")[0]
+
+    @property
+    def precision(self) -> str:
+        """That of convolutions, at the end of the device's name: "fp32", "TF32 convolutions", "bf16 convolutions"."""
+        return self.device.rpartition(", ")[2]
 
     def setting(self, *path: str) -> Any:
         """`setting("evaluation", "side")`: a value of `config`, which may hold anything; None where it is not there."""

@@ -58,8 +58,7 @@ def finished_record(e: Experiment, runs_dir: Path | str) -> Record | None:
 def ended_record(e: Experiment, runs_dir: Path | str) -> Record | None:
     """The record of a run of exactly this experiment, finished or diverged, or None."""
     record = _record_in(Path(runs_dir) / e.folder)
-    same = record and record.status in ("done", "diverged") and record.config_hash == e.config_hash
-    return record if same else None
+    return record if record and record.config_hash == e.config_hash else None
 
 
 def _record_in(folder: Path) -> Record | None:
@@ -165,7 +164,7 @@ class _Measured(NamedTuple):
     metrics: dict[str, Metric]
     per_image: dict[str, list[float]]
     curve: Curves
-    best_step: int | None
+    best_step: int
 
 
 def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str], None]) -> Record:
@@ -184,7 +183,7 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
     # where nothing was trained now, memory and versions are those of the call that did train
     when_trained = None if stages.spent else _record_in(folder)
     measured = _measure(stages, trained, likelihood_model, note, finished_record(e, runs_dir), features, runs_dir)
-    memory = [provenance.peak_memory_bytes(stages.device), (when_trained and when_trained.peak_memory_bytes) or 0]
+    memory = [provenance.peak_memory_bytes(stages.device), when_trained.peak_memory_bytes if when_trained else 0]
     record = Record(
         row=e.row,
         status="done" if all(result.status == "done" for result in stages.results) else "diverged",

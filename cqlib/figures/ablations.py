@@ -14,7 +14,7 @@ from cqlib.report import ablations, page, plots
 from cqlib.report.ablations import SCORES
 from cqlib.report.cells import log_scale, panels, picture
 from cqlib.report.inference import Welch
-from cqlib.report.run_sets import RunSet
+from cqlib.report.run_sets import RunSet, fullest_by
 
 
 def read(runs_dir: Path | str) -> list[Record]:
@@ -36,8 +36,8 @@ def table(records: list[Record], temperature: float) -> HTML:
 
 
 def tables_runs() -> RunSet:
-    """The published run set of the ablations' profile with most seeds of CQ-F."""
-    return max((runs for runs in sets_of([]) if runs.profile == PROFILE), key=lambda runs: len(runs.done(CQ_F)))
+    """The published run set of the ablations' profile with most seeds of CQ-F. UserError if there is none."""
+    return fullest_by([runs for runs in sets_of([]) if runs.profile == PROFILE], lambda runs: len(runs.done(CQ_F)))
 
 
 def detectable(runs: RunSet) -> HTML:

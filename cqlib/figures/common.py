@@ -24,7 +24,7 @@ from cqlib.models.base import LikelihoodSystem, System
 from cqlib.report import cells, page, pictures, plots, small_tables, tables
 from cqlib.report.cells import Range, picture, pixels, slider
 from cqlib.report.claim_cards import cards, matrix
-from cqlib.report.run_sets import RunSet, display_groups, most_common, run_sets
+from cqlib.report.run_sets import RunSet, display_groups, fullest_by, most_common, nearest_first, run_sets
 from cqlib.util import text
 from cqlib.util.errors import UserError
 from cqlib.util.paths import PUBLISHED
@@ -42,10 +42,8 @@ def fullest(rows: Sequence[str], records: Sequence[Record]) -> RunSet:
 
 
 def fullest_of(rows: Sequence[str], sets: Sequence[RunSet]) -> RunSet:
-    """The run set in `sets` with runs of most of `rows`; of equals this machine's. UserError if there is none."""
-    if not sets:
-        raise UserError(f"there are no records yet: ./run_all.sh --only {rows[0]}")
-    return max(sets, key=lambda runs: (sum(bool(runs.records_of(row)) for row in rows), runs.origin == "local"))
+    """The run set in `sets` with runs of most of `rows`; of equals the nearest. UserError if there is none."""
+    return fullest_by(sets, lambda runs: sum(bool(runs.records_of(row)) for row in rows))
 
 
 def at_hand(rows: Sequence[str], records: Sequence[Record], profile: str) -> list[RunSet]:
@@ -195,8 +193,8 @@ def curves(table: str, runs: RunSet, name: str) -> HTML:
 
 def quality(table: str, sets: Sequence[RunSet]) -> HTML:
     """BPD against the Fréchet distance for a table's rows, at both temperatures, means over seeds: a picture for each
-    run set that has any row of the table's own, this machine's first."""
-    boards = [(runs, *board) for runs in sorted(sets, key=lambda runs: runs.origin) for board in pictures.boards(runs)]
+    run set that has any row of the table's own, the nearest first."""
+    boards = [(runs, *board) for runs in nearest_first(sets) for board in pictures.boards(runs)]
     about = table.replace("table", "Table ")
     figures = [f for runs, name, rows in boards if name.startswith(about) for f in pictures.quality(runs, rows, name)]
     return cells.figures(figures, *QUALITY) if figures else _not_trained(table)

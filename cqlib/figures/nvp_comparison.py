@@ -35,12 +35,13 @@ def read(selection: Selection) -> tuple[list[Record], dict[str, RunSet]]:
     panels: of the chosen data, else of the slides' four, else of `STAND_INS`."""
     records = replace(selection, rows=ROWS).finished({selection.profile, *RESULT_PROFILES})
 
-    def rank(runs: RunSet) -> tuple[bool, bool, int, bool]:
-        """The larger, the better: this machine's under the profile asked for, with NVP; then one that has both NVP and
-        one of our models; then the one with most of our models; then this machine's."""
+    def rank(runs: RunSet) -> tuple[bool, bool, bool, int, bool]:
+        """The larger, the better: one of today's recipes; then this machine's under the profile asked for, with NVP;
+        then one that has both NVP and one of our models; the one with most of our models; this machine's."""
         local, nvp = runs.origin == "local", bool(runs.records_of(NVP))
         ours = sum(bool(runs.records_of(row)) for row in ROWS[:-1])
-        return runs.profile == selection.profile and local and nvp, bool(ours and nvp), ours, local
+        asked = local and runs.profile == selection.profile
+        return not runs.outdated, asked and nvp, bool(ours and nvp), ours, local
 
     sets = [runs for runs in sets_of(records) if any(map(runs.records_of, ROWS))]
     best = {runs.data: runs for runs in sorted(sets, key=rank)}

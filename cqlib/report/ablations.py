@@ -8,7 +8,7 @@ from typing import Any
 from cqlib.experiments.ablations import ABLATIONS, CQ_F, PROFILE, QUESTIONS, Ablation, Question
 from cqlib.experiments.changes import leaves
 from cqlib.experiments.claims import CLAIMS, Claim
-from cqlib.experiments.experiment import experiment, image_size
+from cqlib.experiments.experiment import experiment, image_size, is_current
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import default_data, short_label
@@ -41,9 +41,9 @@ class Effect:
 
 def run_set(records: Sequence[Record]) -> RunSet:
     """The runs of ablations as one run set, in which a changed row is a row of its own beside the plain one, under the
-    name that `variants.variant` gives it."""
+    name that `variants.variant` gives it. Those of former recipes are left out."""
     (data,) = default_data(CQ_F, PROFILE)
-    runs = tuple(run for run in records if (run.data.name, run.profile) == (data, PROFILE))
+    runs = tuple(run for run in records if (run.data.name, run.profile) == (data, PROFILE) and is_current(run))
     return RunSet("published", data, image_size(data, PROFILE), PROFILE, runs)
 
 

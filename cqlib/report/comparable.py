@@ -27,10 +27,9 @@ def measurement_key(run: Record, name: str) -> Measurement:
 
 
 def precision_key(run: Record) -> str:
-    """The precision at the end of the device's name, "fp32", "TF32 convolutions" or "bf16 convolutions", where the
-    recipe leaves the precision to the device; empty where the recipe fixes it."""
+    """The record's precision where the recipe leaves it to the device; empty where the recipe fixes it."""
     by_device = run.setting("recipe", "training", "autocast") in (None, "auto")
-    return run.device.rpartition(", ")[2] if by_device else ""
+    return run.precision if by_device else ""
 
 
 def kind(run: Record, name: str) -> Kind:

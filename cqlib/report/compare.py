@@ -126,8 +126,8 @@ def _pairs(first: Record, second: Record) -> Iterator[Difference]:
     yield from ((p.removeprefix("recipe."), configs[0].get(p, "—"), configs[1].get(p, "—")) for p in paths)
     yield both("steps taken", lambda r: r.steps)
     yield both("seed", lambda r: r.seed)
-    yield both("precision", lambda r: r.device.rpartition(", ")[2])
-    yield both("device", lambda r: re.sub(THREADS, "", r.device.rpartition(", ")[0]))
+    yield both("precision", lambda r: r.precision)
+    yield both("device", lambda r: re.sub(THREADS, "", r.hardware))
     yield both("threads", lambda r: "".join(re.findall(THREADS, r.device)))
     yield both("commit", lambda r: f"{(r.git.commit or 'not known')[:12]}{' and changes' if r.git.dirty else ''}")
     for library in sorted(first.versions.keys() | second.versions.keys()):

@@ -16,6 +16,7 @@ from cqlib.data.grids import webp
 from cqlib.experiments import ablations, paper
 from cqlib.experiments.load import ENCODER, WEIGHTS, load, published_weights
 from cqlib.experiments.record import Record, slug, undamaged_records, write_record
+from cqlib.experiments.rows import RESULT_PROFILES
 from cqlib.metrics import evaluation
 from cqlib.metrics.quantities import TEMPERATURES
 from cqlib.report import page as report
@@ -44,11 +45,11 @@ def publishable(folder: Path, select: Callable[[Record], bool] = lambda record: 
 
 
 def of_tables(record: Record) -> bool:
-    """Whether a record is published for the tables: it came to its end, if only by diverging, its seed is not one of
-    those that are for tuning, and its recipe is the row's own or one of `ablations.PUBLISHED_CHANGES`; other trials
-    stay with whoever made them."""
-    ended = record.status in ("done", "diverged") and record.seed < min(ablations.SEEDS)
-    return ended and (not record.changes or record.variant in ablations.PUBLISHED_CHANGES)
+    """Whether a record is published for the tables: its profile is not that of tests, its seed not one of those that
+    are for tuning, and its recipe the row's own or one of `ablations.PUBLISHED_CHANGES`; other trials stay with whoever
+    made them."""
+    counts = record.profile in RESULT_PROFILES and record.seed < min(ablations.SEEDS)
+    return counts and (not record.changes or record.variant in ablations.PUBLISHED_CHANGES)
 
 
 def publish(runs_dir: Path) -> list[Path]:

@@ -154,7 +154,7 @@ def verdicts_of(parts: Mapping[str, Sequence[str]]) -> str:
     return " and ".join(f"{verdict} ({', '.join(names)})" for verdict, names in parts.items())
 
 
-def fullest(sets: Sequence[RunSet], which: paper.Table) -> RunSet:
+def displayed(sets: Sequence[RunSet], which: paper.Table) -> RunSet:
     """The published run set with the most rows of a table; of equals that of `quick`."""
     return display_groups(sets, [row.id for row in which.rows], "quick")[0][0]
 
@@ -162,7 +162,7 @@ def fullest(sets: Sequence[RunSet], which: paper.Table) -> RunSet:
 def others(sets: Sequence[RunSet], which: paper.Table) -> list[RunSet]:
     """The run sets on other images that test a claim of a table: those of former recipes last, and before them those
     with most seeds first."""
-    shown = fullest(sets, which)
+    shown = displayed(sets, which)
     testing = [runs for runs in sets if (runs.data, runs.size) != (shown.data, shown.size)
                and any(card.tests for card in cards([runs], f"{which.id}/"))]  # fmt: skip
     return sorted(testing, key=lambda runs: (runs.outdated, -most_seeds(runs, which)))
@@ -170,7 +170,7 @@ def others(sets: Sequence[RunSet], which: paper.Table) -> list[RunSet]:
 
 def in_fp32(sets: Sequence[RunSet], which: paper.Table) -> RunSet | None:
     """The run set that differs from the one shown for a table only in being trained in fp32; None without one."""
-    shown, changes = fullest(sets, which), next(iter(IN_FP32.changes.values()))
+    shown, changes = displayed(sets, which), next(iter(IN_FP32.changes.values()))
     return next((runs for runs in sets if runs == replace(shown, changes=changes, records=runs.records)), None)
 
 
@@ -273,7 +273,7 @@ def cost(profile: str, runs: RunSet | None) -> tuple[str, str]:
     done = [runs.done(row.id) if runs else [] for row in paper.TABLE1.rows]
     if not all(done):
         return "—", "—"
-    memory = max(run.peak_memory_bytes or 0 for of_row in done for run in of_row)
+    memory = max(run.peak_memory_bytes for of_row in done for run in of_row)
     seconds = sum(statistics.median(run.seconds for run in of_row) for of_row in done)
     return f"{duration(seconds)} of a core", format_bytes(memory)
 

@@ -2,14 +2,14 @@
 project, contributed by one person, or made here) on the same images, of one size, with one profile and its recipes of
 today, or with former ones, of any seeds.
 
-Who chooses among several: `nearest_first` the one whose samples and curves are shown, `display_groups` those that stand
-side by side in a table, `claim_cards.cards` the one that decides a claim, `trade_off.fullest` the one whose fronts are
-drawn, `readme.fullest` the one in README and docs; of a notebook, its module in `cqlib.figures`.
+Who chooses among several: `nearest_first` the one whose samples and curves are shown, `fullest_by` the one of which a
+notebook shows pictures, `display_groups` those that stand side by side in a table (the first of them in README and
+docs), `claim_cards.cards` the one that decides a claim.
 """
 
 import json
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from cqlib.metrics.quantities import decimal, digits, real_name
 from cqlib.recipe import Evaluation
 from cqlib.report import comparable
 from cqlib.report.fronts import hypervolumes
+from cqlib.util.errors import UserError
 from cqlib.util.files import canonical_json
 from cqlib.util.text import without_paths
 
@@ -236,6 +237,18 @@ def nearest_first(sets: Sequence[RunSet]) -> list[RunSet]:
     of changed recipes after these, those of former ones last."""
     nearest = ("local", "published", "contributed")
     return sorted(sets, key=lambda runs: (runs.outdated, bool(runs.changes), nearest.index(runs.origin)))
+
+
+def fullest_by(sets: Sequence[RunSet], ran: Callable[[RunSet], float], profile: str = "") -> RunSet:
+    """The run set of which most `ran`, today's recipes before former ones; of equals one of `profile`, then the
+    nearest. UserError if there is none."""
+    if not sets:
+        raise UserError("there are no records yet: ./run_all.sh makes them")
+
+    def rank(runs: RunSet) -> tuple[bool, float, bool]:
+        return ran(runs) > 0 and not runs.outdated, ran(runs), runs.profile == profile
+
+    return max(nearest_first(sets), key=rank)
 
 
 def display_groups(sets: Iterable[RunSet], rows: Sequence[str], profile: str) -> list[list[RunSet]]:

@@ -67,7 +67,7 @@ def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, A
         last, _, untrained, gaussian, bpd, histogram = (runs.mean(row, name) for name in names)
         if last and (untrained or gaussian or histogram):
             races = ((last, untrained), (last, gaussian), (bpd, histogram))
-            steps = {run.best_step for run in runs.done(row) if names[1] in run.metrics and run.best_step is not None}
+            steps = {run.best_step for run in runs.done(row) if names[1] in run.metrics}
             lines.append({
                 "label": short_label(row), "runs": runs.title, "distance": distance, "seeds": len(runs.done(row)),
                 "beats": all(a.value < b.value for a, b in races if a and b),

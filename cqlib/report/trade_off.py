@@ -1,6 +1,6 @@
 """The trade-off as pictures and in words: likelihood against quality along lambda, without f and with f."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain, product
 from statistics import fmean
 from typing import Any
@@ -15,7 +15,7 @@ from cqlib.metrics.quantities import AT, QUANTITIES, Quantity, decimal
 from cqlib.report import plots
 from cqlib.report.fronts import Point, crossings, mean, points_by_weight, points_of, spread
 from cqlib.report.pictures import plot
-from cqlib.report.run_sets import RunSet
+from cqlib.report.run_sets import RunSet, fullest_by
 from cqlib.util.text import count_of, join_with_and
 
 FRONTS = {"without f": CQ, "with f": CQ_F}
@@ -34,14 +34,14 @@ HOW_TO_READ = (
 TEMPERATURE = {"T0": "T = 0: the decoder’s mean", "T1": "T = 1: with the decoder’s noise"}
 
 
-def fullest(sets: Iterable[RunSet], profile: str) -> RunSet:
-    """The run set with most of its profile's points; of equals one of `profile`, then this machine's."""
+def fullest(sets: Sequence[RunSet], profile: str) -> RunSet:
+    """The run set with most of its profile's points; of equals one of `profile`, then the nearest. UserError if there
+    is none."""
 
-    def rank(runs: RunSet) -> tuple[float, bool, bool]:
-        ran = fmean(bool(runs.done(name)) for row in NOTHING for name in front(row, runs.profile).values())
-        return ran, runs.profile == profile, runs.origin == "local"
+    def ran(runs: RunSet) -> float:
+        return fmean(bool(runs.done(name)) for row in NOTHING for name in front(row, runs.profile).values())
 
-    return max(sets, key=rank)
+    return fullest_by(sets, ran, profile)
 
 
 def sets_with_fronts(sets: Sequence[RunSet], profile: str) -> list[RunSet]:

@@ -48,9 +48,9 @@ def file_lock(
 
 
 def _read(owner: Path) -> str:
-    """The owner's description, "process 1234 on a-host since 2026-01-31 12:05 UTC" (older versions wrote no host or no
-    time), or "" where there is no owner or the file is damaged."""
+    """The owner's description, "process 1234 on a-host since 2026-01-31 12:05 UTC", or "" where there is no owner or
+    the file is damaged."""
     with suppress(OSError, ValueError):
-        if re.fullmatch(r"process \d{1,10}( on [\w.-]{1,255})?( since [\d :-]{16} UTC)?", text := owner.read_text()):
+        if re.fullmatch(r"process \d{1,10} on [\w.-]{1,255} since [\d :-]{16} UTC", text := owner.read_text()):
             return text
     return ""

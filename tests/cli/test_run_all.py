@@ -76,6 +76,13 @@ def test_a_wrong_change_is_refused_where_notebooks_alone_are_run(tmp_path, only)
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_chosen_by_name_is_not_changed_once_more(tmp_path):
+    options = ("--only", "twice-the-steps,table1/cq-f", "--set")
+    with pytest.raises(UsageError, match="training.steps: twice-the-steps,table1/cq-f has values of its own"):
+        run_all.plan(chosen(tmp_path, *options, "training.steps=3000"))
+    assert run_all.plan(chosen(tmp_path, *options, "training.batch_size=32")).experiments
+
+
 @pytest.mark.parametrize(
     "only, data", [("02_coverage_and_quality", "toy2d:spiral"), ("03_factorised_decoders", "photos10")]
 )

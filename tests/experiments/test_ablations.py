@@ -6,6 +6,7 @@ import pytest
 from bs4 import BeautifulSoup
 from fake_records import record
 from published_records import of_todays_data
+from todays import of_today
 
 from cqlib.cli.options import parse
 from cqlib.cli.run_all import plan
@@ -92,7 +93,7 @@ def runs(name, **bpd):
         run = record(f"table1/{row}", 100)
         metrics = {**run.metrics, "BPD": replace(run.metrics["BPD"], value=value)}
         changes = dict(BY_NAME[name].changes[run.row]) if name else {}
-        found.append(replace(run, metrics=metrics, changes=changes))
+        found.append(of_today(replace(run, metrics=metrics, changes=changes)))
     return found
 
 
@@ -114,6 +115,8 @@ def test_a_claim_is_tested_between_the_rows_as_the_ablation_has_them():
     assert effects(diverged) == {}
     other = [replace(run, device="a card, fp32") if "system.quality_weight" in run.changes else run for run in some]
     assert "λ 25 instead of 100" not in effects(other)  # another precision
+    former = [replace(run, config_hash="of a former recipe") if not run.changes else run for run in some]
+    assert "as it is" not in effects(former)
 
 
 def test_publishing_copies_what_is_finished_whatever_came_out(tmp_path, monkeypatch):
@@ -194,7 +197,8 @@ def of_runs(*runs):
         made = replace(record(seed=seed), row=row)
         values = {"BPD": bpd, "FD-lite0@T0": distance, "FD-lite0@T1": 2 * distance}
         metrics = {**made.metrics, **{key: replace(made.metrics[key], value=value) for key, value in values.items()}}
-        found.append(replace(made, metrics=metrics, changes=dict(BY_NAME[name].changes[row]) if name else {}))
+        changes = dict(BY_NAME[name].changes[row]) if name else {}
+        found.append(of_today(replace(made, metrics=metrics, changes=changes)))
     return found
 
 

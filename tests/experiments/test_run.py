@@ -196,9 +196,10 @@ def test_load_takes_a_published_model_without_its_critic(finished, tmp_path, mon
 
 def test_what_was_made_from_uncommitted_code_is_not_published(finished, tmp_path):
     _, record, _ = finished
-    clean = replace(record, git=replace(record.git, dirty=False))
+    smoke = replace(record, git=replace(record.git, dirty=False))
+    clean = replace(smoke, profile="quick")
     write_record(clean, tmp_path)
-    write_record(replace(clean, status="stopped", seed=1), tmp_path)
+    write_record(smoke, tmp_path)
     trial = replace(clean, changes={"training.steps": 7}, git=replace(clean.git, dirty=True))
     write_record(trial, tmp_path, "trial.json")  # stays with who made it, whatever its code
     write_record(replace(clean, seed=100), tmp_path)  # a seed for tuning

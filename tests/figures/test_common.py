@@ -33,7 +33,7 @@ def residual():
 
 
 def test_pictures_are_of_the_run_set_with_most_rows_and_of_this_machine_first(published):
-    with pytest.raises(UserError, match="--only table2"):
+    with pytest.raises(UserError, match="no records yet"):
         show.fullest(TABLE2_ROWS, [])
     published(*records(2, ROWS))
     assert show.fullest(TABLE2_ROWS, []).origin == "published"

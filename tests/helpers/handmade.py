@@ -37,7 +37,7 @@ def record(row: str, seed: int = 0, *, data="photos10", profile="quick", n=None,
         "data": DataInfo(data, "test", "0123456789abcdef", SHAPES.get(data, (3, 16, 16))),
         "metrics": {name: Metric(value, None, n, "a protocol") for name, value in values.items()},
         "config": {}, "config_hash": "c", "parameters": {"total": 1}, "steps": 1, "best_step": 1,
-        "seconds": 1.0, "images_per_second": None, "peak_memory_bytes": None, "device": "cpu", "versions": {},
+        "seconds": 1.0, "images_per_second": 1.0, "peak_memory_bytes": 1, "device": "cpu", "versions": {},
         "git": GitInfo(None, None), "started": "2025-01-31T12:00:00Z", "finished": "2025-01-31T12:00:00Z",
     }  # fmt: skip
     made = Record(**{**fields, **more})

@@ -160,7 +160,7 @@ BROKEN = {
     "path in the log": (
         lambda f: rewrite(f, "training.jsonl", lambda log: log.replace(b"{", b'{"a": "/home/someone/b", ', 1)),
         "training.jsonl is not the log"),
-    "status": (lambda f: edit(f, status="stopped"), "its status is stopped: run it again"),
+    "status": (lambda f: edit(f, status="diverged"), "its status is diverged: run it again"),
     "images of one's own": (
         lambda f: (edit(f, data=replace(record_of(f).data, name="npz:x")), f.rename(f.parent / record_of(f).folder)),
         "train it on a data set with a name"),

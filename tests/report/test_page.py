@@ -289,7 +289,7 @@ def test_fronts_of_all_sizes_are_shown_and_how_to_read_them_is_told_once(tmp_pat
 
 def test_text_from_outside_is_escaped_and_no_path_gets_in(tmp_path):
     folder = str(tmp_path / "images")
-    failed = record("table1/vae", device=HOSTILE, versions={HOSTILE: HOSTILE}, status="failed",
+    failed = record("table1/vae", device=HOSTILE, versions={HOSTILE: HOSTILE}, status="diverged",
                     notes=[HOSTILE, f"no space left on {folder}/deep/file.bin"])  # fmt: skip
     done = record("table1/cq", data=HOSTILE, config_hash=HOSTILE, curve={HOSTILE: [[1, 2.0], [2, 1.0]]})
     done.metrics["BPD"] = replace(done.metrics["BPD"], protocol=HOSTILE)

@@ -18,7 +18,8 @@ from cqlib.metrics.protocols import PROTOCOLS
 from cqlib.report import facts, page, small_tables, tables
 from cqlib.report.claim_cards import cards
 from cqlib.report.numbers import count_numbers
-from cqlib.report.run_sets import Cell, display_groups, mean_of, nearest_first, run_sets
+from cqlib.report.run_sets import Cell, display_groups, fullest_by, mean_of, nearest_first, run_sets
+from cqlib.util.errors import UserError
 
 # --- run sets
 
@@ -149,6 +150,22 @@ def test_former_recipes_stand_apart_after_todays():
     assert [len(place[0].records) for place in display_groups(sets, rows, "quick")] == [2, 15]
     (card,) = cards(sets, "table1/f-bpd")
     assert [results[0].runs.outdated for results in card.tests] == [False, True]
+    assert not fullest_by(sets, lambda runs: len(runs.records)).outdated
+    assert fullest_by(sets, lambda runs: len(runs.done(rows[2]))).outdated  # of which nothing of today has run
+
+
+def test_pictures_are_of_the_set_with_most_runs_of_equals_of_the_profile_asked_for_then_the_nearest():
+    here, study = [record("table1/vae")], records(1, profile="study")
+    sets = run_sets(here, [*study, *records(1)])
+
+    def shown(row, profile):
+        return fullest_by(sets, lambda runs: len(runs.done(row)), profile).title
+
+    assert shown("table1/cq", "study") == "Published: photos10 16×16, study"
+    assert shown("table1/cq", "quick") == "Published: photos10 16×16, quick"
+    assert shown("table1/vae", "quick") == "This machine: photos10 16×16, quick"
+    with pytest.raises(UserError, match="no records yet"):
+        fullest_by([], lambda runs: 0.0)
 
 
 # --- the paper's tables
@@ -300,8 +317,8 @@ def test_costs_are_means_over_the_device_that_most_runs_had():
     assert facts.device_counts(runs) == "2 runs on A; 1 run on B"
     line = costs_of([record("table1/vae-f")])
     assert line[3] == "7.4 %" and line[-1] == "610"
-    bare = replace(record("table1/vae"), parameters={"total": 1000}, images_per_second=None, peak_memory_bytes=None)
-    assert costs_of([bare])[2:6] == ["1,000", "—", "—", "—"] and costs_of([bare])[-2:] == ["—", "—"]
+    bare = replace(record("table1/vae"), parameters={"total": 1000})
+    assert costs_of([bare])[2:6] == ["1,000", "—", "—", "—"]
 
 
 def costs_of(runs) -> list[str]:

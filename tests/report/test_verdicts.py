@@ -256,8 +256,8 @@ def test_all_finished_runs_count_whatever_their_seeds():
     assert result.source == "this machine, 3 and 2 seeds"
     others = [record("table1/vae-f", seed, BPD=4.7 + seed / 100) for seed in (5, 6)]
     assert outcome(F_BPD, [*records[3:5], *others]).label == "holds"
-    stopped = outcome(F_BPD, [replace(item, status="stopped") for item in records])
-    assert stopped.label == "not run" and "table1/vae-f" in stopped.reason and stopped.missing_kind == 2
+    diverged = outcome(F_BPD, [replace(item, status="diverged") for item in records])
+    assert diverged.label == "not run" and "table1/vae-f" in diverged.reason and diverged.missing_kind == 2
 
 
 def test_runs_need_the_same_images_and_protocol():

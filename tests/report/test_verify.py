@@ -175,7 +175,7 @@ def test_a_receipt_of_what_was_stopped_is_not_one_of_all(tmp_path, monkeypatch, 
         raise StoppedEarly("SIGINT")
 
     monkeypatch.setattr("cqlib.report.verify.verify", stopped_in_the_second)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match="3"):
         cli.main(["verify", "--json", str(tmp_path / "receipt.json")])
     assert "receipt.json has what was measured: run it again" in capsys.readouterr().err
     receipt = json.loads((tmp_path / "receipt.json").read_text())

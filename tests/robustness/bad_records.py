@@ -86,7 +86,7 @@ def hostile(draw: st.DrawFn) -> dict[str, Any]:
     row = draw(st.sampled_from((*fake_records.SCORES, *fake_records.TABLE3)))
     values = fake_records.record(row, draw(st.integers(0, 3)), notes=["a note", "another"]).to_dict()
     kept = {key: values[key] for key in ("row", "status", "profile", "started", "finished") if draw(st.booleans())}
-    kept |= {key: values[key] for key in ("started", "finished")} | {"status": pick(draw, "done", "failed")}
+    kept |= {key: values[key] for key in ("started", "finished")} | {"status": pick(draw, "done", "diverged")}
     values = {**_texts(values, lambda: draw(words) or "x"), **kept}
     for name in ("metrics", "curve", "versions", "parameters"):
         if draw(st.booleans()):

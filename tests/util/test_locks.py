@@ -65,13 +65,6 @@ def test_waiting_can_be_given_up(tmp_path, holder):
     assert (tmp_path / ".lock.owner").read_text().startswith(f"process {holder.pid} on {HOST}")  # still its
 
 
-@pytest.mark.parametrize("owner", ["process 7", "process 7 on a-host"])
-def test_an_owner_of_an_older_version_has_no_host_or_no_time(tmp_path, owner):
-    (tmp_path / ".lock.owner").write_text(owner)
-    (line,) = take(tmp_path)
-    assert line.startswith(f"a run: taken over from {owner}, ")
-
-
 @pytest.mark.parametrize("content", [b"", b"process x", b"process 1\n2", b"process 1 on a\x1b[2J",
                                      b"process 1 on a since x", b"\xff"])  # fmt: skip
 def test_a_damaged_owner_is_nobody(tmp_path, content):
