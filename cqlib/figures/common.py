@@ -27,7 +27,6 @@ from cqlib.report.claim_cards import cards, matrix
 from cqlib.report.run_sets import RunSet, display_groups, fullest_by, most_common, nearest_first, run_sets
 from cqlib.util import text
 from cqlib.util.errors import UserError
-from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import without_paths
 
 signed = partial(text.signed, digits=3)
@@ -157,16 +156,11 @@ def samples(systems: Mapping[str, System], runs: RunSet, data_dir: Path | str | 
     return picture(plots.sample_board(rows, columns=round(n**0.5)), alt)
 
 
-def samples_folder(runs: RunSet, runs_dir: Path | str) -> Path:
-    """The folder with the folders of these runs' sample grids."""
-    return Path(runs_dir) if runs.origin == "local" else PUBLISHED / "samples"
-
-
 def stored_samples(runs: RunSet, row: str, at: str, runs_dir: Path | str, n: int) -> torch.Tensor | None:
     """The first n samples in the grid of a row's first seed, uint8 (n, 3, S, S), or None; `at` is "T1" or "T0". Where
     there is no grid at temperature 0, the one at 1 is taken: the model's decoder adds no noise."""
     for run in runs.records_of(row)[:1]:
-        folder = samples_folder(runs, runs_dir) / run.folder
+        folder = pictures.samples_folder(runs, runs_dir) / run.folder
         file = pictures.sample_file(folder, at) or pictures.sample_file(folder, "T1")
         if file is not None:
             return tiles(unscaled(file.read_bytes(), runs.size), runs.size)[:n]
@@ -175,7 +169,7 @@ def stored_samples(runs: RunSet, row: str, at: str, runs_dir: Path | str, n: int
 
 def grids(table: str, runs: RunSet, runs_dir: Path | str, data_dir: Path | str | None = None) -> HTML:
     """Real test images, then the sample grids of every row of the table, of its first seed."""
-    figures = pictures.grids([runs], paper.row_ids(table), {runs.origin: samples_folder(runs, runs_dir)}, data_dir)
+    figures = pictures.grids([runs], paper.row_ids(table), runs_dir, data_dir)
     return HTML(page.macro("grids", figures))
 
 

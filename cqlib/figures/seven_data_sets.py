@@ -12,7 +12,7 @@ from cqlib.experiments.experiment import image_size
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, RESULT_PROFILES, short_label
 from cqlib.experiments.selection import Selection
-from cqlib.figures.common import needs, samples_folder, sets_of
+from cqlib.figures.common import needs, sets_of
 from cqlib.report import page, pictures, tables
 from cqlib.report.cells import table
 from cqlib.report.run_sets import RunSet, display_groups
@@ -141,6 +141,6 @@ def grids(sets: Sequence[RunSet], runs_dir: Path | str, data_dir: Path | str | N
     """Real test images and the stored samples of each run, the sets with most models first."""
     figures = []
     for runs in sorted(sets, key=lambda runs: -sum(bool(runs.records_of(row)) for row in ROWS)):
-        of_runs = pictures.grids([runs], ROWS, {runs.origin: samples_folder(runs, runs_dir)}, data_dir)
+        of_runs = pictures.grids([runs], ROWS, runs_dir, data_dir)
         figures += [{**figure, "text": f"{runs.label}; {figure['text']}"} for figure in of_runs]
     return HTML(page.macro("grids", figures) if figures else "<p>No samples yet.</p>")

@@ -56,14 +56,13 @@ def render(
     ablation_runs = ablations.run_set(changed)
     all_cards = cards(sets)
     results = [result for card in all_cards for results in card.tests for result in results]
-    folders = {"local": Path(runs_dir), "published": PUBLISHED / "samples", "contributed": CONTRIBUTED}
     beside = out if alone else None
     table1 = [row.id for row in paper.TABLE1.rows]
     first = next(iter(display_groups(sets, table1, profile)), [])
-    first_samples = pictures.grids(first, table1, folders, data_dir, beside, columns=8)
+    first_samples = pictures.grids(first, table1, runs_dir, data_dir, beside, columns=8)
     already = [figure["of"] for figure in first_samples]
     rest = [(runs, [row for row in runs.rows if (runs, row) not in already]) for runs in sets]
-    more = [(runs, pictures.grids([runs], rows, folders, data_dir, beside)) for runs, rows in rest]
+    more = [(runs, pictures.grids([runs], rows, runs_dir, data_dir, beside)) for runs, rows in rest]
     ordered = [*nearest_first(first), *(runs for runs in sets if runs not in first)]
     page = _environment().get_template("index.html.j2").render(
         title=TITLE,

@@ -29,6 +29,7 @@ from cqlib.report import plots
 from cqlib.report.fronts import mean, points_of, spread
 from cqlib.report.run_sets import ORIGINS, RunSet, nearest_first
 from cqlib.util.errors import UserError
+from cqlib.util.paths import CONTRIBUTED, PUBLISHED
 from cqlib.util.text import signed, without_paths
 
 FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # curves that are not `more`: held-out scores, the paper's two losses
@@ -45,19 +46,23 @@ IGNORANCE = "knows nothing, 2 ln 2"
 """The label of the cross-entropy of a critic whose score says nothing: 0 for every image."""
 
 
+def samples_folder(runs: RunSet, runs_dir: Path | str) -> Path:
+    """The folder with the folders of these runs' sample grids; this machine's runs are in `runs_dir`."""
+    folders = {"local": Path(runs_dir), "published": PUBLISHED / "samples", "contributed": CONTRIBUTED}
+    return folders[runs.origin] / (runs.contributor and file_name(runs.contributor))
+
+
 def grids(
-    sets: Sequence[RunSet], rows: Sequence[str], folders: Mapping[str, Path], data_dir: Path | str | None,
+    sets: Sequence[RunSet], rows: Sequence[str], runs_dir: Path | str, data_dir: Path | str | None,
     out: Path | None = None, columns: int = 16,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Figures for the macro `grids`: real test images, `columns` in a line, then the samples of each of `rows`, of the
-    first seed, from the nearest of `sets` that has some. `sets` are on the same data; `folders`: origin -> folder of
-    its grids. `out` is the folder of a page that is to be the same everywhere: files below it are linked, and real
-    images are shown of `DEVELOPMENT_DATA` alone. A figure's `of` is its run set and row, or None. Empty without
-    samples."""
+    first seed, from the nearest of `sets` that has some. `sets` are on the same data. `out` is the folder of a page
+    that is to be the same everywhere: files below it are linked, and real images are shown of `DEVELOPMENT_DATA` alone.
+    A figure's `of` is its run set and row, or None. Empty without samples."""
     figures: list[dict[str, Any]] = []
     for row in rows:
-        found = (_samples(runs, row, folders[runs.origin] / (runs.contributor and file_name(runs.contributor)), out)
-                 for runs in nearest_first(sets))  # fmt: skip
+        found = (_samples(runs, row, samples_folder(runs, runs_dir), out) for runs in nearest_first(sets))
         figures += islice(filter(None, found), 1)
     can_be_shown = figures and (out is None or sets[0].data == DEVELOPMENT_DATA)
     if can_be_shown and (content := real_images(sets[0].data, sets[0].size, data_dir, columns)):

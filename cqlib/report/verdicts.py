@@ -182,9 +182,8 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None) -> Claim
                                         "precision and by the same protocol")  # fmt: skip
     scale = 100 if claim.unit == "points" else 1  # shares are tested in percentage points
     a, b = ([scale * record.metrics[name].value for record in side] for side in sides)
-    mean_a, mean_b = (float(np.mean(side)) for side in (a, b))
-    undefined = claim.unit == "%" and mean_b <= 0  # no percentages of a score that is not positive
-    effect = None if undefined else claim.effect(mean_a / scale, mean_b / scale)
+    test = Welch(a, b, claim.sign, claim.unit == "%")
+    effect = None if math.isnan(test.effect) else test.effect
     check = claim_result(claim.cross_check, runs, temperature) if claim.cross_check else None
     tested = partial(
         result,
@@ -196,9 +195,8 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None) -> Claim
     )
     if min(len(a), len(b)) == 1:
         low, high = _over_images(claim, sides, name, effect)
-        direction = _direction(claim, mean_a - mean_b, effect, low, high)
+        direction = _direction(claim, test.means[0] - test.means[1], effect, low, high)
         return tested("seen once", low=low, high=high, direction=direction)
-    test = Welch(a, b, claim.sign, claim.unit == "%")
     label, p = judge(claim.kind, test, QUANTITIES[claim.metric].equal)
     low, high = test.interval() or (None, None)
     beyond = QUANTITIES[claim.metric].equal if claim.kind == "equal" else 0.0  # such an effect lies outside the margin

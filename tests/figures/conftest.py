@@ -7,7 +7,6 @@ import torch
 from fake_records import draw_samples
 
 from cqlib.data.grids import grid_png
-from cqlib.figures import common
 from cqlib.figures.explore import out_of_distribution
 from cqlib.report import cells, pictures
 from cqlib.report import page as report
@@ -16,7 +15,7 @@ from cqlib.report import page as report
 @pytest.fixture
 def published(monkeypatch, tmp_path):
     """Sets the published records; at first there are none, and no published samples."""
-    monkeypatch.setattr(common, "PUBLISHED", tmp_path / "published")
+    monkeypatch.setattr(pictures, "PUBLISHED", tmp_path / "published")
 
     def publish(*records):
         monkeypatch.setattr(report, "published_records", lambda: tuple(records))

@@ -83,7 +83,7 @@ def test_a_panel_is_cut_from_the_grid_that_a_run_left(published_samples, tmp_pat
     published_samples(record("table1/cq-f"))
     _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path / "runs"))
     images = torch.randint(256, (64, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    place = show.PUBLISHED / "samples" / "table1_cq-f--photos10--quick--0"
+    place = show.pictures.PUBLISHED / "samples" / "table1_cq-f--photos10--quick--0"
     (place / "samples_T1.png").write_bytes(grid_png(images))
     panel = show.stored_samples(found["photos10"], "table1/cq-f", "T1", tmp_path / "runs", 36)
     assert torch.equal(panel, images[:36])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
@@ -105,8 +106,8 @@ def rendered_page(out: Path, local, published=(), plots=False, tried=(), **more)
         for i, run in enumerate(records):
             write_record(run, out / folder / f"{i:02d}", "record.json")
     with ExitStack() as patched:
-        patched.enter_context(patch.object(page, "PUBLISHED", out / "published"))
-        patched.enter_context(patch.object(page, "CONTRIBUTED", out / "contributed"))
+        for module, name in itertools.product((page, page.pictures), ("published", "contributed")):
+            patched.enter_context(patch.object(module, name.upper(), out / name))
         if not plots:
             patched.enter_context(patch.object(page.pictures, "plots_of", return_value={}))
             patched.enter_context(patch.object(page.trade_off, "figures", return_value=[]))

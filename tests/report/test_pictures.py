@@ -49,12 +49,13 @@ def test_larger_real_images_are_shown_without_repeated_pixels(size, width):
 @pytest.mark.parametrize("data", ["photos10", "npz:mine"])
 def test_the_published_page_shows_real_images_only_of_what_any_machine_has(tmp_path, monkeypatch, data):
     runs = [record("table1/vae", data=data)]
-    draw_samples(runs, tmp_path)
+    monkeypatch.setattr(pictures, "PUBLISHED", tmp_path)
+    draw_samples(runs, tmp_path / "samples")
     real = grid_png(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
     monkeypatch.setattr(pictures, "real_images", lambda *_: real)
     (shown,) = run_sets([], runs)
-    folders, places = {"published": tmp_path}, (tmp_path, None, tmp_path / "else")
-    found = [pictures.grids([shown], ["table1/vae"], folders, None, out) for out in places]
+    places = (tmp_path, None, tmp_path / "else")
+    found = [pictures.grids([shown], ["table1/vae"], tmp_path, None, out) for out in places]
     labels = [[figure["label"] for figure in figures] for figures in found[:2]]
     sources = [figures[-1]["images"][0]["src"].partition(";")[0] for figures in found]
     assert sources[0].endswith("/samples_T0.png") and sources[1:] == ["data:image/png"] * 2  # linked below the page
