@@ -27,7 +27,7 @@ from cqlib.util import locks
 from cqlib.util.errors import cause_of, out_of_memory, to_stderr
 from cqlib.util.files import canonical_json, move, remove_leftovers, sha256, write_atomic
 
-VERSION = 2
+VERSION = 3
 """The version of the folder above, and of what readers make of a source; a change converts everything anew."""
 ARRAYS = tuple(f"{split}-{kind}.npy" for split in ("train", "test") for kind in ("images", "labels"))
 SILENT_UP_TO = 10_000

@@ -108,13 +108,14 @@ def rgb(source: Path | BinaryIO) -> tuple[Image.Image, list[str]]:
     return image.convert("RGB"), [name for name, is_so in {**kinds, "rotated by EXIF": rotated}.items() if is_so]
 
 
-def square(image: Image.Image, size: int, crop: int | None = None) -> Array:
-    """The middle square of `image`, of `crop` pixels a side (default: the shorter side), as uint8 (3, size, size): each
-    pixel is the mean of the area it covers. ValueError when the image is too small for that."""
+def square(image: Image.Image, size: int, crop: int | None = None, top: int | None = None) -> Array:
+    """The middle square of `image`, of `crop` pixels a side (default: the shorter side), or that which begins `top`
+    pixels below its upper edge, as uint8 (3, size, size): each pixel is the mean of the area it covers. ValueError when
+    the image is too small for that."""
     side = min(image.size) if crop is None else crop
-    if min(image.size) < side or side < size:
+    if min(image.width, image.height - (top or 0)) < side or side < size:
         raise ValueError(f"{image.width}x{image.height} pixels where at least {max(side, size)} a side are needed")
-    left, top = (image.width - side) // 2, (image.height - side) // 2
+    left, top = (image.width - side) // 2, (image.height - side) // 2 if top is None else top
     image = image.convert("RGB").resize((size, size), Image.Resampling.BOX, (left, top, left + side, top + side))
     return np.asarray(image).transpose(2, 0, 1)
 
@@ -143,13 +144,16 @@ def verify(folder: Path, files: Iterable[Iterable[str]], remedy: str = "") -> No
             raise file_error(folder / name, what, remedy or f"delete {folder.name} and fetch it again")
 
 
-def decode(file: Path, content: BinaryIO | None = None, *, size: int, crop: int | None = None, side: int = 0) -> Array:
+def decode(
+    file: Path, content: BinaryIO | None = None, *, size: int, crop: int | None = None, top: int | None = None,
+    side: int = 0,
+) -> Array:  # fmt: skip
     """`square` of an image file (or of its `content`, if already read). UserError if it cannot be read, or is not of
     `side` x `side` pixels where `side` is given."""
     try:
         with Image.open(content or file, formats=FORMATS) as image:
             if side and image.size != (side, side):
                 raise ValueError(f"{image.width}x{image.height} pixels instead of {side}x{side}")
-            return square(image, size, crop)
+            return square(image, size, crop, top)
     except READ_ERRORS as error:
         raise damaged_file_error(file, error) from error

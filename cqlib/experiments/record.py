@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from cqlib.experiments.variants import Changes, file_part, variant
-from cqlib.metrics.metric import MAX_PER_IMAGE, Metric
+from cqlib.metrics.metric import MAX_PER_IMAGE, STARRED, Metric
 from cqlib.util.errors import UserError, cause_of, one_line
 from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.provenance import GitInfo
@@ -26,6 +26,8 @@ MAX_CURVE = 60
 OPTIONAL = ("changes", "per_image", "notes", "curve")
 MAX_BYTES = 16 * 2**20
 """Size limit of a record's file; the largest ones written are below 1 MiB."""
+RAW_BITS = 8
+"""Bits per dimension of an image that is stored as it is."""
 _LINE = 160  # a small dictionary that fits in this many characters is written on one line
 
 
@@ -100,6 +102,18 @@ class Record:
     def done(self) -> bool:
         """Whether it was trained to its end and measured."""
         return self.status == "done"
+
+    @property
+    def ending(self) -> str:
+        """How the run ended, in words, where its numbers say nothing of its row; empty where they count. More bits per
+        dimension than the 8 of raw pixels mean that training broke down, though every number stayed finite. (A BPD with
+        a star is not that of what was trained.)"""
+        bpd = self.metrics.get("BPD")
+        if not self.done:
+            return f"{self.status} at step {self.steps:,}"
+        if bpd is None or bpd.value <= RAW_BITS or bpd.protocol.startswith(STARRED):
+            return ""
+        return f"broke down by step {self.steps:,} (BPD {bpd.value:,.1f}, where raw pixels take {RAW_BITS})"
 
     @property
     def variant(self) -> str:

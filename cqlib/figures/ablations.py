@@ -25,7 +25,7 @@ def read(runs_dir: Path | str) -> list[Record]:
 
 def overview(records: list[Record]) -> str:
     """How many of the rows that ablations change have a finished run, in words."""
-    variants = {record.variant for record in records if record.done}
+    variants = {record.variant for record in records if not record.ending}
     changed = {ablation.variant(row) for ablation in ABLATIONS for row in ablation.changes}
     return f"{len(variants & changed)} of {len(changed)} changed rows have a finished run"
 

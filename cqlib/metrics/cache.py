@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cqlib.data.dataset import tensors_sha256
 from cqlib.metrics.features import Features, batch_size, extract
+from cqlib.metrics.fidelity import SCORES_VERSION
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint, to_bytes
@@ -48,8 +49,8 @@ class FeatureCache:
 
     def metrics(self, name: str, *sets: Tensor, compute: Callable[[], dict[str, Metric]]) -> dict[str, Metric]:
         """The result of `compute()`, metrics of `sets` of features (n, d) and labels (n,), stored under a hash of
-        `name`, the content of the sets, the extractor and torch-fidelity's version."""
-        path = self._path("scores", *sets, name=name)
+        `name`, the content of the sets, the extractor, the versions of torch-fidelity and of our own scores."""
+        path = self._path("scores", *sets, name=name, version=SCORES_VERSION)
         if (stored := _read(path)) is None:
             stored = {kind: asdict(metric) for kind, metric in compute().items()}
             _keep(path, stored)

@@ -22,6 +22,8 @@ from cqlib.metrics.protocols import Protocol
 from cqlib.metrics.quantities import QUANTITIES, SCORES, Quantity
 from cqlib.util.errors import unknown_name
 
+SCORES_VERSION = 1
+"""Changes with whatever changes a score of the same features, so that none that were stored before are read."""
 SEED = 0
 """The seed of the shuffle for IS and of the subsets for KID."""
 IS_SPLITS = 10  # as Salimans et al.; fewer where there are fewer than 100 samples

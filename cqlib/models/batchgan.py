@@ -146,6 +146,8 @@ class BatchGAN(GANBaseline):
         return [(torch.where(beta, real, fake), ratio), (torch.where(beta, fake, real), 1 - ratio)]
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
+        """The cross-entropy to each mixed batch's ratio of real images, summed over the two batches, and the penalty of
+        recipes that have one."""
         real, fake = self.real_and_fake(x)
         first, second = (ratio_loss(self.critic(y), r, self.config.average) for y, r in self.mixed(real, fake))
         return with_gradient_penalty(first + second, self.critic, real, fake, step, self.config)

@@ -20,8 +20,9 @@ Deviations (what the sources leave open; those of f are in `nets/coupling.py`):
   as in Eq. (1). `flow_updated_by`: f is updated by "coverage" alone or by "both" losses. Every profile uses "mean" and
   "coverage", as the paper does (from memory, unverified).
 - f acts on dequantised pixels in [-1, 1), with no logit layer.
-- sigma(z) is a standard deviation per feature, with a floor `sigma_floor` (in units of [-1, 1]) against collapse on
-  quantised data. The slides write the diagonal of a covariance.
+- sigma(z) is a standard deviation per feature, with a floor `sigma_floor`, in units of y. Without f these
+  are pixels in [-1, 1], and the floor keeps densities of quantised data finite; with f, in units of pixels, it is the
+  floor over |dy/dx|. The slides write the diagonal of a covariance.
 - Group normalisation (`norm`): batch statistics would mix codes z from the posterior with codes from the prior.
 - The critic sees generated images as f^-1 gives them, also beyond [-1, 1]; samples are clamped before they are scored.
 - BPD is the single-sample ELBO, and an importance-weighted bound is reported beside it.

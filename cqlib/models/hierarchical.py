@@ -71,6 +71,7 @@ class LayeredLatents(VariationalModel):
         return self.decoder(self.decoder.noise(n, generator))[0]
 
     def infer(self, v: Tensor, generator: Generator | None = None) -> Inference:
+        """A draw of all layers from q(z|v) for images v (N, C, H, W), top-down; features, and the KL of each layer."""
         features, kl_terms = self.decoder(self.decoder.noise(len(v), generator), self.encoder(v))
         kl = {name: terms.kl.flatten(1).sum(1) for name, terms in kl_terms.items()}
         log_ratio = torch.stack([terms.log_ratio.flatten(1).sum(1) for terms in kl_terms.values()]).sum(0)

@@ -51,5 +51,6 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     config = HierarchicalGANConfig(size, nets.widths, nets.critic, **layers)  # type: ignore[arg-type]
     stage = frozen_decoder_stage(config, profile, HierarchicalFrozenDecoderConfig(size, nets.widths, **layers))
     if profile != "paper":
-        training = replace(training, learning_rate=3e-4, critic_learning_rate=training.learning_rate)
+        rate = training.learning_rate
+        training = replace(training, learning_rate=0.3 * rate, critic_learning_rate=rate)
     return Recipe(config, training, stage)

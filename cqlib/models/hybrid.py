@@ -26,9 +26,9 @@ class CoverageQualityConfig:
     """Nets and switches of a model; f and critic are absent where None.
 
     `widths` and `norm` are the channels (finest resolution first) and the normalisation of encoder and decoder;
-    `latent` is the dimension of z; `sigma_floor` the least sigma, in units of [-1, 1]; `quality_weight` the lambda of
-    L_C + lambda L_Q. `critic_input`: the critic sees the "mean" f^-1(mu(z)) or a "sample" x ~ p_theta.
-    `flow_updated_by`: which losses train f.
+    `latent` is the dimension of z; `sigma_floor` the least sigma, in units of y, without f those of pixels in [-1, 1];
+    `quality_weight` the lambda of L_C + lambda L_Q. `critic_input`: the critic sees the "mean" f^-1(mu(z)) or a
+    "sample" x ~ p_theta. `flow_updated_by`: which losses train f.
     """
 
     size: int

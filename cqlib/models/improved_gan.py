@@ -222,6 +222,7 @@ class ImprovedGAN(GANBaseline):
             self.critic(cell_centres(x))
 
     def critic_losses(self, x: Tensor, *, step: int, labels: Tensor | None = None) -> Losses:
+        """Cross-entropies: of real against generated images, and of the classes of those that have a label."""
         real, fake = self.real_and_fake(x)
         logits = self.critic(real)
         terms = {"unlabelled": unlabelled_loss(logits, self.critic(fake), self.config.real_target)}
@@ -230,6 +231,7 @@ class ImprovedGAN(GANBaseline):
         return {**terms, "total": torch.stack(list(terms.values())).sum()}
 
     def generator_losses(self, x: Tensor, *, labels: Tensor | None = None) -> Losses:
+        """The adversarial loss of samples, whose score is the logarithm of the summed odds of all classes."""
         fake = self.fakes(x)
         with frozen(self.critic):
             scores = self.critic(fake).logsumexp(1)

@@ -81,6 +81,7 @@ class NVP(LikelihoodSystem):
         return torch.stack([p.square().sum() for p in magnitudes + scales if p is not None]).sum()
 
     def generator_losses(self, x: Tensor) -> Losses:
+        """-ln p(x) in nats per image, and the L2 penalty of the reference code."""
         nats, penalty = self.nats(x).mean(), PENALTY * self.penalty()
         return {"coverage": nats, "penalty": penalty, "total": nats + penalty}
 

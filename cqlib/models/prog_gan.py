@@ -243,6 +243,8 @@ class ProgGAN(GANBaseline):
         return self.critic.at_current_resolution(cell_centres(x))
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
+        """The terms of the critic's loss: the negative Wasserstein distance, the penalty on the gradient's norm (both
+        on images at the present resolution) and on drift, E D(x)^2."""
         c = self.config
         real, fake = self.real_and_fake(x)
         scores = self.critic(real)

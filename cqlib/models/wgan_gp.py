@@ -46,6 +46,7 @@ class WGANGP(GANBaseline):
     generator_loss = staticmethod(losses.quality_loss)
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
+        """The critic's loss: the negative Wasserstein distance, and the penalty on the gradient's norm."""
         real, fake = self.real_and_fake(x)
         distance = losses.wasserstein_critic_loss(self.critic(real), self.critic(fake))
         penalty = losses.gradient_penalty(self.critic, real, fake)

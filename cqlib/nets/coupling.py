@@ -6,7 +6,9 @@ Deviations:
 - y2 = t(x1) + diag(s(x1)) x2 as on the slides (the reference code multiplies after adding).
 - Weight normalisation only: batch normalisation would see two populations, images in f and samples in f^-1.
 - Plainer nets than Real NVP's: no sum of skip outputs over the blocks, and as input x1 alone, without -x1 and the mask.
-- The log-scale is bounded by `MAX_LOG_SCALE`, so that exp never overflows.
+- ln s = b tanh(a r / b) with a learned a and b = `MAX_LOG_SCALE`, so that exp never overflows; the reference code has
+  a tanh(r), which a learned a bounds. Its L2 penalty on magnitudes and on a is left out (`models.nvp` has it), and
+  weights start as PyTorch's do, those of the last layer a tenth as large.
 - The nets see x1, one colour of the checkerboard, packed as channels at half the resolution (the reference code masks
   the other colour at full resolution). Partition, Jacobian and inverse are the same; a 3x3 convolution spans 6x6
   pixels.

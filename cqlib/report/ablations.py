@@ -77,7 +77,7 @@ def effect(ablation: Ablation, row: str, runs: RunSet, temperature: float) -> Ef
     for metric in SCORES:
         claim = Claim(f"ablations/{metric}", "", runs.data, metric, changed, row, QUANTITIES[metric].better)
         results.append(claim_result(claim, runs, temperature if temperature in temperatures(metric) else None))
-    failed = ", ".join(sorted({run.status for run in runs.records_of(changed) if not run.done}))
+    failed = ", ".join(sorted({run.ending for run in runs.records_of(changed) if run.ending}))
     return Effect(ablation.name, f"{short_label(row)}: {_change(ablation, (row,))}", tuple(results), failed)
 
 

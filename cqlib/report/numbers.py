@@ -34,10 +34,10 @@ def number_verdict(number: PaperNumber, runs: Sequence[Record], temperature: flo
     differs."""
     if number.value is None:
         return NumberVerdict("not comparable", "the slides print no number here")
-    done = [record for record in runs if record.done]
+    done = [record for record in runs if not record.ending]
     if not done:
-        statuses = ", ".join(sorted({record.status for record in runs}))
-        return NumberVerdict("not run", f"no finished run: {statuses}" if statuses else "no run")
+        endings = ", ".join(sorted({record.ending for record in runs}))
+        return NumberVerdict("not run", f"no finished run: {endings}" if endings else "no run")
     names = metric_names(number.metric, temperature)
     measured = [record for record in done if any(name in record.metrics for name in names)]
     if not measured:

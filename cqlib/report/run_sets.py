@@ -101,13 +101,13 @@ class RunSet:
         return list(self.rows.get(paper.canonical(row), ()))
 
     def done(self, row: str) -> list[Record]:
-        """The records of the row's finished runs, in the order of seeds."""
-        return [record for record in self.records_of(row) if record.done]
+        """The records of the row's finished runs, in the order of seeds, without those that broke down."""
+        return [record for record in self.records_of(row) if not record.ending]
 
     @property
     def finished(self) -> list[Record]:
-        """The records of all finished runs."""
-        return [record for record in self.records if record.done]
+        """The records of all finished runs that did not break down."""
+        return [record for record in self.records if not record.ending]
 
     def metrics_of(self, row: str) -> list[str]:
         """The names of all metrics that finished runs of `row` have measured."""

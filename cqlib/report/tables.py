@@ -146,7 +146,7 @@ def judged_cells(
     if runs is None:
         return empty(names)
     if not (seeds := len(runs.done(row.id))):
-        ends = [f"seed {run.seed} {run.status} at step {run.steps:,}" for run in runs.records_of(row.id)]
+        ends = [f"seed {run.seed} {run.ending}" for run in runs.records_of(row.id)]
         return empty(names, ", ".join(ends) or "not run")
     table, row_a = paper.table_of(row.id).id, paper.canonical(row.id)
     about = [r for r in results if r.runs is runs and (r.claim.table, paper.canonical(r.claim.row_a)) == (table, row_a)]

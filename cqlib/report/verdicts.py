@@ -175,7 +175,8 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None) -> Claim
         labels = [DATA_SETS[data].label if data in DATA_SETS else data for data in (claim.data, runs.data)]
         return result("not run", reason=f"claimed for {labels[0]}, not for {labels[1]}", missing_kind=3)
     if missing := [row for row in (claim.row_a, claim.row_b) if not runs.done(row)]:
-        return result("not run", reason=f"no finished run of {' and '.join(missing)}", missing_kind=len(missing))
+        absent = " and ".join(f"{row}{_endings(runs.records_of(row))}" for row in missing)
+        return result("not run", reason=f"no finished run of {absent}", missing_kind=len(missing))
     name, sides = _comparable(claim, runs, names)
     if not name:
         return result("not run", reason=f"no runs of both rows have {names[-1]} on the same images, in the same "
@@ -202,6 +203,11 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None) -> Claim
     beyond = QUANTITIES[claim.metric].equal if claim.kind == "equal" else 0.0  # such an effect lies outside the margin
     detectable, spread = (None, None) if effect is None else (beyond + test.detectable, test.spread)
     return tested(label, low=low, high=high, p=p, detectable=detectable, spread=spread)
+
+
+def _endings(records: Sequence[Record]) -> str:
+    """ " (diverged at step 400)"; "" without records."""
+    return f" ({', '.join(sorted({record.ending for record in records}))})" if records else ""
 
 
 def _direction(claim: Claim, difference: float, effect: float | None, low: float | None, high: float | None) -> str:

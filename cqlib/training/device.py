@@ -66,7 +66,8 @@ def images_to_device(images: Tensor, device: torch.device) -> Tensor:
 
 
 def fork_rng(device: torch.device) -> AbstractContextManager[None]:
-    """Afterwards the random states of the host and of this device are as before; no other GPU is touched."""
+    """Afterwards the random states of the host and, if that is a CUDA GPU, of this device are as before. What seeds all
+    devices within, as `torch.manual_seed` does, is not undone for others."""
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 

@@ -94,7 +94,7 @@ def test_celeba_partitions_and_crop(home, monkeypatch):
     for split, partition in ((made.train, 0), (made.test, 2)):
         assert (split.images == split.images[:, :1, :1, :1]).all()  # nothing of the frame
         assert sorted(split.images[:, 0, 0, 0].tolist()) == greys[partition]
-    assert made.how.startswith("centre crop 148, area-averaged to 64x64") and made.classes == ("all",)
+    assert made.how.startswith("148x148 from row 40 and column 15, area-averaged to 64x64") and made.classes == ("all",)
 
 
 def test_celeba_damage(home, monkeypatch):

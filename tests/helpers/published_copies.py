@@ -77,7 +77,7 @@ def celeba(home, monkeypatch):
     greys, lines = {0: [], 1: [], 2: []}, []
     for number, partition in enumerate([0] * 5 + [1] * 2 + [2] * 3, 1):
         image = np.full((218, 178, 3), 20 * number, np.uint8)
-        image[:35] = image[35 + 148 :] = image[:, :15] = image[:, 15 + 148 :] = 3
+        image[:40] = image[40 + 148 :] = image[:, :15] = image[:, 15 + 148 :] = 3
         (home / "img_align_celeba" / f"{number:06}.jpg").write_bytes(encoded(image))
         greys[partition].append(20 * number)
         lines.append(f"{number:06}.jpg {partition}\n")

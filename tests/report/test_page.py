@@ -72,7 +72,7 @@ def full(tmp_path_factory) -> BeautifulSoup:
     (out / "notebooks").mkdir()
     (out / "notebooks" / "table1_objectives.html").touch()
     tried = [record(row, 100) for row in ("table1/gan", "table1/cq-f")]
-    tried.append(replace(tried[1], changes=dict(BY_NAME["cq-f-wide-f"].changes["table1/cq-f"])))
+    tried.append(of_today(replace(tried[1], changes=dict(BY_NAME["cq-f-wide-f"].changes["table1/cq-f"]))))
     return page(
         out,
         [*local, diverged],

@@ -1,5 +1,6 @@
-"""CelebA (Liu et al. 2015): the middle 148 x 148 of each aligned face, the usual crop since Larsen et al. (2016),
-averaged down to 64 x 64. Training and test are partitions 0 and 2 of the list; 1, for validation, is not used."""
+"""CelebA (Liu et al. 2015): of each aligned face, 178 x 218, the rows 40 to 187 and columns 15 to 162, the usual crop
+since Larsen et al. (2016), averaged down to 64 x 64. Training and test are partitions 0 and 2 of the list; 1, for
+validation, is not used."""
 
 from functools import partial
 from pathlib import Path
@@ -23,9 +24,10 @@ def read(folder: Path, size: int) -> DecodedSplits:
     require(not lacking, images, lacks, FETCH_AGAIN)
 
     def split(names: list[str]) -> Images:
-        return [0] * len(names), threaded(partial(decode, size=size, crop=148), (images / name for name in names))
+        face = partial(decode, size=size, crop=148, top=40)
+        return [0] * len(names), threaded(face, (images / name for name in names))
 
-    how = f"centre crop 148, area-averaged to {size}x{size}"
+    how = f"148x148 from row 40 and column 15, area-averaged to {size}x{size}"
     return DecodedSplits(("all",), split(names["0"]), split(names["2"]), how)
 
 
