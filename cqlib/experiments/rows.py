@@ -21,7 +21,7 @@ PROFILES = {
     "smoke": "tests: tiny nets, tens of steps",
     "quick": "the default: small nets, minutes on a CPU",
     "study": "an evening on a CPU, minutes on a GPU",
-    "paper": "the paper's recipes: a GPU, days in all",
+    "paper": "the paper's recipes: a GPU, hours for Table 1, weeks for all",
 }
 RESULT_PROFILES = tuple(PROFILES)[1:]
 """Profiles whose runs are results; `smoke` is for tests."""

@@ -31,7 +31,7 @@ from cqlib.util.files import canonical_json
 from cqlib.util.text import without_paths
 
 ROW_ORDER = {row: i for i, row in enumerate(ROWS)}
-ORIGINS = {"published": "Published", "contributed": "Contributed", "local": "This machine"}
+ORIGINS = {"published": "This project", "contributed": "Contributed", "local": "This machine"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class RunSet:
 
     @property
     def title(self) -> str:
-        """ "Published: photos10 16×16, quick"."""
+        """ "This project: photos10 16×16, quick"."""
         return f"{ORIGINS[self.origin]}: {self.label}"
 
     @cached_property

@@ -47,7 +47,7 @@ def test_quality_has_a_picture_per_run_set_with_rows_of_its_own():
     published = run_sets([], records(3, ROWS))
     with_table1 = [*published, *run_sets(records(1), [])]
     captions = [f.get_text() for f in soup(show.quality("table2", with_table1)).find_all("figcaption")]
-    assert len(captions) == 1 and "Published" in captions[0] and "standard deviations" in captions[0]
+    assert len(captions) == 1 and "This project" in captions[0] and "standard deviations" in captions[0]
     both = [*published, *run_sets(records(1, ROWS), [])]
     captions = [f.get_text() for f in soup(show.quality("table2", both)).find_all("figcaption")]
     assert ["bars" in caption for caption in captions] == [False, True]  # one seed, then three

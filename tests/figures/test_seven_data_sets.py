@@ -125,7 +125,7 @@ def test_beside_the_published_runs_of_a_profile_stand_this_machines(published, t
     sets = run_sets([here], report.published_records())
     table = soup(seven_data_sets.joint(sets, ("photos10",), "quick", tmp_path))
     heads = [" ".join(head.get_text(" ").split()) for head in table.thead.tr.find_all("th")]
-    assert heads == ["Model", "Paper", "Published", "This machine"]
+    assert heads == ["Model", "Paper", "This project", "This machine"]
     line = next(line for line in table.find_all("tr") if line.th.get_text().strip() == "CQ-F")
     values = [np.mean([r.metrics["BPD"].value for r in runs]) for runs in (records(2, rows), [here])]
     for origin, value in zip(("published", "local"), values, strict=True):

@@ -176,5 +176,5 @@ def test_table_2_trains_nothing_unless_told_to(tmp_path):
     execute(job)
     assert not (tmp_path / "runs").exists()
     text = " ".join(BeautifulSoup(job.page.read_text(encoding="utf-8"), "html.parser").get_text(" ").split())
-    assert "0 finished here" in text and "Published photos10" in text
+    assert "0 finished here" in text and "This project photos10" in text
     assert "./run_all.sh --profile quick --only table2" in text and "Traceback" not in text

@@ -166,7 +166,7 @@ def test_what_was_seen_once_is_told_with_the_spread_over_seeds_elsewhere():
     a, b = [4.0, 4.1, 4.3], [5.0, 5.2, 5.1]
     card = card_of(F_BPD, once, runs("table1/vae-f", "table1/vae", a, b))
     spread = np.sqrt(np.var(a, ddof=1) + np.var(b, ddof=1))
-    assert f"a standard deviation of {spread:.2f} bpd over seeds (Published: photos10 16×16, quick)" in card.spread
+    assert f"a standard deviation of {spread:.2f} bpd over seeds (This project: photos10 16×16, quick)" in card.spread
     assert card_of(F_BPD, once).spread == "" == card_of(F_BPD, [], runs("table1/vae-f", "table1/vae", a, b)).spread
 
 

@@ -287,7 +287,7 @@ def test_on_the_page_they_are_a_column_with_their_contributors_name(folder, tmp_
     broken.mkdir()
     page = BeautifulSoup(rendered_page(tmp_path, [], published).read_text(), "html.parser")
     heads = [" ".join(head.get_text(" ").split()) for head in page.find(id="table1").thead.tr.find_all("th")[2:]]
-    assert heads == ["Published photos10 16×16, quick", f"Contributed photos10 16×16, quick, by {NAME}"]
+    assert heads == ["This project photos10 16×16, quick", f"Contributed photos10 16×16, quick, by {NAME}"]
     cells = page.find(id="table1").tbody.find_all("td", class_="contributed")
     assert f"{record_of(folder).metrics['BPD'].value:.2f}" in " ".join(cell.get_text() for cell in cells)
     assert not page.find_all("b", string="Some One")

@@ -136,7 +136,7 @@ def test_what_it_looks_like_and_what_came_out_stand_before_how_it_was_made(full)
 
 def test_the_first_table_has_three_columns_the_paper_published_and_this_machine(full):
     heads = [words(head) for head in full.find(id="table1").table.thead.tr.find_all("th")[1:]]
-    assert heads == ["Paper CIFAR-10", "Published photos10 16×16, quick", "This machine photos10 16×16, quick"]
+    assert heads == ["Paper CIFAR-10", "This project photos10 16×16, quick", "This machine photos10 16×16, quick"]
 
 
 def cells_of(table, label: str, origin: str) -> list[str]:
@@ -213,7 +213,7 @@ def test_every_section_has_its_content(full):
     costs = words(full.find(id="costs"))
     assert "551,000" in costs and "7.4 %" in costs and "610" in costs
     svgs = [svg["aria-label"] for svg in full.find(id="curves").find_all("svg")]
-    for origin, losses in (("This machine", True), ("Published", False)):  # whose own page has them
+    for origin, losses in (("This machine", True), ("This project", False)):  # whose own page has them
         assert any("against BPD" in label and origin in label for label in svgs)
         assert any(label.startswith("L_") and origin in label for label in svgs) == losses
     protocol = words(full.find(id="protocol"))
@@ -259,7 +259,7 @@ def test_a_machine_with_nothing_trained_shows_the_published_runs(tmp_path):
     soup = page(tmp_path, published=published)
     assert len(soup.select(".strip figure")) == 6 and "holds" in words(soup.find(id="claims"))
     heads = [words(head) for head in soup.find(id="table1").table.thead.tr.find_all("th")[1:]]
-    assert heads == ["Paper CIFAR-10", "Published photos10 16×16, quick"]
+    assert heads == ["Paper CIFAR-10", "This project photos10 16×16, quick"]
     assert "./run_all.sh --profile quick --only table1" in words(soup.find(id="table1"))
     assert "nothing yet" in words(soup.find(id="runs"))
 
@@ -363,18 +363,18 @@ def test_notebooks_get_the_same_table_and_claims(monkeypatch):
     rows = list(SCORES)
     sets = common.at_hand(rows, records(1, profile="study"), "study")
     assert [runs.title for runs in sets] == [
-        f"{where}: photos10 16×16, study" for where in ("Published", "This machine")
+        f"{where}: photos10 16×16, study" for where in ("This project", "This machine")
     ]
     table = BeautifulSoup(common.table("table1", sets, "study").data, "html.parser")
     assert len(table.find_all("th", class_="model")) == 6
     assert [words(head)[:12] for head in table.thead.tr.find_all("th")[1:]] == [
         "Paper CIFAR-",
-        "Published ph",
+        "This project",
         "This machine",
     ]
     both = [record("table1/vae", data=name, profile="study") for name in ("photos10", "tiny-imagenet")]
     assert len(common.at_hand(rows, both, "study")) == 4  # on each data set that was asked for
-    assert [runs.title for runs in common.at_hand(rows, [], "quick")] == ["Published: photos10 16×16, quick"]
+    assert [runs.title for runs in common.at_hand(rows, [], "quick")] == ["This project: photos10 16×16, quick"]
     claims = words(BeautifulSoup(common.claims("table1", sets).data, "html.parser"))
     assert "seen once, contrary" in claims and "IAF" not in claims
     assert "No claim" in common.claims("table2", []).data

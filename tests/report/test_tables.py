@@ -73,7 +73,7 @@ def test_run_sets_are_of_one_origin_one_version_of_the_images_and_one_way_to_sco
     assert len(run_sets([before, other_test], [])) == 2
     sets = run_sets([before, changed, before], [after])
     assert [runs.title for runs in sets] == [
-        "Published: photos10 16×16, quick",
+        "This project: photos10 16×16, quick",
         "This machine: photos10 16×16, quick, images 0123456789abcdef",
         "This machine: photos10 16×16, quick, images fedcba9876543210",
     ]
@@ -113,16 +113,16 @@ def test_side_by_side_stand_the_runs_of_one_data_set_and_profile_this_machines_f
         return [runs.title for runs in next(iter(display_groups(run_sets(local, published), rows, profile)), [])]
 
     study = records(2, profile="study")
-    assert first([], [*study, *records(1)]) == ["Published: photos10 16×16, quick"]
-    assert first([], [*study, *records(1, rows[:4])]) == ["Published: photos10 16×16, study"]
+    assert first([], [*study, *records(1)]) == ["This project: photos10 16×16, quick"]
+    assert first([], [*study, *records(1, rows[:4])]) == ["This project: photos10 16×16, study"]
     here = [record("table1/vae", data="cifar10", profile="paper")]
     assert first(here, records(1), "paper") == ["This machine: cifar10 16×16, paper"]
     assert first([record("table1/vae")], records(1)) == [
-        "Published: photos10 16×16, quick", "This machine: photos10 16×16, quick"]  # fmt: skip
+        "This project: photos10 16×16, quick", "This machine: photos10 16×16, quick"]  # fmt: skip
     changed = record("table1/cq", changes={"system.quality_weight": 25.0})
     assert first([changed], records(1))[1:] == ["This machine: photos10 16×16, quick, λ 25"]
     smoke = [record("table1/vae", profile="smoke")]  # not what was asked for
-    assert first(smoke, records(1)) == ["Published: photos10 16×16, quick"]
+    assert first(smoke, records(1)) == ["This project: photos10 16×16, quick"]
     assert first([], []) == first([record("table2/gan-residual")], []) == []
     every = display_groups(run_sets(here, [*study, *records(1)]), rows, "quick")
     assert sorted(len(place) for place in every) == [1, 1, 1]
@@ -161,8 +161,8 @@ def test_pictures_are_of_the_set_with_most_runs_of_equals_of_the_profile_asked_f
     def shown(row, profile):
         return fullest_by(sets, lambda runs: len(runs.done(row)), profile).title
 
-    assert shown("table1/cq", "study") == "Published: photos10 16×16, study"
-    assert shown("table1/cq", "quick") == "Published: photos10 16×16, quick"
+    assert shown("table1/cq", "study") == "This project: photos10 16×16, study"
+    assert shown("table1/cq", "quick") == "This project: photos10 16×16, quick"
     assert shown("table1/vae", "quick") == "This machine: photos10 16×16, quick"
     with pytest.raises(UserError, match="no records yet"):
         fullest_by([], lambda runs: 0.0)
@@ -187,7 +187,7 @@ def test_the_columns_are_those_that_were_measured_at_both_temperatures():
     both = record("table1/vae")
     both.metrics["FID@T1"] = Metric(171.0, None, 10_000, "Inception")
     view = tables.view(paper.TABLE1, run_sets([both], [record("table1/vae")]))
-    assert [source.title for source in view.sources] == ["Paper", "Published", "This machine"]
+    assert [source.title for source in view.sources] == ["Paper", "This project", "This machine"]
     assert [cell.text for cell in entries(view, "GAN", 0).values()] == ["7.0", "6.8", "31.4"]
     assert ("FID ↓", "T = 1") in view.sources[2].heads and ("FID ↓", "T = 1") not in view.sources[1].heads
     cells = entries(view, "VAE")
@@ -407,7 +407,7 @@ def test_what_was_run_is_counted_with_seeds_time_and_devices():
     lines = dict(facts.summary(run_sets(local, records(5))))
     here = f"6 runs, 5 finished, seeds 0, 1; 41 min, {DEVICE}; 2025-01-31"
     assert lines["This machine: photos10 16×16, quick"] == here
-    assert lines["Published: photos10 16×16, quick"].startswith("25 runs, seeds 0 to 4; ")
+    assert lines["This project: photos10 16×16, quick"].startswith("25 runs, seeds 0 to 4; ")
     assert lines["In all"].startswith("31 runs, ") and "This machine" not in lines
     assert dict(facts.summary([]))["This machine"] == "nothing yet"
     alone = dict(facts.summary(run_sets([], records(1)), alone=True))
