@@ -234,7 +234,7 @@ def test_the_default_command_has_the_time_of_the_slowest_machine_that_was_measur
     (tmp_path / "bench" / "default_run.json").write_text(json.dumps([quick, slow]))
     monkeypatch.setattr(readme, "PUBLISHED", tmp_path)
     assert "| 17 min | 3,457 MB |" in readme.part("profiles", [])
-    assert "on 2 cores; started again, 15 s." in readme.part("profiles", [])
+    assert "(seed 0), installation included, on 2 cores." in readme.part("profiles", [])
 
 
 def test_executed_notebooks_are_linked_where_they_are(tmp_path, monkeypatch):
