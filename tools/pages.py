@@ -17,7 +17,7 @@ import pdoc
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 import cqlib
-from cqlib.cli.papermill import page
+from cqlib.report.notebook_page import notebook_page
 
 ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["repository"]
@@ -50,7 +50,7 @@ def rendered(text: Path) -> str:
     """The page of a Markdown file, with anchors as code hosts name them."""
     source = LINK.sub(lambda link: target(text, link[1]), text.read_text(encoding="utf-8"))
     title = source.partition("\n")[0].lstrip("# ")
-    body = page(new_notebook(cells=[new_markdown_cell(source)]), text.parent, title)
+    body = notebook_page(new_notebook(cells=[new_markdown_cell(source)]), text.parent, title)
     return HEADING.sub(lambda h: f'<h{h[1]} id="{anchor(h[2])}">{h[2]}</h{h[1]}>', body)
 
 

@@ -28,4 +28,4 @@ with suppress(UserError):
 with suppress(ImportError):
     import papermill  # noqa: F401
 
-    from cqlib.cli import papermill as _  # noqa: F401
+    from cqlib.cli import notebooks  # noqa: F401

@@ -140,7 +140,7 @@ def show(opts: Options, stop: StopRequest) -> int:
 def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
     """One task per notebook whose inputs are not those of its last run. All notebooks declare the parameters below;
     those that also declare `train` get it as False for --no-train."""
-    from cqlib.cli.papermill import Job, declared
+    from cqlib.cli.notebooks import Job, declared
 
     parameters = {
         "profile": opts.profile,
@@ -156,7 +156,7 @@ def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
     values_of = {file: {**parameters, "train": False} if opts.no_train and "train" in declared(file) else parameters
                  for file in todo.notebooks}  # fmt: skip
     jobs = [Job(file, values, folder / file.stem, records) for file, values in values_of.items()]
-    return [Task(job.out.name, "cqlib.cli.papermill:execute", job) for job in jobs if not job.done()]
+    return [Task(job.out.name, "cqlib.cli.notebooks:execute", job) for job in jobs if not job.done()]
 
 
 def work(tasks: Sequence[Task], opts: Options, stop: StopRequest) -> list[Outcome]:

@@ -13,7 +13,8 @@ A run lives in `runs_dir`/<row>--<data>--<profile>--<seed>/, its name longer whe
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -107,7 +108,7 @@ def run_experiment(
     folder = runs_dir / e.folder
     where = select_device(device)
     stop = StopRequest(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
-    try:
+    with _told_in_one_line(e, folder):
         # A signal ends fetching and converting at once: there is nothing to save yet.
         images = load_data(e, data_dir)
         weights = Path(feature_weights).expanduser() if feature_weights else None
@@ -134,6 +135,13 @@ def run_experiment(
                     return record
                 stages = Stages(e, images, folder, stop, progress, checkpoint_seconds, device=where)
                 return _run(stages, features, runs_dir, tell)
+
+
+@contextmanager
+def _told_in_one_line(e: Experiment, folder: Path) -> Iterator[None]:
+    """UserError for too little memory and for what the system refuses, such as a full disk."""
+    try:
+        yield
     except torch.OutOfMemoryError as error:
         why = f"{e.row} on {e.data} does not fit the GPU's memory with batches of {e.recipe.training.batch_size}"
         raise UserError(f"{why}: free the card or take a larger one; the run is as it was") from error

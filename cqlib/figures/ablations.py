@@ -11,7 +11,7 @@ from cqlib.experiments.rows import short_label
 from cqlib.figures.common import sets_of
 from cqlib.metrics.quantities import QUANTITIES, metric_names, score_of, temperatures
 from cqlib.report import ablations, page, plots
-from cqlib.report.ablations import SCORES
+from cqlib.report.ablations import REPORTED
 from cqlib.report.cells import log_scale, panels, picture
 from cqlib.report.inference import Welch
 from cqlib.report.run_sets import RunSet, fullest_by
@@ -44,7 +44,7 @@ def detectable(runs: RunSet) -> HTML:
     """The smallest effect that a comparison of two recipes finds in 80 % of all trials, over the number of seeds of
     each (2 to 10): for every score, in units of its margin of equality, by the spread of CQ-F over its seeds."""
     counts, words, lines = range(2, 11), [], {}
-    for i, metric in enumerate(SCORES):
+    for i, metric in enumerate(REPORTED):
         quantity = QUANTITIES[metric]
         names = [name for name in metric_names(metric, temperatures(metric)[0]) if name in runs.metrics_of(CQ_F)]
         mean = runs.mean(CQ_F, names[0]) if names else None

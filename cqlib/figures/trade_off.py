@@ -16,7 +16,7 @@ from cqlib.report import cells, page
 from cqlib.report.cells import table
 from cqlib.report.plots import quality_against_likelihood
 from cqlib.report.run_sets import RunSet
-from cqlib.report.trade_off import FRONTS, SCORES, draw_fronts, figures, fullest, not_trained
+from cqlib.report.trade_off import DRAWN, FRONTS, draw_fronts, figures, fullest, not_trained
 
 
 def selections(selection: Selection) -> list[Selection]:
@@ -47,7 +47,7 @@ def pictures(runs: RunSet, more: bool = False) -> HTML:
 
 def points(runs: RunSet) -> HTML:
     """A line for every point: lambda, BPD, scores at both temperatures, seeds."""
-    scores = [f"{name}@{at}" for quantity in SCORES for name in (quantity.name, quantity.lite0)
+    scores = [f"{name}@{at}" for quantity in DRAWN for name in (quantity.name, quantity.lite0)
               if f"{name}@T1" in runs.metrics for at in AT]  # fmt: skip
     rows = [(short_label(row).partition(",")[0], f"{weight:,g}", row)
             for along in FRONTS.values() for weight, row in front(along, runs.profile).items()]  # fmt: skip

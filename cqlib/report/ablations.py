@@ -17,7 +17,7 @@ from cqlib.metrics.quantities import QUANTITIES, temperatures
 from cqlib.report.run_sets import RunSet
 from cqlib.report.verdicts import ClaimResult, Results, claim_result, reach
 
-SCORES = ("bpd", "fid", "kid", "is", "recall")
+REPORTED = ("bpd", "fid", "kid", "is", "recall")
 """The metrics on which `effects` reports."""
 BETTER = {"holds": "better", "does not hold": "worse", "equal": "no difference"}
 """Label of `claim_result` -> words for it, where the claim is that a change makes a row better."""
@@ -25,7 +25,7 @@ BETTER = {"holds": "better", "does not hold": "worse", "equal": "no difference"}
 
 @dataclass(frozen=True)
 class Effect:
-    """What a change did to a row: a result for each of `SCORES`, positive where the changed row is better; `failed`
+    """What a change did to a row: a result for each of `REPORTED`, positive where the changed row is better; `failed`
     says how its unfinished runs ended."""
 
     ablation: str
@@ -74,7 +74,7 @@ def effects(runs: RunSet, temperature: float) -> list[tuple[Question, list[Effec
 def effect(ablation: Ablation, row: str, runs: RunSet, temperature: float) -> Effect:
     """What an ablation did to one of the rows that it changes, against that row as it is."""
     changed, results = ablation.variant(row), []
-    for metric in SCORES:
+    for metric in REPORTED:
         claim = Claim(f"ablations/{metric}", "", runs.data, metric, changed, row, QUANTITIES[metric].better)
         results.append(claim_result(claim, runs, temperature if temperature in temperatures(metric) else None))
     failed = ", ".join(sorted({run.ending for run in runs.records_of(changed) if run.ending}))
@@ -87,7 +87,7 @@ def effect_table(runs: RunSet, temperature: float) -> dict[str, Any]:
     groups = effects(runs, temperature)
     columns = list(zip(*(effect.results for _, group in groups for effect in group), strict=True))
     names = [next((r.score for r in column if r.metric_name), QUANTITIES[metric].name)
-             for metric, column in zip(SCORES, columns, strict=True)]  # fmt: skip
+             for metric, column in zip(REPORTED, columns, strict=True)]  # fmt: skip
     return {"names": names, "reach": list(map(reach, columns)), "groups": groups,
             "at": f"T = {temperature:g}", "label": runs.label}  # fmt: skip
 

@@ -20,7 +20,7 @@ from cqlib.util.text import count_of, join_with_and
 
 FRONTS = {"without f": CQ, "with f": CQ_F}
 REAL, COVERS = "samples look more real", "samples cover more"
-SCORES = {QUANTITIES[id]: better for id, better in (("fid", REAL), ("kid", REAL), ("is", REAL), ("recall", COVERS))}
+DRAWN = {QUANTITIES[id]: better for id, better in (("fid", REAL), ("kid", REAL), ("is", REAL), ("recall", COVERS))}
 """Score that is drawn against BPD -> what a better value of it means."""
 FIRST = QUANTITIES["fid"]
 """The paper's score; the captions of its pictures tell the `story`."""
@@ -52,10 +52,10 @@ def sets_with_fronts(sets: Sequence[RunSet], profile: str) -> list[RunSet]:
 
 
 def figures(runs: RunSet, how_to_read: bool = True) -> list[dict[str, Any]]:
-    """Pictures of BPD against each of `SCORES` at both temperatures, where a front has two points or more. All but
+    """Pictures of BPD against each of `DRAWN` at both temperatures, where a front has two points or more. All but
     those of `FIRST` are marked `more`; if `how_to_read`, the captions of `FIRST` at T = 0 say how to read them."""
     panels = []
-    for quantity, features, at in product(SCORES, ("name", "lite0"), AT):
+    for quantity, features, at in product(DRAWN, ("name", "lite0"), AT):
         name = getattr(quantity, features)
         if max(map(len, fronts(runs, f"{name}@{at}").values())) > 1:
             caption = _caption(runs, quantity, name, at, how_to_read)
@@ -87,7 +87,7 @@ def draw_fronts(runs: RunSet, quantity: Quantity, name: str, at: str) -> tuple[F
     legend = {f"{words} ({short_label(NOTHING[row])}, {short_label(row)})": looks[words]
               for words, row in FRONTS.items()}  # fmt: skip
     figure = plots.quality_against_likelihood(
-        points, ylabel=f"{name}: {quantity.better} = {SCORES[quantity]}", xlabel=BITS, title=TEMPERATURE[at],
+        points, ylabel=f"{name}: {quantity.better} = {DRAWN[quantity]}", xlabel=BITS, title=TEMPERATURE[at],
         marks=looks, legend=legend, size=(4.2, 4.0),
     )  # fmt: skip
     _point_to_better(figure.axes[0], quantity.better)

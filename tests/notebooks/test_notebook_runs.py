@@ -10,9 +10,9 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from cqlib.cli import papermill as notebooks
-from cqlib.cli.papermill import mathml, page
+from cqlib.cli import notebooks
 from cqlib.cli.tasks import Listener, Outcome, Task, run_tasks
+from cqlib.report.notebook_page import mathml, notebook_page
 from cqlib.util.errors import UserError
 from cqlib.util.stop import StopRequest
 
@@ -58,7 +58,7 @@ def job(tmp_path) -> notebooks.Job:
 
 
 def run(job: notebooks.Job, stop: StopRequest | None = None, listener: Listener | None = None) -> Outcome:
-    task = Task("figure_x", "cqlib.cli.papermill:execute", job)
+    task = Task("figure_x", "cqlib.cli.notebooks:execute", job)
     (outcome,) = run_tasks([task], [{}], stop=stop or StopRequest(), logs=job.out.parent / "logs", listener=listener)
     return outcome
 
@@ -147,14 +147,14 @@ def test_unknown_parameters_and_bad_files_are_refused(job, tmp_path):
 def test_cells_for_colab_are_not_on_the_page():
     v4 = nbformat.v4
     cells = [v4.new_markdown_cell("[a badge](https://x.org)", metadata={"tags": ["colab"]}), v4.new_code_cell("x = 1")]
-    text = BeautifulSoup(page(v4.new_notebook(cells=cells), ".", "x"), "html.parser").find("main").get_text()
+    text = BeautifulSoup(notebook_page(v4.new_notebook(cells=cells), ".", "x"), "html.parser").find("main").get_text()
     assert "x = 1" in text and "badge" not in text
 
 
 def test_a_page_with_photographs_names_whose_they_are():
     for name, shown in (("photos10", True), ("cifar10", False)):
         cell = nbformat.v4.new_code_cell(f'data = ["{name}"]')
-        html = page(nbformat.v4.new_notebook(cells=[cell]), ".", "x")
+        html = notebook_page(nbformat.v4.new_notebook(cells=[cell]), ".", "x")
         assert ("a flower, by vultilion" in html) == shown
 
 
@@ -162,8 +162,8 @@ def test_formulas_are_mathml_and_never_cost_the_page(monkeypatch):
     assert mathml(r"\frac{a}{b}").startswith("<math") and "<mfrac>" in mathml(r"\frac{a}{b}")
     assert 'display="block"' in mathml("x", "block")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(TEXT)])
-    html = page(notebook, ".", "x")
+    html = notebook_page(notebook, ".", "x")
     body = html[html.index("<main>") :]
     assert body.count("<math") == 3 and "$" not in body and "<td>1</td>" in body
-    monkeypatch.setattr("cqlib.cli.papermill.convert", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("cqlib.report.notebook_page.convert", lambda *a, **k: 1 / 0)
     assert mathml("a < b") == "<code>a &lt; b</code>"

@@ -17,8 +17,9 @@ from nbclient import NotebookClient
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
-from cqlib.cli.papermill import Job, declared, execute, page
+from cqlib.cli.notebooks import Job, declared, execute
 from cqlib.cli.tasks import thread_limits
+from cqlib.report.notebook_page import notebook_page
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
 BOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -75,7 +76,7 @@ def test_every_formula_is_understood_on_its_page(path):
     """The converter leaves a command that it does not know as it stands, with its backslash."""
     book = nbformat.read(path, 4)
     book.cells = [cell for cell in book.cells if cell.cell_type == "markdown"]
-    pieces = BeautifulSoup(page(book, path.parent, path.stem), "html.parser").find_all("math")
+    pieces = BeautifulSoup(notebook_page(book, path.parent, path.stem), "html.parser").find_all("math")
     assert (pieces or path in TEACHERS) and not [piece.get_text(" ") for piece in pieces if "\\" in piece.get_text()]
 
 
@@ -155,7 +156,7 @@ def test_it_runs_from_top_to_bottom(path, kernel, smoke_runs):
     parameters = {"profile": "smoke", "data": ["photos10"], "seeds": [0], "runs_dir": str(smoke_runs),
                   "data_dir": None, "feature_weights": None}  # fmt: skip
     book = run_notebook(path, kernel, parameters)
-    soup = BeautifulSoup(page(book, path.parent, path.stem), "html.parser")
+    soup = BeautifulSoup(notebook_page(book, path.parent, path.stem), "html.parser")
     text = soup.get_text(" ")
     assert not re.search(r"HBox\(|VBox\(|interactive\(|Traceback", text)
     if path == TABLE1:

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from fake_records import draw_samples, record, records, rendered_page
 
-from cqlib.cli import papermill
+from cqlib.report.notebook_page import notebook_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
@@ -114,7 +114,7 @@ def executed(stem: str) -> nbformat.NotebookNode:
 @pytest.mark.parametrize("stem", STEMS)
 def test_the_page_of_a_notebook_is_as_good(visit, tmp_path, stem):
     file = tmp_path / f"{stem}.html"
-    file.write_text(papermill.page(executed(stem), FOLDER, stem))
+    file.write_text(notebook_page(executed(stem), FOLDER, stem))
     for viewport in (DESK, PHONE):
         page = visit("light", viewport, file.as_uri())
         assert fits(page)
@@ -128,7 +128,7 @@ def test_all_that_notebooks_say_has_contrast(visit, tmp_path, scheme):
     notebook = executed(STEMS[0])
     notebook.cells += [cell for stem in STEMS[1:] for cell in executed(stem).cells]
     file = tmp_path / "all.html"
-    file.write_text(papermill.page(notebook, FOLDER, "all"))
+    file.write_text(notebook_page(notebook, FOLDER, "all"))
     assert not faint(visit(scheme, DESK, file.as_uri()))
 
 

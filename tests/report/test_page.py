@@ -278,7 +278,7 @@ def test_fronts_of_all_sizes_are_shown_and_how_to_read_them_is_told_once(tmp_pat
     runs = [*map(record, rows), replace(record("table1/cq"), changes=heavy)]
     large = [replace(run, profile="study", data=replace(run.data, shape=(5000, 3, 32, 32))) for run in runs]
     monkeypatch.setattr(report.pictures, "plots_of", lambda *_: {})
-    monkeypatch.setattr(report.trade_off, "SCORES", {report.trade_off.FIRST: "better"})
+    monkeypatch.setattr(report.trade_off, "DRAWN", {report.trade_off.FIRST: "better"})
     soup = page(tmp_path, published=map(of_today, [*runs, *large]), plots=True)
     told = [words(figure.figcaption) for figure in soup.find(id="trade-off").find_all("figure")]
     sizes = [re.search("photos10 (16×16, quick|32×32, study)[.]", text)[1] for text in told]

@@ -21,7 +21,7 @@ import psutil
 from fault_ground import Fault, Ground
 from fault_run import NAME, TESTS, Run, ended, result, start, strike
 
-from cqlib.cli import papermill as notebooks
+from cqlib.cli import notebooks
 
 ROOT = TESTS.parent.parent
 ROW, SLUG = "table1/vae", "table1_vae--photos10--smoke--0"
@@ -34,7 +34,7 @@ from cqlib.cli import tasks
 from cqlib.util.stop import interrupt_on_sigterm
 interrupt_on_sigterm()
 tasks.send_message = lambda **message: print(__import__("json").dumps(message), flush=True)
-sys.exit(tasks.attempt(tasks.Task("figure_x", "cqlib.cli.papermill:execute", notebook_job(Path(sys.argv[1])))))
+sys.exit(tasks.attempt(tasks.Task("figure_x", "cqlib.cli.notebooks:execute", notebook_job(Path(sys.argv[1])))))
 """
 CELL = f"""
 from cqlib.experiments import run

@@ -1,6 +1,5 @@
-"""Notebooks through papermill: run once for the same inputs, written as .ipynb and as HTML that needs no network."""
+"""Notebooks through papermill: run once for the same inputs, written as .ipynb and as a page."""
 
-import html
 import json
 import os
 import signal
@@ -11,19 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from jinja2 import pass_context
-from latex2mathml.converter import convert
-from nbconvert import HTMLExporter
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from traitlets.config import Config
 
 from cqlib.cli.tasks import send_message
+from cqlib.report.notebook_page import TEMPLATES, notebook_page
 from cqlib.util.errors import UserError, one_line
 from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.locks import file_lock
 
 PACKAGE = Path(__file__).parent.parent
-TEMPLATES = PACKAGE / "report" / "templates"
 
 LONGEST = 75
 """Bytes of the path of the folder for temporary files with which that of a socket in it can still be used."""
@@ -123,7 +118,7 @@ def _execute(job: Job) -> None:
         part.metadata.pop("papermill", None)  # machine paths and clock times
     if failure is None:
         notebook.metadata["cqlib"] = {**notebook.metadata.get("cqlib", {}), "inputs": inputs}
-    write_atomic(job.page, page(notebook, job.source.parent, job.out.name))
+    write_atomic(job.page, notebook_page(notebook, job.source.parent, job.out.name))
     write_atomic(job.target, nbformat.writes(notebook) + "\n")
     if failure is not None:
         raise UserError(failure)
@@ -166,53 +161,3 @@ def _papermill(job: Job, running: Path) -> None:
         # Sockets in the temporary folder: no port that another process may take first.
         config=Config({"KernelManager": {"transport": "ipc", "ip": str(running.parent / "kernel")}}),
     )
-
-
-class _Renderer(IPythonRenderer):
-    """Markdown to HTML with every formula as MathML, which browsers show by themselves."""
-
-    def block_math(self, body: str) -> str:
-        return mathml(body, "block")
-
-    def latex_environment(self, name: str, body: str) -> str:
-        return mathml(f"\\begin{{{name}}}{body}\\end{{{name}}}", "block")
-
-    def inline_math(self, body: str) -> str:
-        return mathml(body)
-
-
-@pass_context
-def _to_html(context: Any, source: str) -> str:
-    """Markdown to HTML by `_Renderer`, in place of nbconvert's own filter."""
-    attachments = context.get("cell", {}).get("attachments", {})
-    path = context.get("resources", {}).get("metadata", {}).get("path", "")
-    renderer = _Renderer(escape=False, attachments=attachments, embed_images=True, path=path, exclude_anchor_links=True)
-    return MarkdownWithMath(renderer=renderer).render(source)
-
-
-def mathml(latex: str, display: str = "inline") -> str:
-    """`latex` as a MathML element; what cannot be converted stays as its source in <code>."""
-    try:
-        element = convert(latex, display=display)
-    except Exception:  # the converter raises many kinds; a formula must never cost the page
-        return f"<code>{html.escape(latex)}</code>"
-    # a wide formula scrolls, so the keyboard must reach it
-    return element.replace("<math ", '<math tabindex="0" ', 1) if display == "block" else element
-
-
-def page(notebook: nbformat.NotebookNode, folder: Path | str, name: str) -> str:
-    """The page of an executed notebook, without its cells for Colab; images that its Markdown names are in `folder`."""
-    cells = [cell for cell in notebook.cells if "colab" not in cell.metadata.get("tags", [])]
-    notebook = nbformat.from_dict({**notebook, "cells": cells})
-    template = (TEMPLATES / "executed.html.j2").read_text(encoding="utf-8")
-    exporter = HTMLExporter(embed_images=True, raw_template=template, filters={"markdown2html": _to_html})
-    resources = {"metadata": {"path": str(folder), "name": name}, "credits": credits(notebook)}
-    body, _ = exporter.from_notebook_node(notebook, resources)
-    return body
-
-
-def credits(notebook: nbformat.NotebookNode) -> tuple[str, ...]:
-    """The credits of the photographs in photos10, for the page of a notebook that mentions photos10; else none."""
-    from cqlib.data.photos10 import CREDITS  # imports torch
-
-    return CREDITS if "photos10" in nbformat.writes(notebook) else ()
