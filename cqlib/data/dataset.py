@@ -44,7 +44,7 @@ class Split:
         if self.images.dtype != torch.uint8 or self.images.dim() != 4 or self.images.numel() == 0:
             raise ValueError(f"{self.name} images must be uint8 (N, C, H, W), not {self.images.dtype} {self.shape}")
         if self.labels is None:
-            raise ValueError(f"{self.name} labels must be int64 ({len(self.images)},): zeros where there are no classes")
+            raise ValueError(f"{self.name} labels must be int64 ({len(self.images)},): zeros without classes")
         for what, numbers in (("labels", self.labels), ("groups", self.groups)):
             if numbers is not None and (numbers.dtype != torch.int64 or numbers.shape != self.images.shape[:1]):
                 found = f"{numbers.dtype} {tuple(numbers.shape)}"

@@ -111,7 +111,7 @@ def test_wrong_tensors_are_refused():
     ]:
         with pytest.raises(ValueError, match="train"):
             Split("train", images, labels)
-    with pytest.raises(ValueError, match="labels must be int64 .*zeros where there are no classes"):
+    with pytest.raises(ValueError, match="labels must be int64 .*zeros without classes"):
         Split("train", good.images, None)
     with pytest.raises(ValueError, match=r"labels must be int64 \(\d+,\), not torch.int64 \(3,\)"):
         Split("train", good.images, good.labels[:3])
