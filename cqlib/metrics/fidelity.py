@@ -42,7 +42,8 @@ class ScoreInputs:
     `fake` (n, d) and `real` (m, d) are pooled features, float32. `logits` (k, classes) are of the images that IS is
     taken of (samples, or real test images), `labels` (m,) of the real images, where a score needs them. The rest
     are words for the text of the protocol: `against` says what the sets are, `protocol_name` is "" for a profile's own,
-    `note` follows the score's name, and `logits_count` is what the number of `logits` is called.
+    `note` follows the score's name, and `logits_count` is what the number of `logits` is called. IS is the mean over
+    `splits` of them.
     """
 
     features: Features
@@ -54,6 +55,7 @@ class ScoreInputs:
     protocol_name: str = ""
     note: str = ""
     logits_count: str = "n_fake"
+    splits: int = IS_SPLITS
 
     def __post_init__(self) -> None:
         if min(len(self.fake), len(self.real)) <= NEIGHBOURS:
@@ -114,11 +116,11 @@ def inception_score(sets: ScoreInputs) -> Metric:
 
     assert sets.logits is not None
     n, classes = sets.logits.shape
-    splits = max(1, min(IS_SPLITS, n // 10))
+    splits = max(1, min(sets.splits, n // 10))
     with full_fp32():
         values = metric_isc.isc_features_to_metric(sets.logits, splits=splits, rng_seed=SEED)
     mean, spread = values[metric_isc.KEY_METRIC_ISC_MEAN], values[metric_isc.KEY_METRIC_ISC_STD]
-    how = f"{sets.logits_count} = {n} in {splits} splits, shuffled with seed {SEED}"
+    how = f"{sets.logits_count} = {n} in {splits} split{"s" * (splits > 1)}, shuffled with seed {SEED}"
     words = sets.protocol("IS", how, f"{sets.features.title} logits ({classes} classes)")
     return Metric(mean, spread if splits > 1 else None, n, words)
 
@@ -186,13 +188,16 @@ def _by_neighbours(sets: ScoreInputs, name: str) -> Metric:
 
 
 def real_images(
-    train: Tensor, test: Mapping[str, Tensor], protocol_name: str, *, features: Features, labels: Tensor | None = None
+    train: Tensor, test: Mapping[str, Tensor], protocol: Protocol, *, features: Features, labels: Tensor | None = None
 ) -> dict[str, Metric]:
     """The scores of real images, a bar for samples: IS of test images; the distances (their floor), precision, recall
-    and classes of training images against test images. `train` are pooled features (n, d), `test` features by layer."""
+    and classes of training images against test images. `train` are pooled features (n, d), `test` features by layer.
+    IS is higher the more images there are in a split, so that real images, of which there may be fewer than samples,
+    have splits as large as those have."""
     pooled, logits = test[features.pooled], test[features.logits]
     against = f"n_train = n_test = {len(train)}, training split against held-out test split"
-    sets = ScoreInputs(features, train, pooled, against, logits, labels, protocol_name, " of real images", "n_test")
+    sets = ScoreInputs(features, train, pooled, against, logits, labels, protocol.name, " of real images", "n_test",
+                       splits=max(1, IS_SPLITS * len(logits) // protocol.is_images))
     return _scores(sets)
 
 

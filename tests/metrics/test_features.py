@@ -23,6 +23,7 @@ from cqlib.metrics import cache, features, fidelity, lite0
 from cqlib.metrics.calibration import SIDES
 from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.metric import Metric
+from cqlib.metrics.protocols import default_protocol
 from cqlib.util.errors import UserError
 
 
@@ -305,7 +306,7 @@ def test_torch_fidelity_keeps_nothing_under_a_name(monkeypatch, tmp_path):
     fake, real = noise_images(6, seed=1), noise_images(6, seed=2)
     score(fake, real, cache_dir=tmp_path)
     of_test = cache.FeatureCache(features.lite0(224), tmp_path).layers(real, "1280", "logits")
-    fidelity.real_images(pooled(fake, tmp_path), of_test, "", features=features.lite0(224))
+    fidelity.real_images(pooled(fake, tmp_path), of_test, default_protocol(6), features=features.lite0(224))
 
 
 def test_inception_comes_from_where_the_library_has_it():

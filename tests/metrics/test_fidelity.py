@@ -15,6 +15,7 @@ from torch_fidelity import metric_kid
 from cqlib.metrics import features, fidelity, kernel
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import LITE0_NAME
+from cqlib.metrics.protocols import default_protocol
 from cqlib.util.errors import UserError
 
 KINDS = ("IS", "FID", "KID", "Precision", "Recall")
@@ -223,7 +224,7 @@ def test_protocols_and_manners(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(fidelity, "SEED", 5)
     scores = score(fake, real, lite, cache_dir=tmp_path, split="train")
     of_train, of_test = (FeatureCache(lite, tmp_path).layers(images, "1280", "logits") for images in (fake, real))
-    bars = fidelity.real_images(of_train["1280"], of_test, "", features=lite)
+    bars = fidelity.real_images(of_train["1280"], of_test, default_protocol(20), features=lite)
     assert torch.equal(torch.get_rng_state(), states[0]) and (np.random.get_state()[1] == states[1]).all()
     assert capfd.readouterr() == ("", "")
     tail = "EfficientNet-lite0 pooled features (16), bilinear resize to 224, torch-fidelity 0.4.0"
@@ -241,6 +242,8 @@ def test_protocols_and_manners(tmp_path, capfd, monkeypatch):
         f"FD-lite0 of real images: n_train = n_test = 20, training split against held-out test split, {tail}"
     )
     assert bars["IS-lite0"].protocol.startswith("IS-lite0 of real images: n_test = 20 in 2 splits, shuffled with seed")
+    of_many = fidelity.real_images(of_train["1280"], of_test, default_protocol(20, 200), features=lite)
+    assert "n_test = 20 in 1 split," in of_many["IS-lite0"].protocol  # samples have 20 a split
     of_tests = score(real, fake, lite)  # IS is of the first set alone, and of real images it is of those held out
     assert bars["IS-lite0"].value == of_tests["IS-lite0"].value != scores["IS-lite0"].value
     names = tuple(map(lite.label, KINDS))
