@@ -120,7 +120,7 @@ def inception_score(sets: ScoreInputs) -> Metric:
     with full_fp32():
         values = metric_isc.isc_features_to_metric(sets.logits, splits=splits, rng_seed=SEED)
     mean, spread = values[metric_isc.KEY_METRIC_ISC_MEAN], values[metric_isc.KEY_METRIC_ISC_STD]
-    how = f"{sets.logits_count} = {n} in {splits} split{"s" * (splits > 1)}, shuffled with seed {SEED}"
+    how = f"{sets.logits_count} = {n} in {splits} split{'s' * (splits > 1)}, shuffled with seed {SEED}"
     words = sets.protocol("IS", how, f"{sets.features.title} logits ({classes} classes)")
     return Metric(mean, spread if splits > 1 else None, n, words)
 
