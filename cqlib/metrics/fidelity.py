@@ -7,7 +7,7 @@ arXiv:1801.01401; precision and recall, Kynkaanniemi et al., arXiv:1904.06991 (3
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
 
@@ -55,7 +55,7 @@ class ScoreInputs:
     protocol_name: str = ""
     note: str = ""
     logits_count: str = "n_fake"
-    splits: int = IS_SPLITS
+    splits: int = field(default_factory=lambda: IS_SPLITS)
 
     def __post_init__(self) -> None:
         if min(len(self.fake), len(self.real)) <= NEIGHBOURS:

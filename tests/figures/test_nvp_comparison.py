@@ -40,7 +40,7 @@ def test_the_slides_data_sets_come_first_and_stand_ins_only_without_them(publish
     _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path))
     assert list(found) == ["photos10", "tiny-imagenet:64"]
     text = nvp_comparison.overview(found)
-    assert "tiny-imagenet:64 64×64, study (published)" in text
+    assert "tiny-imagenet:64 64×64, study (this project)" in text
     assert "not run here: CIFAR-10, CelebA, LSUN-bedrooms, ImageNet" in text
     published(record("table1/cq-f"), on("celeba", 64, "table1/cq-f"), on("cifar10", 32, "table3/nvp"))
     _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path))

@@ -21,6 +21,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, Featu
 
 from cqlib.metrics import cache, features, fidelity, lite0
 from cqlib.metrics.calibration import SIDES
+from cqlib.metrics.fidelity import SCORES_VERSION
 from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.protocols import default_protocol
@@ -446,7 +447,7 @@ def test_metrics_of_real_images_are_computed_once_for_their_features_and_name(tm
 
 def test_rows_that_keep_the_same_at_once_do_not_write_to_one_file(tmp_path):
     kept, one = cache.FeatureCache(features.lite0(224), tmp_path), torch.rand(4, 3)
-    path = kept._path("scores", one, name="floor")
+    path = kept._path("scores", one, name="floor", version=SCORES_VERSION)
     path.with_name(f"{path.name}.new").mkdir()  # as if another were at it
     kept.metrics("floor", one, compute=lambda: {"FID": Metric(1.25, None, 4, "a distance")})
     assert path.is_file()

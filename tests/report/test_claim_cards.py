@@ -92,7 +92,7 @@ def test_which_run_set_decides():
         return [results[0].source for results in card.tests]
 
     card = card_of(F_BPD, [*side(4.0, 2, data="npz:mine"), *side(4.0, 3)], side(4.0, 3))
-    assert sources(card) == ["this machine, 3 seeds", "published, 3 seeds", "this machine, 2 seeds"]
+    assert sources(card) == ["this machine, 3 seeds", "this project, 3 seeds", "this machine, 2 seeds"]
     assert len({results[0].bar(card.reach)["left"] for results in card.tests}) == 1  # all bars have one scale
     assert card_of(F_BPD, [*side(6.0, 2, profile="paper"), *side(4.0, 5)]).verdict == "holds"  # its recipe alone
     papers = side(6.0, 2, data="cifar10", profile="paper")
