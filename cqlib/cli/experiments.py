@@ -34,7 +34,7 @@ def rows(options: argparse.Namespace) -> None:
         states[row] = "not run"
         if (record := ended_record(e, options.runs_dir)) is not None:
             bpd = f", {record.metrics['BPD'].value:.3f} bpd" if "BPD" in record.metrics else ""
-            states[row] = f"finished{bpd}" if record.done else record.status
+            states[row] = record.ending or f"finished{bpd}"
         elif stored_training(published_weights(e.folder), e) is not None:
             states[row] = "not run; published weights"
     if len(refused) == len(ROWS):
@@ -83,7 +83,7 @@ def _train(e: "Experiment", options: argparse.Namespace) -> int:
         time_budget=options.time_budget,
         progress=progress,
     )
-    print(f"{record.title}: {record.status}")
+    print(f"{record.title}: {record.ending or record.status}")
     for name, metric in record.metrics.items():
         spread = "" if metric.std is None else f" ± {metric.std:.3g}"
         print(f"  {name:<24} {metric.value:>12.4f}{spread}  ({metric.protocol})")

@@ -58,8 +58,10 @@ def plan(opts: Options) -> Plan:
     rows, files = targets(opts.only, opts.profile)
     if not rows:  # notebooks alone: a wrong change is refused now, not by their kernels
         Selection(profile=opts.profile, changes=opts.changes)
-    if twice := sorted({path for _, changes, _ in rows for path in changes.keys() & opts.changes.keys()}):
-        raise UsageError(f"--set {twice[0]}: {','.join(opts.only)} has values of its own for it: leave one of them out")
+    for row, changes, _ in () if opts.no_train else rows:
+        if twice := sorted(changes.keys() & opts.changes.keys()):
+            value = f"{row} with {twice[0]}={changes[twice[0]]}"
+            raise UsageError(f"--set {twice[0]}: --only asks for {value} already: leave one of them out")
     experiments = [
         experiment(row, opts.profile, data, seed, {**changes, **opts.changes})
         for row, changes, book in rows

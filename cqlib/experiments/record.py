@@ -105,15 +105,15 @@ class Record:
 
     @property
     def ending(self) -> str:
-        """How the run ended, in words, where its numbers say nothing of its row; empty where they count. More bits per
-        dimension than the 8 of raw pixels mean that training broke down, though every number stayed finite. (A BPD with
-        a star is not that of what was trained.)"""
+        """How the run ended, in words, where its numbers say nothing of its row; empty where they count. One that needs
+        more bits per dimension than raw pixels broke down, though every number stayed finite, or has hardly begun; of
+        `smoke` that is expected. (A BPD with a star is not that of what was trained.)"""
         bpd = self.metrics.get("BPD")
         if not self.done:
             return f"{self.status} at step {self.steps:,}"
-        if bpd is None or bpd.value <= RAW_BITS or bpd.protocol.startswith(STARRED):
+        if bpd is None or bpd.value <= RAW_BITS or bpd.protocol.startswith(STARRED) or self.profile == "smoke":
             return ""
-        return f"broke down by step {self.steps:,} (BPD {bpd.value:,.1f}, where raw pixels take {RAW_BITS})"
+        return f"needs more bits than raw pixels after step {self.steps:,} (BPD {bpd.value:,.1f}, theirs {RAW_BITS})"
 
     @property
     def variant(self) -> str:

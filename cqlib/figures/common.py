@@ -58,7 +58,7 @@ def models(rows: Sequence[str], runs: RunSet, runs_dir: Path | str, *, required:
     are left out, or, if `required`, are a UserError with the command that trains them."""
     systems = {}
     for row in rows:
-        for record in runs.records_of(row)[:1]:
+        for record in runs.done(row)[:1]:
             with suppress(*(() if required else (UserError,))):
                 systems[short_label(row)] = model_of(record, runs_dir)
     return systems
@@ -159,7 +159,7 @@ def samples(systems: Mapping[str, System], runs: RunSet, data_dir: Path | str | 
 def stored_samples(runs: RunSet, row: str, at: str, runs_dir: Path | str, n: int) -> torch.Tensor | None:
     """The first n samples in the grid of a row's first seed, uint8 (n, 3, S, S), or None; `at` is "T1" or "T0". Where
     there is no grid at temperature 0, the one at 1 is taken: the model's decoder adds no noise."""
-    for run in runs.records_of(row)[:1]:
+    for run in runs.done(row)[:1]:
         folder = pictures.samples_folder(runs, runs_dir) / run.folder
         file = pictures.sample_file(folder, at) or pictures.sample_file(folder, "T1")
         if file is not None:
@@ -176,7 +176,7 @@ def grids(table: str, runs: RunSet, runs_dir: Path | str, data_dir: Path | str |
 def curves(table: str, runs: RunSet, name: str) -> HTML:
     """The learning curves called `name` of a table's rows; `Record.curve` holds a run's curves by name."""
     rows = paper.row_ids(table)
-    series = {short_label(row): lines for row in rows if (lines := pictures.curves(runs.records_of(row), name))}
+    series = {short_label(row): lines for row in rows if (lines := pictures.curves(runs.done(row), name))}
     levels = pictures.levels(name)
     figure = plots.learning_curves(series, ylabel=pictures.axis(name), marks=marker_numbers(rows), levels=levels)
     alt = f"{name} over training steps for {', '.join(series)}"

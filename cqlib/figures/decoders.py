@@ -67,7 +67,7 @@ def compared(runs: RunSet) -> HTML:
     least = min((seconds for seconds, alike in times.values() if alike), default=1.0)
     lines = []
     for row, name in DECODERS.items():
-        done = runs.records_of(row)
+        done = runs.done(row)
         bpd, *distances = (runs.cell(row, metric) for metric in ("BPD", "FD-lite0@T1", "FD-lite0@T0"))
         parameters = f"{done[0].parameters['total']:,}" if done else "—"
         ratio = f"{times[row][0] / least:,.1f}{OTHER_DEVICE * (not times[row][1])}" if row in times else "—"

@@ -35,13 +35,13 @@ def read(selection: Selection) -> tuple[list[Record], dict[str, RunSet]]:
     panels: of the chosen data, else of the slides' four, else of `STAND_INS`."""
     records = replace(selection, rows=ROWS).finished({selection.profile, *RESULT_PROFILES})
 
-    def rank(runs: RunSet) -> tuple[bool, bool, bool, int, bool]:
+    def rank(runs: RunSet) -> tuple[bool, bool, bool, int, bool, bool]:
         """The larger, the better: one of today's recipes; then this machine's under the profile asked for, with NVP;
-        then one that has both NVP and one of our models; the one with most of our models; this machine's."""
-        local, nvp = runs.origin == "local", bool(runs.records_of(NVP))
-        ours = sum(bool(runs.records_of(row)) for row in ROWS[:-1])
-        asked = local and runs.profile == selection.profile
-        return not runs.outdated, asked and nvp, bool(ours and nvp), ours, local
+        one that has both NVP and one of our models; that with most of our models; under that profile; this machine's.
+        """
+        local, nvp = runs.origin == "local", bool(runs.done(NVP))
+        ours, asked = sum(bool(runs.done(row)) for row in ROWS[:-1]), runs.profile == selection.profile
+        return not runs.outdated, asked and local and nvp, bool(ours and nvp), ours, asked, local
 
     sets = [runs for runs in sets_of(records) if any(map(runs.records_of, ROWS))]
     best = {runs.data: runs for runs in sorted(sets, key=rank)}

@@ -65,7 +65,7 @@ def _status(sets: Sequence[RunSet], data: str, row: str) -> str:
         return "not run"
     runs = min(of_row, key=lambda runs: (runs.profile != "paper", runs.outdated, runs.origin != "local"))
     done, former = runs.done(row), ", former recipe" * runs.outdated
-    return f"{runs.profile}, {count_of(len(done), 'seed') if done else runs.records_of(row)[0].status}{former}"
+    return f"{runs.profile}, {count_of(len(done), 'seed') if done else runs.records_of(row)[0].ending}{former}"
 
 
 def joint(sets: Sequence[RunSet], data_names: Sequence[str], profile: str, data_dir: Path | str | None = None) -> HTML:

@@ -22,7 +22,7 @@ from cqlib.models.hybrid import HybridModel
 from cqlib.pixels import to_uint8
 from cqlib.report import plots
 from cqlib.report.cells import SIGNED, bare, log_scale, panels, picture, stretched, subplots, system_style, table
-from cqlib.report.run_sets import RunSet
+from cqlib.report.run_sets import ORIGINS, RunSet
 
 ROWS = ("table1/cq-f", "table1/vae-f")
 PAIRS = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f")
@@ -180,6 +180,7 @@ def scores(runs: RunSet) -> HTML:
     """BPD, and the scores at temperature 1, of the systems with and without f; means over seeds with their spread."""
     score, distance, _ = FEATURES["inception" if any("FID@T1" in runs.metrics_of(row) for row in PAIRS) else "lite0"]
     names = {"BPD": "BPD ↓", f"{score}@T1": f"{score} ↑", f"{distance}@T1": f"{distance} ↓"}
-    lines = [[label_of(row), *(runs.cell(row, name) for name in names), str(len(runs.records_of(row)))]
+    lines = [[label_of(row), *(runs.cell(row, name) for name in names), str(len(runs.done(row)))]
              for row in PAIRS]  # fmt: skip
-    return table(f"With and without f, T = 1 ({runs.label}, {runs.origin})", ["Model", *names.values(), "seeds"], lines)
+    caption = f"With and without f, T = 1 ({runs.label}, {ORIGINS[runs.origin].lower()})"
+    return table(caption, ["Model", *names.values(), "seeds"], lines)

@@ -162,7 +162,7 @@ def _of_real_images(data: Dataset, main: Protocol, cache: FeatureCache, labelled
     labels = data.test.labels[:n] if labelled else None
     compute = partial(fidelity.real_images, train, test, main, features=features, labels=labels)
     inputs = [train, *test.values(), *([] if labels is None else [labels])]
-    name = " ".join(["real images", main.name, *(quantity.id for quantity in SCORES)])
+    name = " ".join(["real images", main.name, str(main.is_images), *(quantity.id for quantity in SCORES)])
     return {real_name(score): m for score, m in cache.metrics(name, *inputs, compute=compute).items()}
 
 

@@ -217,6 +217,8 @@ def _problems(record: Record) -> Iterator[str]:
     """Reasons why a record cannot be accepted, judged by its content."""
     if not record.done:
         yield f"its status is {record.status}: run it again, to its end"
+    elif record.ending:
+        yield f"it {record.ending}, so that no table would show it"
     if record.profile == "smoke":
         yield "its profile is smoke, whose numbers mean nothing: run it under another"
     if own_path(record.data.name) is not None:

@@ -16,8 +16,8 @@ RESAMPLES = 2_000
 
 @dataclass(frozen=True)
 class Welch:
-    """Welch's test of whether the effect is e, from values `a` and `b` of two rows, at least two seeds each, which
-    share no noise.
+    """Welch's test of whether the effect is e, from values `a` and `b` of two rows, which share no noise; `means`
+    and `effect` take one seed each, all else two.
 
     The effect is `sign` (mean a - mean b), or that in percent of b's mean where `relative`. Effect e is tested by
     Welch's t of `a` against `b` moved by e: sign (mean a - r mean b - d) / sqrt(s_a^2 / n_a + r^2 s_b^2 / n_b), with

@@ -73,16 +73,18 @@ def grids(
 
 
 def _samples(runs: RunSet, row: str, folder: Path, out: Path | None) -> dict[str, Any] | None:
-    """A figure with the sample grids of the row's first seed that has some; None where no seed has."""
+    """A figure with the sample grids of the row's first seed that has some, of a failed run only where there are none
+    else; None where no seed has."""
     label = short_label(row)
-    for run in runs.records_of(row):
+    for run in sorted(runs.records_of(row), key=lambda run: bool(run.ending)):
         files = {at: file for at in AT if (file := sample_file(folder / run.folder, at))}
         if files:
             images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}", _link(file, out))
                       for at, file in files.items()]  # fmt: skip
             places = ("", "") if len(files) == 1 else (" left", " right")
             shown = ", ".join(f"T = {at[1]}{place}" for at, place in zip(files, places, strict=False))
-            return {"label": label, "text": f"{shown}; seed {run.seed}", "images": images, "of": (runs, row),
+            text = f"{shown}; seed {run.seed}{', which ' * bool(run.ending)}{run.ending}"
+            return {"label": label, "text": text, "images": images, "of": (runs, row),
                     "origin": ORIGINS[runs.origin].lower()}  # fmt: skip
     return None
 
@@ -178,11 +180,11 @@ def points_of_row(runs: RunSet, row: str, distance: str) -> list[plots.Point]:
 def learning_curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) -> list[dict[str, Any]]:
     """A picture for every curve of `rows`; without `losses` only of what was measured on held-out images."""
     figures = []
-    for curve in dict.fromkeys(curve for row in rows for run in runs.records_of(row) for curve in run.curve):
+    for curve in dict.fromkeys(curve for row in rows for run in runs.done(row) for curve in run.curve):
         measured = curve.startswith(MEASURED)
         if not losses and not measured:
             continue
-        every = {short_label(row): lines for row in rows if (lines := curves(runs.records_of(row), curve))}
+        every = {short_label(row): lines for row in rows if (lines := curves(runs.done(row), curve))}
         series = dict(list(every.items())[:MAX_LINES])
         looks: dict[str, Any] = {"marks": marker_numbers(rows), "levels": levels(curve)}
         figure = plots.learning_curves(series, ylabel=axis(without_paths(curve)), **looks)

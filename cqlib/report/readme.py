@@ -130,9 +130,10 @@ def headline_verdicts(runs: RunSet, mark: str = OTHERWISE) -> dict[str, str]:
 
 def headline_effect(text: str, runs: RunSet) -> str:
     """ " (−0.12 bpd)" for a chief claim about BPD; empty for those of several claims."""
-    results = [r for card in cards([runs], "table1") if f"table1/{HEADLINES[text].get('')}" == card.claim.id
-               for r in chain(*card.tests)]  # fmt: skip
-    return f" ({results[0].size})" if len(results) == 1 else ""
+    if "" not in HEADLINES[text]:
+        return ""
+    (card,) = (card for card in cards([runs], "table1") if card.claim.id == f"table1/{HEADLINES[text]['']}")
+    return f" ({card.tests[0][0].size})" if card.tests else ""
 
 
 def decided_headlines(runs: RunSet) -> list[ClaimResult]:

@@ -4,7 +4,7 @@ today, or with former ones, of any seeds.
 
 Who chooses among several: `nearest_first` the one whose samples and curves are shown, `fullest_by` the one of which a
 notebook shows pictures, `display_groups` those that stand side by side in a table (the first of them in README and
-docs), `claim_cards.cards` the one that decides a claim.
+docs), `claim_cards.cards` the one that decides a claim; of figure_nvp_comparison, its module.
 """
 
 import json

@@ -57,6 +57,13 @@ def test_the_run_set_is_one_with_nvp_beside_ours(published, tmp_path):
     )
     _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path))
     assert found["photos10"].profile == "study"
+    former = [record(row, config_hash="of a former recipe") for row in (*nvp_comparison.ROWS[:2], "table3/nvp")]
+    published(*former, *(record(row, profile="study") for row in ("table1/cq-f", "table3/nvp")))
+    _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path))
+    assert not found["photos10"].outdated
+    published(*(record(row, profile=p) for p in ("quick", "study") for row in ("table1/cq-f", "table3/nvp")))
+    _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path))
+    assert found["photos10"].profile == CHOSEN.profile
 
 
 def test_panels_hold_the_samples_that_there_are(published_samples, tmp_path):

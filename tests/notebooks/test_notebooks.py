@@ -160,7 +160,8 @@ def test_it_runs_from_top_to_bottom(path, kernel, smoke_runs):
     text = soup.get_text(" ")
     assert not re.search(r"HBox\(|VBox\(|interactive\(|Traceback", text)
     if path == TABLE1:
-        assert "seen once" in text and "This machine" in text and "not comparable" in text
+        assert re.search("seen once, (as claimed|contrary|undecided)", text)
+        assert "This machine" in text and "not comparable" in text
     if path.stem in TAUGHT or path not in TEACHERS:
         assert soup.find_all("svg", role="img") and "photos10" in text
     for element in soup.find_all(src=True):

@@ -58,6 +58,10 @@ def test_the_published_page_shows_real_images_only_of_what_any_machine_has(tmp_p
     found = [pictures.grids([shown], ["table1/vae"], tmp_path, None, out) for out in places]
     labels = [[figure["label"] for figure in figures] for figures in found[:2]]
     sources = [figures[-1]["images"][0]["src"].partition(";")[0] for figures in found]
+    assert found[0][-1]["text"] == "T = 0 left, T = 1 right; seed 0"
+    runs[0].metrics["BPD"] = replace(runs[0].metrics["BPD"], value=99.0)
+    failed = pictures.grids([shown], ["table1/vae"], tmp_path, None)[-1]["text"]
+    assert failed.startswith("T = 0 left, T = 1 right; seed 0, which needs more bits than raw pixels")
     assert sources[0].endswith("/samples_T0.png") and sources[1:] == ["data:image/png"] * 2  # linked below the page
     assert labels == [["Real test images", "VAE"] if data == "photos10" else ["VAE"], ["Real test images", "VAE"]]
 

@@ -90,6 +90,15 @@ def test_headlines_name_the_metric_where_verdicts_differ():
     assert readme.verdicts_of({"holds": ["IS", "FID‡"]}) == "holds (IS, FID‡)"
 
 
+def test_a_run_that_says_nothing_is_named_beside_the_table_that_leaves_it_out():
+    broken, *others = records(3, ("table1/vae",))
+    broken.metrics["BPD"] = replace(broken.metrics["BPD"], value=99.0)
+    text = readme.part("table table1", run_sets([], [broken, *others]))
+    assert "\nVAE: seed 0 needs more bits than raw pixels after step 3,000 (BPD 99.0, theirs 8)." in text
+    (line,) = (line for line in text.splitlines() if line.startswith("| VAE |"))
+    assert line.endswith(" 2 |") and "99" not in line
+
+
 def test_headlines_say_how_many_differ_at_another_size():
     images = DataInfo("photos10", "test", "89abcdef01234567", (2000, 3, 32, 32))
     large = [of_today(replace(run, data=images)) for run in records(3, profile="study")]

@@ -205,6 +205,13 @@ def test_the_columns_are_those_that_were_measured_at_both_temperatures():
 def test_a_run_that_did_not_finish_says_how_it_ended():
     view = tables.view(paper.TABLE1, run_sets([record("table1/gan", 1, status="diverged")], []))
     assert only(view)[4].cells[1][0].text == "seed 1 diverged at step 3,000"
+    broken = record("table1/cq")
+    broken.metrics["BPD"] = replace(broken.metrics["BPD"], value=99.0)
+    (runs,) = run_sets([broken], [])
+    view = tables.view(paper.TABLE1, [runs])
+    ending = "needs more bits than raw pixels after step 3,000 (BPD 99.0, theirs 8)"
+    assert only(view)[2].cells[1][0].text == f"seed 0 {ending}"
+    assert runs.finished == runs.done("table1/cq") == [] and runs.records_of("table1/cq") == [broken]
 
 
 def test_a_number_has_the_verdicts_of_the_claims_about_it_in_its_own_run_set():
