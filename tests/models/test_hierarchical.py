@@ -362,6 +362,13 @@ def test_gan_and_cqf_have_the_same_generator_and_critic(profile):
         assert getattr(gan, field) == getattr(cqf, field)
 
 
+@pytest.mark.parametrize("profile, size", [("quick", 16), ("study", 32), ("study", 64)])
+def test_the_residual_gans_rate_is_a_share_of_its_critics_at_every_size(profile, size):
+    """docs/tuning.md: at equal rates the generator outran the critic; above 32 pixels rates are halved."""
+    training = recipe("table2/gan-residual", profile, size).training
+    assert training.learning_rate == pytest.approx(0.3 * training.critic_learning_rate)
+
+
 def test_the_critic_has_as_many_parameters_under_quick_as_table_1s():
     critics = [build(recipe(row, "quick").system).critic for row in (GAUSSIAN, "table1/cq-f")]
     residual, plain = (sum(p.numel() for p in critic.parameters()) for critic in critics)
