@@ -48,9 +48,9 @@ def test_larger_real_images_are_shown_without_repeated_pixels(size, width):
 
 @pytest.mark.parametrize("data", ["photos10", "npz:mine"])
 def test_the_published_page_shows_real_images_only_of_what_any_machine_has(tmp_path, monkeypatch, data):
-    runs = [record("table1/vae", data=data)]
+    runs, later = [record("table1/vae", data=data)], record("table1/vae", 1, data=data)
     monkeypatch.setattr(pictures, "PUBLISHED", tmp_path)
-    draw_samples(runs, tmp_path / "samples")
+    draw_samples([*runs, later], tmp_path / "samples")
     real = grid_png(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
     monkeypatch.setattr(pictures, "real_images", lambda *_: real)
     (shown,) = run_sets([], runs)
@@ -62,6 +62,8 @@ def test_the_published_page_shows_real_images_only_of_what_any_machine_has(tmp_p
     runs[0].metrics["BPD"] = replace(runs[0].metrics["BPD"], value=99.0)
     failed = pictures.grids([shown], ["table1/vae"], tmp_path, None)[-1]["text"]
     assert failed.startswith("T = 0 left, T = 1 right; seed 0, which needs more bits than raw pixels")
+    (both,) = run_sets([], [*runs, later])
+    assert pictures.grids([both], ["table1/vae"], tmp_path, None)[-1]["text"].endswith("seed 1")  # which did not fail
     assert sources[0].endswith("/samples_T0.png") and sources[1:] == ["data:image/png"] * 2  # linked below the page
     assert labels == [["Real test images", "VAE"] if data == "photos10" else ["VAE"], ["Real test images", "VAE"]]
 
