@@ -235,7 +235,7 @@ def test_rows_tells_published_weights_from_what_is_not_run(tmp_path, capsys):
     assert code == 2 and "unknown setting of table1/vae 'no.such'" in line
 
 
-@pytest.mark.parametrize("status, told", [("done", "  finished, {:.3f} bpd"), ("diverged", "  diverged")])
+@pytest.mark.parametrize("status, told", [("done", "  finished, {:.3f} bpd"), ("diverged", "  diverged at step 3,000")])
 def test_rows_tells_what_is_finished_and_what_diverged(tmp_path, capsys, status, told):
     e = experiment("table1/vae", "smoke")
     made = fake_records.record("table1/vae", profile="smoke")
