@@ -37,7 +37,7 @@ def number_verdict(number: PaperNumber, runs: Sequence[Record], temperature: flo
     done = [record for record in runs if not record.ending]
     if not done:
         endings = ", ".join(sorted({record.ending for record in runs}))
-        return NumberVerdict("not run", f"no finished run: {endings}" if endings else "no run")
+        return NumberVerdict("not run", f"no run that counts: {endings}" if endings else "no run")
     names = metric_names(number.metric, temperature)
     measured = [record for record in done if any(name in record.metrics for name in names)]
     if not measured:

@@ -175,8 +175,8 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None) -> Claim
         labels = [DATA_SETS[data].label if data in DATA_SETS else data for data in (claim.data, runs.data)]
         return result("not run", reason=f"claimed for {labels[0]}, not for {labels[1]}", missing_kind=3)
     if missing := [row for row in (claim.row_a, claim.row_b) if not runs.done(row)]:
-        absent = " and ".join(f"{row}{_endings(runs.records_of(row))}" for row in missing)
-        return result("not run", reason=f"no finished run of {absent}", missing_kind=len(missing))
+        reason = " and ".join(_without_run(row, runs.records_of(row)) for row in missing)
+        return result("not run", reason=reason, missing_kind=len(missing))
     name, sides = _comparable(claim, runs, names)
     if not name:
         return result("not run", reason=f"no runs of both rows have {names[-1]} on the same images, in the same "
@@ -205,9 +205,12 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None) -> Claim
     return tested(label, low=low, high=high, p=p, detectable=detectable, spread=spread)
 
 
-def _endings(records: Sequence[Record]) -> str:
-    """ " (diverged at step 400)"; "" without records."""
-    return f" ({', '.join(sorted({record.ending for record in records}))})" if records else ""
+def _without_run(row: str, records: Sequence[Record]) -> str:
+    """ "no finished run of table1/cq", or why its `records` do not count: "no run of table1/cq that counts (diverged at
+    step 400)"."""
+    if not records:
+        return f"no finished run of {row}"
+    return f"no run of {row} that counts ({', '.join(sorted({record.ending for record in records}))})"
 
 
 def _direction(claim: Claim, difference: float, effect: float | None, low: float | None, high: float | None) -> str:
