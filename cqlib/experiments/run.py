@@ -48,6 +48,8 @@ from cqlib.util.files import write_atomic
 from cqlib.util.stop import StopRequest
 
 LOG = "training.jsonl"
+PENALTIES = ("gradient_penalty", "drift", "total")
+"""Terms of a critic that a record's curve leaves out, and their sum."""
 
 
 def finished_record(e: Experiment, runs_dir: Path | str) -> Record | None:
@@ -289,8 +291,10 @@ def read_log(log: Path) -> list[dict[str, Any]]:
 
 
 def loss_curves(lines: list[dict[str, Any]], dimensions: int) -> Curves:
-    """The losses of training; L_C in bits per dimension, the others as they are."""
-    names = {"coverage": "L_C (bits/dim)", "kl": "KL", "quality": "L_Q", "critic/discriminator": "discriminator"}
+    """The losses of training: L_C in bits per dimension, the others as they are, without `PENALTIES`."""
+    names = {"coverage": "L_C (bits/dim)", "kl": "KL", "quality": "L_Q"}
+    critic = (key for line in lines for key in line if key.startswith("critic/"))
+    names |= {key: term for key in critic if (term := key.removeprefix("critic/")) not in PENALTIES}
     curves = {}
     for key, name in names.items():
         scale = bits_per_dimension(1.0, dimensions) if key == "coverage" else 1.0

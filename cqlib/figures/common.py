@@ -138,13 +138,16 @@ def costs(table: str, sets: Sequence[RunSet]) -> HTML:
 def baselines(table: str, sets: Sequence[RunSet]) -> HTML:
     """A table's rows against an untrained copy, Gaussian pixels and a histogram per pixel."""
     lines = small_tables.baselines(sets, paper.row_ids(table))
-    return HTML(page.macro("baseline_table", lines)) if lines else _not_trained(table)
+    return HTML(page.macro("baseline_table", lines)) if lines else _nothing(table, sets)
 
 
-def _not_trained(table: str) -> HTML:
-    rows = [label_of(row) for row in paper.row_ids(table) if paper.canonical(row) == row]
-    command = f"<code>./run_all.sh --only {table}</code>"
-    return HTML(f"<p>Not trained yet: {', '.join(rows)}. {command} trains them.</p>")
+def _nothing(table: str, sets: Sequence[RunSet]) -> HTML:
+    """Why a table's rows have nothing to show: those that nobody has trained, with the command."""
+    rows = [row for row in paper.row_ids(table) if paper.canonical(row) == row]
+    absent = [label_of(row) for row in rows if not any(runs.done(row) for runs in sets)]
+    if not absent:
+        return HTML("<p>The rows that have been trained were not measured for this.</p>")
+    return HTML(f"<p>Not trained yet: {', '.join(absent)}. <code>./run_all.sh --only {table}</code> trains them.</p>")
 
 
 def samples(systems: Mapping[str, System], runs: RunSet, data_dir: Path | str | None = None, n: int = 25) -> HTML:
@@ -191,7 +194,7 @@ def quality(table: str, sets: Sequence[RunSet]) -> HTML:
     boards = [(runs, *board) for runs in nearest_first(sets) for board in pictures.boards(runs)]
     about = table.replace("table", "Table ")
     figures = [f for runs, name, rows in boards if name.startswith(about) for f in pictures.quality(runs, rows, name)]
-    return cells.figures(figures, *QUALITY) if figures else _not_trained(table)
+    return cells.figures(figures, *QUALITY) if figures else _nothing(table, sets)
 
 
 def quality_of(rows: Sequence[str], sets: Iterable[RunSet]) -> HTML:

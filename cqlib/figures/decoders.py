@@ -8,13 +8,12 @@ from pathlib import Path
 from IPython.display import HTML
 from torch import Tensor
 
-from cqlib.experiments.rows import NOTEBOOK_ROWS, short_label, training_command
+from cqlib.experiments.rows import NOTEBOOK_ROWS, short_label
 from cqlib.figures.common import batch_times, draw, stored_samples
 from cqlib.metrics.evaluation import TIMED
 from cqlib.models.base import LikelihoodSystem, System
-from cqlib.models.hierarchical import Hierarchical
+from cqlib.models.hierarchical import LayeredLatents
 from cqlib.models.registry import RECIPES, build
-from cqlib.models.vae_iaf import VAEIAF
 from cqlib.report import plots
 from cqlib.report.cells import picture, table
 from cqlib.report.run_sets import RunSet
@@ -54,7 +53,7 @@ def samples(runs: RunSet, models: Mapping[str, System], runs_dir: Path | str, n:
         return NONE
     figure = picture(plots.sample_board(board, columns=round(n**0.5)), f"Samples of decoders: {', '.join(names)}")
     if absent := [name for name in DECODERS.values() if name not in names]:
-        command = training_command("figure_decoders", runs.profile)
+        command = runs.command("figure_decoders", DECODERS)
         missing = f"<p>Not here: {', '.join(absent)}. <code>{command}</code> trains what is missing.</p>"
         figure.data = f"{figure.data}{missing}"
     return figure
@@ -115,7 +114,7 @@ def likelihood(model: System) -> str:
 
 def latent_space(model: System) -> str:
     """The number of latent dimensions that a sample starts from, in words; "none" where pixels are drawn directly."""
-    if isinstance(model, Hierarchical | VAEIAF):
+    if isinstance(model, LayeredLatents):
         shapes = model.decoder.shapes.values()
         return f"{sum(map(math.prod, shapes)):,} in {len(shapes)} layers"
     if latent := getattr(model.config, "latent", None):

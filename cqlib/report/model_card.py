@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cqlib.data.photos10 import CREDITS
@@ -20,6 +19,7 @@ from cqlib.metrics.quantities import decimal, heading, score_of
 from cqlib.models.base import System
 from cqlib.report.compare import ASIDE, find
 from cqlib.report.facts import commit
+from cqlib.report.jinja import environment
 from cqlib.util.errors import UsageError, UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED
@@ -75,11 +75,7 @@ def _files(e: Experiment, runs_dir: Path) -> dict[str, Path]:
 def card(record: Record, system: System, files: list[str]) -> str:
     """The card in Markdown; what comes from the record is escaped, and absolute paths in it are cut."""
     label, size = label_of(record.variant), "×".join(map(str, system.shape[1:]))
-    environment = Environment(
-        loader=PackageLoader("cqlib.report"), undefined=StrictUndefined, trim_blocks=True, finalize=_escaped,
-        keep_trailing_newline=True,
-    )  # fmt: skip
-    return environment.get_template("card.md.j2").render(
+    return environment(finalize=_escaped, keep_trailing_newline=True).get_template("card.md.j2").render(
         front=Markup(_front_matter(record, system, f"{label} on {record.data.name} {size}")),
         record=record,
         label=label,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from cqlib.experiments import paper
@@ -21,6 +21,7 @@ from cqlib.metrics.quantities import QUANTITIES, TEMPERATURES, heading
 from cqlib.report import ablations, facts, pictures, small_tables, tables, trade_off
 from cqlib.report.claim_cards import VERDICTS, cards, count_claims, look, matrix, spelled
 from cqlib.report.contributed import contributed
+from cqlib.report.jinja import environment
 from cqlib.report.numbers import COMPARABLE, count_numbers
 from cqlib.report.run_sets import ORIGINS, RunSet, display_groups, nearest_first, run_sets
 from cqlib.report.verdicts import DIGITS, ClaimResult
@@ -126,21 +127,16 @@ def scoped(body: str) -> Markup:
     return Markup('<div class="cqlib"><style>{}</style>{}</div>').format(_css("notebook.css"), Markup(body))
 
 
+@functools.cache
 def _environment() -> Environment:
     """Jinja2 that escapes all text and takes machine paths out of it."""
-    environment = Environment(
-        loader=PackageLoader("cqlib.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        finalize=lambda value: without_paths(value) if type(value) is str else value,
-    )
-    environment.globals.update(
+    html = environment(autoescape=True, finalize=lambda value: without_paths(value) if type(value) is str else value)
+    html.globals.update(
         tones=COMPARABLE, verdicts=VERDICTS, look=look, spelled=spelled, better=ablations.BETTER, digits=DIGITS,
         origins=ORIGINS, footnotes=paper.FOOTNOTES, quantities=QUANTITIES, facts=facts, label_of=label_of,
         heading=heading, median=statistics.median, tuning_seeds=",".join(map(str, SEEDS)),
     )
-    return environment
+    return html
 
 
 def _css(name: str) -> Markup:

@@ -242,7 +242,9 @@ def curves(records: Sequence[Record], name: str) -> list[plots.Curve]:
 
 def axis(name: str) -> str:
     """The label of a curve's axis with its unit; a critic's loss, which is not always a cross-entropy, has none."""
-    return "discriminator's loss" if name == "discriminator" else name if "(" in name else f"{name} (nats per image)"
+    if name in ("KL", "L_Q"):
+        return f"{name} (nats per image)"
+    return name if "(" in name else "discriminator's loss" if name == "discriminator" else f"critic's {name} loss"
 
 
 def levels(name: str) -> dict[str, float]:

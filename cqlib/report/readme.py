@@ -1,6 +1,7 @@
 """Renders the parts of README.md and docs between `<!-- NAME -->` and `<!-- /NAME -->` by the macros of `docs.md.j2`,
 from the published records, the notebooks and the data sets. A test fails where a committed part is out of date."""
 
+import functools
 import json
 import statistics
 import sys
@@ -11,7 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Template
 
 from cqlib.data.photos10 import PHOTOS
 from cqlib.data.sets import ENTRIES
@@ -26,6 +27,7 @@ from cqlib.report import claims_file
 from cqlib.report.ablations import effect
 from cqlib.report.claim_cards import at_temperatures, cards, count_claims, look, matrix
 from cqlib.report.facts import gpu_hours
+from cqlib.report.jinja import environment
 from cqlib.report.run_sets import RunSet, display_groups, run_sets
 from cqlib.report.tables import PUBLISHED_DATA
 from cqlib.report.verdicts import DECIDED, ClaimResult, Results
@@ -59,9 +61,9 @@ DOCUMENTS: Mapping[Path, Mapping[str, str]] = {
 """File -> its parts by name -> the macro of `docs.md.j2`, and the table that it is about."""
 EXECUTED = PUBLISHED / "notebooks"
 """Folder of executed notebooks. A notebook's link leads there if it is there, else to its source."""
-DECIMALS = {"BPD": 2, "IS-lite0@T0": 2, "IS-lite0@T1": 2, "FD-lite0@T0": 1, "FD-lite0@T1": 1, "KD-lite0@T0": 3,
-            "KD-lite0@T1": 3, "Precision-lite0@T0": 2, "Recall-lite0@T0": 2}  # fmt: skip
-"""The measured columns and their decimals."""
+COLUMNS = ("BPD", "IS-lite0@T0", "IS-lite0@T1", "FD-lite0@T0", "FD-lite0@T1", "KD-lite0@T0", "KD-lite0@T1",
+           "Precision-lite0@T0", "Recall-lite0@T0")  # fmt: skip
+"""What is measured, in the tables of docs."""
 HEADLINES = {
     "f lowers BPD, with and without L_Q": {"with": "f-quality-bpd", "without": "f-bpd"},
     "f improves IS and FID without L_Q": {"IS": "f-is", "FID": "f-fid"},
@@ -80,17 +82,21 @@ OTHERWISE = "‡"
 
 def part(macro: str, sets: Sequence[RunSet]) -> str:
     """The text that a macro of `docs.md.j2`, given as "NAME" or "NAME TABLE", makes of the published run sets."""
-    environment = Environment(loader=PackageLoader("cqlib.report"), undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["printed"] = printed
-    environment.globals |= {
-        **TABLES, "sets": sets, "m": sys.modules[__name__], "ENTRIES": ENTRIES, "PHOTOS": PHOTOS, "heading": heading,
-        "PUBLISHED_DATA": PUBLISHED_DATA,
-        "notebooks": notebooks, "training_command": training_command, "count_claims": count_claims, "look": look,
-        "claim_matrix": matrix,
-    }  # fmt: skip
     name, _, which = macro.partition(" ")
-    module: Any = environment.get_template("docs.md.j2").module
+    module: Any = _template().make_module({"sets": sets})
     return str(getattr(module, name)(*([TABLES[which]] if which else []))).strip()
+
+
+@functools.cache
+def _template() -> Template:
+    markdown = environment()
+    markdown.filters["printed"] = printed
+    markdown.globals |= {
+        **TABLES, "m": sys.modules[__name__], "ENTRIES": ENTRIES, "PHOTOS": PHOTOS, "heading": heading,
+        "PUBLISHED_DATA": PUBLISHED_DATA, "notebooks": notebooks, "training_command": training_command,
+        "count_claims": count_claims, "look": look, "claim_matrix": matrix,
+    }  # fmt: skip
+    return markdown.get_template("docs.md.j2")
 
 
 def render(text: str, parts: Mapping[str, str], sets: Sequence[RunSet]) -> str:
@@ -233,16 +239,16 @@ def starred(runs: RunSet, which: paper.Table) -> bool:
 
 def mean(runs: RunSet, row: str, metric: str) -> str:
     """ "5.25 ± 0.05" over seeds; empty where the metric has not been measured."""
-    if (found := runs.mean(row, metric)) is None:
+    if runs.mean(row, metric) is None:
         return ""
-    spread = "" if found.std is None else f" ± {decimal(metric, found.std, DECIMALS[metric])}"
-    return decimal(metric, found.value, DECIMALS[metric]) + spread + r" \*" * found.starred
+    cell = runs.cell(row, metric)
+    return cell.text + f" ± {cell.std}" * bool(cell.std) + r" \*" * bool(cell.mark)
 
 
 def of_real_images(runs: RunSet, name: str) -> str:
     """The score of real images; empty for BPD, and where no run has measured it."""
     bar = runs.real_images(name)
-    return "" if bar is None else decimal(name, bar.value, DECIMALS[name])
+    return "" if bar is None else decimal(name, bar.value)
 
 
 def no_better_than_untrained(runs: RunSet, which: paper.Table) -> Iterator[str]:

@@ -305,20 +305,20 @@ class Loop:
             state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
         save_checkpoint(self.path, state)
         write_atomic(self.log_path, "".join(line + "\n" for line in self.lines))
-        lines = map(json.loads, self.lines)
-        points = ((name, line["step"], value) for line in lines for name, value in line.items())
+        points = ((name, line["step"], value) for line in map(json.loads, self.lines) for name, value in line.items())
         write_scalars(self.log_path.parent / "tensorboard" / self.log_path.stem, points)
 
     def resume(self) -> None:
         """Load the newest whole checkpoint of this training, if there is one."""
         state, problems = load_latest(self.path)
+        state = state if state and state["key"] == self.key else None
         used = "an older state is used" if state else "training starts anew"
         self.notes += [f"{problem}; {used}" for problem in problems]
-        if state is None or state["key"] != self.key:
+        if state is None:
             return
         for name in KEPT:
             setattr(self, name, state[name])
-        self.notes = [*dict.fromkeys([*state.get("notes", ()), *self.notes])]  # an older version kept none
+        self.notes = [*dict.fromkeys([*state["notes"], *self.notes])]
         self.batches.drawn = state["drawn"]
         self.provenance.resume(state, self.step, self.config.steps)
         self.system.load_state_dict(state["system"])

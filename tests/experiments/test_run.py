@@ -458,6 +458,15 @@ def test_a_diverged_second_stage_is_told(tmp_path, monkeypatch):
     assert run.run(**ROW, runs_dir=tmp_path) == record
 
 
+def test_every_row_leaves_a_curve_of_its_losses():
+    """A run without one cannot be contributed."""
+    pinned = json.loads((ROOT / "tests" / "training" / "pinned.json").read_text())
+    for row, numbers in pinned.items():
+        names = {name.replace("critic's ", "critic/").replace("generator's ", "") for name in numbers}
+        curves = run.loss_curves([{"step": 50, **dict.fromkeys(names - {"critic/gradient"}, 1.0)}], dimensions=768)
+        assert curves and not curves.keys() & {"total", "gradient_penalty", "drift"}, row
+
+
 @pytest.mark.parametrize("n", [1, 60, 61, 119, 4500])
 def test_a_log_is_thinned_to_what_a_record_takes(tmp_path, n):
     log = tmp_path / "training.jsonl"

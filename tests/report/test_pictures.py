@@ -96,7 +96,8 @@ def test_the_last_third_of_training_tells_what_still_changes():
 
 
 @pytest.mark.parametrize("name, label", [("KL", "KL (nats per image)"), ("discriminator", "discriminator's loss"),
-                                         ("L_C (bits/dim)", "L_C (bits/dim)")])  # fmt: skip
+                                         ("L_C (bits/dim)", "L_C (bits/dim)"),
+                                         ("wasserstein", "critic's wasserstein loss")])  # fmt: skip
 def test_an_axis_has_the_unit_of_its_loss(name, label):
     """A critic's loss has none: some are hinge losses."""
     assert pictures.axis(name) == label

@@ -151,10 +151,13 @@ def test_a_damaged_checkpoint_falls_back_on_the_previous_one(tmp_path):
 
 
 def test_a_state_under_another_key_is_not_used(tmp_path):
-    stopped(tmp_path, 5, key="a")
+    for _ in range(2):
+        stopped(tmp_path, 5, key="a")
+    newest = tmp_path / "training.checkpoint"
+    newest.write_bytes(newest.read_bytes()[:100])  # the one before it is whole
     other = Line()
-    train(other, IMAGES, config(), seed=0, folder=tmp_path, key="b")
-    assert other.calls == 20  # from the beginning
+    result = train(other, IMAGES, config(), seed=0, folder=tmp_path, key="b")
+    assert other.calls == 20 and ["starts anew" in note for note in result.notes] == [True]
 
 
 def test_without_a_key_every_training_begins_anew(tmp_path):
