@@ -69,8 +69,8 @@ class TrainingConfig:
     because the nets of this package return fp32 (`at_least_fp32`), as your own should. off: no bf16."""
     channels_last: bool = True
     compile: bool = False
-    """torch.compile on the forward pass of encoder, decoder and f (not f^-1); never on the critic, whose penalty
-    needs a double backward."""
+    """torch.compile on the forward pass of all nets of a system (not of f^-1) but the critic, whose penalty needs a
+    double backward."""
     max_nonfinite: int = 10
     """An update with a non-finite loss or gradient is skipped; after this many steps in a row with a skipped update the
     run has diverged."""

@@ -272,7 +272,7 @@ def parse(argv: Sequence[str]) -> Options:
     parsed.seeds = tuple(dict.fromkeys(parsed.seeds or (0,)))
     planned, books = rows.targets(parsed.only, parsed.profile)
     for (row, _, _), name in product(planned, parsed.data):
-        rows.check_images(row, name)
+        rows.refuse_points(row, name)
     if parsed.no_train and parsed.only and not books:
         raise UsageError(f"--no-train runs notebooks, and --only {','.join(parsed.only)} names rows alone")
     if parsed.feature_weights is not None and not parsed.feature_weights.is_file():

@@ -44,8 +44,9 @@ def converted_folder(folder: Path) -> Path:
 
 
 def find_parts(entry: PublishedDataset, folder: Path) -> Path | None:
-    """The folder that holds all parts of a data set, unpacked: `folder` or its sub-folder of the set's name."""
-    homes = (folder, folder / entry.name, folder / entry.name.partition("-")[0])  # all of LSUN may share a folder
+    """The folder that holds all parts of a data set, unpacked: `folder` or its sub-folder of the set's name, or
+    of the name up to a "-": "lsun", which the sets of LSUN may share, "tiny"."""
+    homes = (folder, folder / entry.name, folder / entry.name.partition("-")[0])
     return next((path for path in homes if not _missing(entry, path)), None)
 
 

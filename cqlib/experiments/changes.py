@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from cqlib.experiments.variants import Changes, in_words
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.frozen_decoder import FrozenDecoder
-from cqlib.models.registry import build
+from cqlib.models.registry import build, parameter_counts
 from cqlib.recipe import Recipe, TrainingConfig
 from cqlib.training.loop import train
 from cqlib.util.errors import UsageError, one_line, unknown_name
@@ -126,9 +126,7 @@ def _try(row: str, words: str, recipe: Recipe) -> None:
     quiet = warnings.catch_warnings(action="ignore")
     with quiet, torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
         try:
-            with torch.device("meta"):
-                parameters = sum(build(recipe.system).parameter_counts().values())
-            if parameters > MAX_PARAMETERS:
+            if (parameters := sum(parameter_counts(recipe.system).values())) > MAX_PARAMETERS:
                 raise ValueError(f"{parameters:,} parameters are too many")
             torch.manual_seed(0)
             system = build(recipe.system)

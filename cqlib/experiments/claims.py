@@ -83,7 +83,7 @@ class Claim:
 
     @property
     def table(self) -> str:
-        """The table that it is about, "table1": the beginning of its id."""
+        """What it is about, the beginning of its id: a table, "table1", or "trade-off", "decoders"."""
         return self.id.partition("/")[0]
 
     @property

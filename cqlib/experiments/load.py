@@ -16,7 +16,7 @@ from cqlib.experiments.rows import short_label
 from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.models.base import System
 from cqlib.models.frozen_decoder import FrozenDecoder
-from cqlib.models.registry import build
+from cqlib.models.registry import build_apart
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint
 from cqlib.util.errors import UsageError, UserError
 from cqlib.util.files import write_atomic
@@ -62,10 +62,9 @@ def _load(e: Experiment, *paths: Path) -> System:
     """The system of the first file that holds weights of this experiment."""
     for path in paths:
         if (stored := stored_training(path, e)) is not None:
-            with torch.random.fork_rng(devices=[]):
-                system = build(e.recipe.system)
+            system = build_apart(e.recipe.system)
             load_weights(system, stored["weights"], path)
-            return system.eval()
+            return system
         if path.is_file():
             try:  # a damaged run is not replaced by published weights without a word
                 load_checkpoint(path)

@@ -242,6 +242,14 @@ def load_records(folder: Path | str) -> tuple[list[Record], list[str]]:
     return records, problems
 
 
+def undamaged_record(file: Path) -> Record:
+    """`read_record`, with a UserError that names the file for a bad one."""
+    try:
+        return read_record(file)
+    except ValueError as error:
+        raise UserError(f"{file}: {error}") from error
+
+
 def undamaged_records(folder: Path | str) -> list[Record]:
     """All records of `folder`; UserError for a bad file."""
     records, problems = load_records(folder)

@@ -102,7 +102,7 @@ def check_target(name: str) -> str:
     return _check("name", ["all", *books, *stems, *ROWS, *ablations.GROUPS], name)
 
 
-def check_images(row: str, data: str) -> None:
+def refuse_points(row: str, data: str) -> None:
     """UsageError for a data set that is not of images."""
     if data.startswith("toy2d"):
         raise UsageError(f"data set '{data}' holds points of the plane, and row '{row}' is a model of images")

@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-
 from cqlib.experiments.changes import leaves
 from cqlib.experiments.experiment import Experiment, experiment
-from cqlib.models.registry import build
+from cqlib.models.registry import parameter_counts
 
 
 def sheet(e: Experiment) -> Iterator[str]:
@@ -24,8 +22,7 @@ def sheet(e: Experiment) -> Iterator[str]:
         elif paper[path] != value:
             remarks.append(f"paper: {_text(paper[path])}")
         yield f"{line:<{width}}  # {'; '.join(remarks)}" if remarks else line
-    with torch.device("meta"):  # counting needs no weights
-        counts = build(e.recipe.system).parameter_counts()
+    counts = parameter_counts(e.recipe.system)
     total, critic = counts.pop("total"), counts.pop("critic", 0)
     yield f"# parameters: {total:,} ({', '.join(f'{name} {n:,}' for name, n in counts.items())}); critic {critic:,}"
 

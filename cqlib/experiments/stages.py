@@ -13,7 +13,7 @@ from cqlib.experiments.experiment import Experiment
 from cqlib.experiments.load import ENCODER, STORED, WEIGHTS, load_weights, stored_training
 from cqlib.models.base import System
 from cqlib.models.frozen_decoder import FrozenDecoder
-from cqlib.models.registry import build
+from cqlib.models.registry import build, build_apart
 from cqlib.recipe import FrozenDecoderStage, TrainingConfig
 from cqlib.training.device import to_device
 from cqlib.training.loop import Progress, TrainingResult, train
@@ -58,9 +58,7 @@ class Stages:
 
     def untrained(self) -> System:
         """The system as it was before the first step."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.e.seed)
-            return build(self.e.recipe.system).to(self.device).eval()
+        return build_apart(self.e.recipe.system, self.e.seed).to(self.device)
 
     def train_encoder(self, generator: System, stage: FrozenDecoderStage) -> TrainingResult:
         """Train, or read, an encoder and sigma around the frozen `generator`, which give a GAN its BPD."""

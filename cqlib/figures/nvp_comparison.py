@@ -14,7 +14,7 @@ from cqlib.experiments.rows import NOTEBOOK_DATA, NOTEBOOK_ROWS, RESULT_PROFILES
 from cqlib.experiments.selection import Selection
 from cqlib.figures.common import batch_times, needs, sets_of, sized, stored_samples
 from cqlib.metrics.evaluation import TIMED
-from cqlib.metrics.quantities import FEATURES
+from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import plots
 from cqlib.report.cells import picture, table
 from cqlib.report.run_sets import ORIGINS, Cell, RunSet, most_common
@@ -75,8 +75,8 @@ def compared(best: Mapping[str, RunSet]) -> HTML:
     metrics = {name for data, runs in best.items() for row in rows[data] for name in runs.metrics_of(row)}
     printed = {data: _printed(data) for data in best}
     # one column each: a distance on other features never stands under FID
-    distances = [distance for kind, (_, distance, _) in FEATURES.items()
-                 if f"{distance}@T1" in metrics or kind == "inception" and any(printed.values())]  # fmt: skip
+    distances = [distance for distance in QUANTITIES["fid"].names
+                 if f"{distance}@T1" in metrics or distance == "FID" and any(printed.values())]  # fmt: skip
     lines: list[list[Cell | str]] = []
     for data, runs in best.items():
         for row in rows[data]:

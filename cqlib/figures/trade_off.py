@@ -47,7 +47,7 @@ def pictures(runs: RunSet, more: bool = False) -> HTML:
 
 def points(runs: RunSet) -> HTML:
     """A line for every point: lambda, BPD, scores at both temperatures, seeds."""
-    scores = [f"{name}@{at}" for quantity in DRAWN for name in (quantity.name, quantity.lite0)
+    scores = [f"{name}@{at}" for quantity in DRAWN for name in quantity.names
               if f"{name}@T1" in runs.metrics for at in AT]  # fmt: skip
     rows = [(short_label(row).partition(",")[0], f"{weight:,g}", row)
             for along in FRONTS.values() for weight, row in front(along, runs.profile).items()]  # fmt: skip

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import torch
 from IPython.display import HTML
 
 from cqlib import data as data_sets
@@ -11,7 +10,7 @@ from cqlib.experiments.experiment import experiment, image_size
 from cqlib.experiments.load import ModelAndData
 from cqlib.experiments.rows import default_data, label_of, training_command
 from cqlib.experiments.selection import Selection
-from cqlib.models.registry import build
+from cqlib.models.registry import build_apart
 from cqlib.report import cells
 from cqlib.util.errors import UsageError
 
@@ -34,9 +33,7 @@ def trained_models(selection: Selection, images: Dataset) -> dict[str, ModelAndD
 def untrained_model(row: str, images: Dataset) -> ModelAndData:
     """The model of a row before its first training step, from a fixed seed: the equations hold for it as well."""
     e = experiment(row, "smoke", images.name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return ModelAndData(e, build(e.recipe.system).eval(), "untrained")
+    return ModelAndData(e, build_apart(e.recipe.system), "untrained")
 
 
 def model_table(selection: Selection, models: Mapping[str, ModelAndData]) -> HTML:

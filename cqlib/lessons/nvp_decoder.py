@@ -17,7 +17,7 @@ from cqlib.lessons.factorised_decoders import residuals
 from cqlib.lessons.factorised_decoders.pictures import DASHED, DISTANCES
 from cqlib.lessons.factorised_decoders.residuals import Reconstruction
 from cqlib.lessons.models import trained_models, untrained_model
-from cqlib.metrics.quantities import FEATURES
+from cqlib.metrics.quantities import QUANTITIES
 from cqlib.models.hybrid import HybridModel
 from cqlib.pixels import to_uint8
 from cqlib.report import plots
@@ -178,7 +178,8 @@ def frequency_gain(matrices: OfImages, reconstruction: Reconstruction) -> HTML:
 
 def scores(runs: RunSet) -> HTML:
     """BPD, and the scores at temperature 1, of the systems with and without f; means over seeds with their spread."""
-    score, distance, _ = FEATURES["inception" if any("FID@T1" in runs.metrics_of(row) for row in PAIRS) else "lite0"]
+    stand_in = not any("FID@T1" in runs.metrics_of(row) for row in PAIRS)
+    score, distance = (QUANTITIES[name].names[stand_in] for name in ("is", "fid"))
     names = {"BPD": "BPD ↓", f"{score}@T1": f"{score} ↑", f"{distance}@T1": f"{distance} ↓"}
     lines = [[label_of(row), *(runs.cell(row, name) for name in names), str(len(runs.done(row)))]
              for row in PAIRS]  # fmt: skip

@@ -113,7 +113,7 @@ def sample_metrics(
     unknown one. A system without decoder noise is measured once and reported under both temperatures. The score of
     classes needs data of more than one class."""
     features = cache.features
-    fitting, notes = _protocols_that_fit(data, evaluation)
+    fitting, notes = protocols.fitting(evaluation, len(data.train), len(data.test))
     main, labelled = fitting[0], len(data.classes) > 1
     metrics = _of_real_images(data, main, cache, labelled)
     n_real = {p.split: max(q.n_real for q in fitting if q.split == p.split) for p in fitting}
@@ -139,19 +139,6 @@ def sample_metrics(
                 metrics[name if p is main else protocols.with_protocol(name, p.name)] = metric
         grids[f"samples_T{temperature:g}"] = samples[:GRID]
     return metrics, grids, notes
-
-
-def _protocols_that_fit(data: Dataset, evaluation: Evaluation) -> tuple[list[Protocol], list[str]]:
-    """The profile's own protocol, then those of `evaluation.protocols` that the data set is large enough for; and a
-    note on each of the others."""
-    n = min(evaluation.fidelity_images, len(data.test), len(data.train))
-    fitting, notes = [protocols.default_protocol(n, evaluation.is_images)], []
-    for p in map(protocols.protocol, evaluation.protocols):
-        if shortfall := p.shortfall(len(data.train), len(data.test)):
-            notes.append(f"protocol {p.name} left out: {shortfall}")
-        else:
-            fitting.append(p)
-    return fitting, notes
 
 
 def _of_real_images(data: Dataset, main: Protocol, cache: FeatureCache, labelled: bool) -> dict[str, Metric]:

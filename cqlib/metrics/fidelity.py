@@ -1,5 +1,5 @@
 """IS, FID, KID, precision and recall of samples, by torch-fidelity's own functions on features extracted once (KID of
-few images is computed here, with the same numbers); and how evenly samples reach the classes.
+up to 10,000 images by `kernel.py`, with the same numbers); and how evenly samples reach the classes.
 
 Sources: IS, Salimans et al., arXiv:1606.03498; FID, Heusel et al., arXiv:1706.08500; KID, Binkowski et al.,
 arXiv:1801.01401; precision and recall, Kynkaanniemi et al., arXiv:1904.06991 (3 nearest neighbours).

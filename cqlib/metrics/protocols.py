@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from cqlib.recipe import Evaluation
 from cqlib.util.errors import unknown_name
 
 IS_IMAGES = 50_000  # Salimans et al., arXiv:1606.03498, and nearly everyone since
@@ -62,6 +63,19 @@ def default_protocol(n: int, is_images: int | None = None) -> Protocol:
     if (n, is_images) == (preset.n_real, preset.is_images):
         return preset
     return Protocol(f"paper at {n} images", "test", n, n, is_images)
+
+
+def fitting(evaluation: Evaluation, n_train: int, n_test: int) -> tuple[list[Protocol], list[str]]:
+    """The profile's own protocol, then those of `evaluation.protocols` that a data set of `n_train` and `n_test` images
+    is large enough for; and a note on each of the others."""
+    n = min(evaluation.fidelity_images, n_test, n_train)
+    found, notes = [default_protocol(n, evaluation.is_images)], []
+    for p in map(protocol, evaluation.protocols):
+        if shortfall := p.shortfall(n_train, n_test):
+            notes.append(f"protocol {p.name} left out: {shortfall}")
+        else:
+            found.append(p)
+    return found, notes
 
 
 def with_protocol(metric: str, name: str) -> str:

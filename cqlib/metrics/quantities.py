@@ -36,6 +36,11 @@ class Quantity:
     checked_by: str = ""
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Its names in records: on the paper's features, then on those that stand in for them."""
+        return (self.name, self.lite0) if self.lite0 else (self.name,)
+
+    @property
     def real(self) -> str:
         """How its name ends for real images, whose score is a bar for samples: "FD-lite0-floor", "IS-lite0-real"."""
         return "-floor" if self.distance else "-real"
@@ -79,14 +84,14 @@ def score_of(name: str) -> str:
 
 def _named(name: str) -> list[Quantity]:
     """The quantity that a metric's name begins with: BPD for "BPD-IW", FID for "FD-lite0@T0"; none for "KL-8x8-1"."""
-    return [q for q in QUANTITIES.values() if re.match(rf"({q.name}|{q.lite0 or q.name})\b", name)]
+    return [q for q in QUANTITIES.values() if re.match(rf"({'|'.join(q.names)})\b", name)]
 
 
 def real_name(name: str) -> str:
     """The name of the same score of real images, a bar for samples: "FD-lite0-floor" for "FD-lite0@T0", "IS-real" for
     "IS"; empty where there is none, as for BPD."""
     score = score_of(name)
-    return next((score + q.real for q in SCORES if score in (q.name, q.lite0)), "")
+    return next((score + q.real for q in SCORES if score in q.names), "")
 
 
 def temperature_of(name: str) -> str:
@@ -111,10 +116,8 @@ def metric_names(metric: str, temperature: float | None) -> tuple[str, ...]:
     """Names of `metric` in records, the paper's features first: ("FID@T1", "FD-lite0@T1"). ValueError for another T."""
     if temperature not in temperatures(metric):
         raise ValueError(f"no metric '{metric}' at temperature {temperature}")
-    quantity = QUANTITIES[metric]
-    if temperature is None:
-        return (quantity.name,)
-    return tuple(f"{name}@T{temperature:.0f}" for name in (quantity.name, quantity.lite0))
+    at = "" if temperature is None else f"@T{temperature:.0f}"
+    return tuple(name + at for name in QUANTITIES[metric].names)
 
 
 def digits(name: str, value: float) -> int:

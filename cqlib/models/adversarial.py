@@ -29,6 +29,12 @@ class CriticConfig:
     """Residual blocks per halving of the resolution; 0: the plain convolutional critic."""
 
 
+def critic_net(config: CriticConfig, size: int, image_channels: int) -> nn.Module:
+    """The net l(x): images (N, image_channels, size, size) -> logits (N,)."""
+    net = partial(ResidualCritic, blocks=config.blocks) if config.blocks else Critic
+    return net(size, config.widths, image_channels=image_channels)
+
+
 def with_gradient_penalty(
     discriminator: Tensor, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, step: int, config: Any
 ) -> Losses:
@@ -54,8 +60,7 @@ class AdversarialSystem(System):
         super().__init__(config)
         c: CriticConfig | None = config.critic
         if c is not None:
-            net = partial(ResidualCritic, blocks=c.blocks) if c.blocks else Critic
-            self.critic = net(config.size, c.widths, image_channels=config.image_channels)
+            self.critic = critic_net(c, config.size, config.image_channels)
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
         """Eq. (1) on real and generated images, and the gradient penalty on their interpolates."""

@@ -11,6 +11,8 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
+import torch
+
 from cqlib import models
 from cqlib.models.base import System
 from cqlib.recipe import Recipe
@@ -33,3 +35,16 @@ SYSTEMS: dict[type, Any] = {module.CONFIG: module.SYSTEM for module in _modules(
 def build(config: object) -> System:
     """The untrained system of a config; its weights depend on torch's random state."""
     return SYSTEMS[type(config)](config)
+
+
+def build_apart(config: object, seed: int = 0) -> System:
+    """`build` from a seed of its own, in evaluation mode; torch's random state stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(config).eval()
+
+
+def parameter_counts(config: object) -> dict[str, int]:
+    """`System.parameter_counts` of a config, without making any weights."""
+    with torch.device("meta"):
+        return build(config).parameter_counts()

@@ -11,7 +11,7 @@ from scipy.stats import t as student
 
 from cqlib.experiments import ablations
 from cqlib.experiments.load import RECORD, RUNS
-from cqlib.experiments.record import Record, load_records, read_record
+from cqlib.experiments.record import Record, load_records, undamaged_record
 from cqlib.metrics.quantities import FEATURES, decimal, score_of, temperature_of
 from cqlib.util.errors import UserError, unknown_name
 from cqlib.util.paths import RECORDS
@@ -49,25 +49,20 @@ class MetricPair(NamedTuple):
         return f"{'inside' if inside else 'outside'} what two of {count_of(self.seeds, 'seed')} differ by ({most})"
 
 
-def find(name: str, runs_dir: Path | str = RUNS) -> Record:
-    """The record that `name` stands for: a record's file, a run's folder, or the name of such a folder, of a run in
-    `runs_dir`, else of a published one. UserError where there is none, or it is damaged."""
-    return _read(_find_file(name, runs_dir))
-
-
 def pair(first: str, second: str | None = None, runs_dir: Path | str = RUNS) -> tuple[Record, Record]:
-    """The records of two names, as `find` takes them. Without `second`, or where it stands for the same file as `first`
-    (a run here and a published one may have the same name), the published record of that run is the second. UserError
-    as for `find`, and where that run is not published."""
+    """The records that two names stand for: a record's file, a run's folder, or the name of such a folder, of a run in
+    `runs_dir`, else of a published one. Without `second`, or where it stands for the same file as `first` (a run here
+    and a published one may have the same name), the published record of that run is the second. UserError where there
+    is none, or it is damaged."""
     file = _find_file(first, runs_dir)
     other = file if second is None else _find_file(second, runs_dir)
     if other.samefile(file):
-        other = next(filter(Path.is_file, _published_files(_read(file).folder)), file)
+        other = next(filter(Path.is_file, _published_files(undamaged_record(file).folder)), file)
         if other.samefile(file):
             published = file.resolve() in map(Path.resolve, _published_files(file.stem))
             why = f"is published, and not in {runs_dir}" if published else "has no published run of its name"
             raise UserError(f"{first} {why}: add the record to compare it with")
-    return _read(file), _read(other)
+    return undamaged_record(file), undamaged_record(other)
 
 
 def _published_files(name: str) -> list[Path]:
@@ -83,13 +78,6 @@ def _find_file(name: str, runs_dir: Path | str) -> Path:
     names = [place.stem for folder in (RECORDS, ablations.PUBLISHED) for place in folder.glob("*.json")]
     names += [place.parent.name for folder in folders for place in folder.glob(f"*/{RECORD}")]
     raise UserError(str(unknown_name("record", name, sorted(names))))
-
-
-def _read(file: Path) -> Record:
-    try:
-        return read_record(file)
-    except ValueError as error:
-        raise UserError(f"{file}: {error}") from error
 
 
 def shared(first: Record, second: Record) -> list[str]:

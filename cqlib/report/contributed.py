@@ -28,7 +28,7 @@ from cqlib.experiments.load import RECORD
 from cqlib.experiments.record import Record, file_name, machine_path, read_record
 from cqlib.experiments.run import LOG, loss_curves, read_log
 from cqlib.metrics.features import INCEPTION_RESIZE
-from cqlib.metrics.protocols import UNKNOWN_WEIGHTS, default_protocol, protocol, with_protocol
+from cqlib.metrics.protocols import UNKNOWN_WEIGHTS, fitting, with_protocol
 from cqlib.metrics.quantities import AT, SCORES
 from cqlib.util.errors import UsageError, UserError, cause_of
 from cqlib.util.files import canonical_json, sha256, write_atomic
@@ -179,7 +179,7 @@ def _check_curve(folder: Path, record: Record) -> None:
     text = (folder / LOG).read_bytes().decode(errors="replace")
     try:
         curve = loss_curves(read_log(folder / LOG), math.prod(record.data.shape[-3:]))
-    except (ArithmeticError, ValueError, TypeError, LookupError, RecursionError):
+    except (ArithmeticError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         curve = {}
     foreign = any(record.curve.get(name) != points for name, points in curve.items())
     if not curve or foreign or without_paths(text) != text:
@@ -260,9 +260,7 @@ def _expected(e: Experiment, record: Record) -> Iterator[tuple[str, list[str]]]:
     evaluation, (*counted, _, _, _) = e.evaluation, record.data.shape
     n_train, n_test = record.n_train or 0, sum(counted)
     yield "BPD", [f"n = {min(evaluation.bpd_images, n_test)}"]
-    n = min(evaluation.fidelity_images, n_test, n_train)
-    main = default_protocol(n, evaluation.is_images)
-    others = [p for p in map(protocol, evaluation.protocols) if not p.shortfall(n_train, n_test)]
+    (main, *others), _ = fitting(evaluation, n_train, n_test)
     inception = e.profile == "paper" or "FID@T1" in record.metrics
     look = INCEPTION_RESIZE if inception else f"bilinear resize to {evaluation.side}"
     series = metadata.version("torch-fidelity").rsplit(".", 1)[0]  # within which scores are the same
@@ -270,7 +268,7 @@ def _expected(e: Experiment, record: Record) -> Iterator[tuple[str, list[str]]]:
     for quantity in (q for q in SCORES if not q.labelled):
         for at in AT:
             name = f"{quantity.name if inception else quantity.lite0}@{at}"
-            images = f"n_fake = {main.is_images} in" if quantity.id == "is" else f"n_real = n_fake = {n},"
+            images = f"n_fake = {main.is_images} in" if quantity.id == "is" else f"n_real = n_fake = {main.n_real},"
             yield name, [images, *how, *([f"protocol {main.name}, "] if main.name else [])]
             for p in others if not quantity.slow else ():
                 yield with_protocol(name, p.name), [f"protocol {p.name}, ", *how]

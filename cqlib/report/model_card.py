@@ -13,11 +13,11 @@ from cqlib.data.photos10 import CREDITS
 from cqlib.data.sets import entry_of
 from cqlib.experiments import load
 from cqlib.experiments.experiment import Experiment
-from cqlib.experiments.record import Record, machine_path
+from cqlib.experiments.record import Record, machine_path, undamaged_record
 from cqlib.experiments.rows import PROFILES, label_of
 from cqlib.metrics.quantities import decimal, heading, score_of
 from cqlib.models.base import System
-from cqlib.report.compare import ASIDE, find
+from cqlib.report.compare import ASIDE
 from cqlib.report.facts import commit
 from cqlib.report.jinja import environment
 from cqlib.util.errors import UsageError, UserError
@@ -37,7 +37,7 @@ def write(e: Experiment, runs_dir: Path, folder: Path) -> list[Path]:
     system, files = load.load_system(e, runs_dir), _files(e, runs_dir)
     if not files[load.RECORD].is_file():
         raise UserError(f"{e.variant} has not been measured: {e.command}")
-    record = find(str(files[load.RECORD]))
+    record = undamaged_record(files[load.RECORD])
     of_one_run = load.stored_training(files[load.WEIGHTS], e, record.data.fingerprint) is not None
     if record.config_hash != e.config_hash or not of_one_run:
         raise UserError(f"the record of {e.variant} is not of today's recipe and these weights: {e.command}")

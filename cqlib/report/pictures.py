@@ -24,7 +24,7 @@ from cqlib.experiments.record import Record, file_name
 from cqlib.experiments.rows import DEVELOPMENT_DATA, marker_numbers, short_label
 from cqlib.experiments.trade_off import VARIANTS
 from cqlib.losses import discriminator_loss
-from cqlib.metrics.quantities import AT, FEATURES
+from cqlib.metrics.quantities import AT, QUANTITIES
 from cqlib.report import plots
 from cqlib.report.fronts import mean, points_of, spread
 from cqlib.report.run_sets import ORIGINS, RunSet, nearest_first
@@ -151,7 +151,7 @@ def family(row: str) -> str:
 def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]]:
     """Quality against likelihood of `rows`, for every kind of features they were scored with."""
     figures = []
-    for _, distance, _ in FEATURES.values():
+    for distance in QUANTITIES["fid"].names:
         points = [point for row in rows for point in points_of_row(runs, row, distance)]
         if len({point.label for point in points}) > 1:
             kinds = {short_label(row): family(row) for row in rows} if name == "Table 3" else {}

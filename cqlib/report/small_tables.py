@@ -3,7 +3,6 @@
 import itertools
 import re
 from collections.abc import Collection, Iterator, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -12,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import short_label
 from cqlib.metrics.protocols import PROTOCOLS, protocol_of
-from cqlib.metrics.quantities import FEATURES
-from cqlib.models.adversarial import AdversarialSystem, CriticConfig
+from cqlib.metrics.quantities import QUANTITIES
+from cqlib.models.adversarial import CriticConfig, critic_net
 from cqlib.report import comparable
 from cqlib.report.run_sets import RunSet, most_common
 
@@ -48,7 +47,7 @@ def critic_multiply_adds(record: Record) -> int | None:
     config = CriticConfig(tuple(widths), blocks=blocks or 0)
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
-            net = AdversarialSystem(SimpleNamespace(critic=config, image_channels=channels, size=size)).critic
+            net = critic_net(config, size, channels)
             with FlopCounterMode(display=False) as counter:
                 net(torch.empty(1, channels, size, size))
     except Exception:  # a foreign record may have anything in the place of numbers, and a net may raise anything for it
@@ -61,7 +60,7 @@ def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, A
     step, that of an untrained copy and of independent Gaussian pixels; the BPD and that of a histogram per pixel; and
     whether the model beats these baselines."""
     lines = []
-    for (runs, row), (_, distance, _) in itertools.product(_rows_with_runs(sets, rows), FEATURES.values()):
+    for (runs, row), distance in itertools.product(_rows_with_runs(sets, rows), QUANTITIES["fid"].names):
         names = [f"{distance}@T1", *(f"{distance}-{bar}@T1" for bar in ("best", "untrained", "gaussian")), "BPD",
                  "BPD-histogram"]  # fmt: skip
         last, _, untrained, gaussian, bpd, histogram = (runs.mean(row, name) for name in names)

@@ -185,7 +185,7 @@ def real_images(
 def _shares(runs: RunSet) -> Iterator[str]:
     """ "precision 0.55", "recall 0.76" of real images, which no model can be expected to beat either."""
     for quantity in (QUANTITIES["precision"], QUANTITIES["recall"]):
-        for name in (quantity.name, quantity.lite0):
+        for name in quantity.names:
             if measured := runs.real_images(name):
                 yield f"{quantity.id} {decimal(name, measured.value)}"
 

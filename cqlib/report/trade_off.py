@@ -1,7 +1,7 @@
 """The trade-off as pictures and in words: likelihood against quality along lambda, without f and with f."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain, product
+from itertools import chain
 from statistics import fmean
 from typing import Any
 
@@ -55,8 +55,7 @@ def figures(runs: RunSet, how_to_read: bool = True) -> list[dict[str, Any]]:
     """Pictures of BPD against each of `DRAWN` at both temperatures, where a front has two points or more. All but
     those of `FIRST` are marked `more`; if `how_to_read`, the captions of `FIRST` at T = 0 say how to read them."""
     panels = []
-    for quantity, features, at in product(DRAWN, ("name", "lite0"), AT):
-        name = getattr(quantity, features)
+    for quantity, name, at in ((q, name, at) for q in DRAWN for name in q.names for at in AT):
         if max(map(len, fronts(runs, f"{name}@{at}").values())) > 1:
             caption = _caption(runs, quantity, name, at, how_to_read)
             panels.append(plot(*draw_fronts(runs, quantity, name, at), caption, more=quantity is not FIRST))

@@ -111,10 +111,9 @@ def _measured(record: Record, runs_dir: Path, **options: Any) -> Iterator[Metric
 
 def allowed(metric: str, recorded: float) -> float | None:
     """How far a metric may be from its recorded value; None for a metric that is not compared."""
-    distances = (QUANTITIES["fid"].name, QUANTITIES["fid"].lite0)
     if metric in ("BPD", "BPD-IW"):
         return BITS
-    return SHARE * recorded if score_of(metric) in distances else None
+    return SHARE * recorded if score_of(metric) in QUANTITIES["fid"].names else None
 
 
 def lines(check: Check) -> Iterator[str]:

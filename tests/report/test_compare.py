@@ -106,15 +106,18 @@ def test_the_spread_is_that_of_the_difference_of_two_seeds():
 
 def test_a_run_is_found_by_name_folder_or_file(tmp_path):
     name = "table1_cq-f--photos10--quick--0"
-    assert compare.find(name, tmp_path) == compare.find(str(RECORDS / f"{name}.json")) == BASE
+    other = "table1_cq--photos10--quick--0"
+    for first in (name, str(RECORDS / f"{name}.json")):
+        assert compare.pair(first, other, tmp_path)[0] == BASE
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "record.json").write_text((RECORDS / f"{name}.json").read_text())
-    assert compare.find("mine", tmp_path) == compare.find(str(tmp_path / "mine")) == BASE
+    for second in ("mine", str(tmp_path / "mine")):
+        assert compare.pair(other, second, tmp_path)[1] == BASE
     with pytest.raises(UserError, match=f"did you mean '{name}'"):
-        compare.find(name[:-3] + "-0", tmp_path)
+        compare.pair(name[:-3] + "-0", other, tmp_path)
     (tmp_path / "mine" / "record.json").write_text("{")
     with pytest.raises(UserError, match="record.json: Invalid JSON"):
-        compare.find("mine", tmp_path)
+        compare.pair(other, "mine", tmp_path)
 
 
 def test_a_run_is_set_beside_the_published_one_of_its_name(tmp_path):
