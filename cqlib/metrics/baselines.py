@@ -19,6 +19,8 @@ from cqlib.models.base import LikelihoodSystem, System
 
 BPD_IMAGES = 250
 """How many test images BPD is measured on during training."""
+CHUNK = 10_000
+"""Images that `gaussian_pixels` takes at once."""
 CURVE_SCORES = ("fid", "kid", "recall")
 """Ids of the scores along training."""
 
@@ -129,7 +131,7 @@ def gaussian_pixels(train: Tensor, n: int) -> Tensor:
     """n images, uint8 (n, C, S, S), of independent Gaussian pixels, each with the mean and variance that it has over
     `train`, uint8 (N, C, S, S)."""
     total, squares = (torch.zeros(train.shape[1:], dtype=torch.float64) for _ in range(2))
-    for part in train.split(10_000):
+    for part in train.split(CHUNK):
         total += part.double().sum(0)
         squares += part.double().square().sum(0)
     mean = total / len(train)

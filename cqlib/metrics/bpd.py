@@ -15,6 +15,8 @@ TensorOrFloat = TypeVar("TensorOrFloat", Tensor, float)
 
 BATCH = 250
 """Images per batch, in evaluation and in sampling; the random numbers that an image gets depend on it."""
+CHUNK = 1000
+"""Images that `histogram_nll` takes at once."""
 HISTOGRAM_IMAGES = 50_000
 """Training images that `histogram_nll` counts at most."""
 
@@ -70,7 +72,7 @@ def histogram_nll(train: Tensor, images: Tensor) -> Tensor:
     train = train[:HISTOGRAM_IMAGES]
     position = 256 * torch.arange(train[0].numel())
     counts = torch.ones(256 * train[0].numel(), dtype=torch.float64)
-    for part in train.split(1000):
+    for part in train.split(CHUNK):
         counts += torch.bincount((position + part.flatten(1).long()).flatten(), minlength=len(counts))
     log_p = (counts / (len(train) + 256)).log()
-    return torch.cat([-log_p[position + part.flatten(1).long()].sum(1) for part in images.split(1000)])
+    return torch.cat([-log_p[position + part.flatten(1).long()].sum(1) for part in images.split(CHUNK)])

@@ -28,6 +28,7 @@ SEED = 0
 """The seed of the shuffle for IS and of the subsets for KID."""
 IS_SPLITS = 10  # as Salimans et al.; fewer where there are fewer than 100 samples
 NEIGHBOURS = 3
+CHUNK = 1000  # images whose distances to all others are held at once
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000  # at most; half of the images when there are fewer than 2,000
 SPLITS = {"test": "held-out test split", "train": "training split"}
@@ -69,7 +70,7 @@ class ScoreInputs:
 
         with full_fp32():  # in parts: memory stays small, the result is the same
             values = metric_prc.prc_features_to_metric(self.fake, self.real, prc_neighborhood=NEIGHBOURS,
-                                                       prc_batch_size=1000, save_cpu_ram=True,
+                                                       prc_batch_size=CHUNK, save_cpu_ram=True,
                                                        verbose=False)  # fmt: skip
         return {"Precision": values[metric_prc.KEY_METRIC_PRECISION], "Recall": values[metric_prc.KEY_METRIC_RECALL]}
 
@@ -173,7 +174,7 @@ def class_coverage(sets: ScoreInputs) -> Metric:
     """
     assert sets.labels is not None
     with full_fp32():
-        nearest = torch.cat([torch.cdist(part, sets.real).argmin(1) for part in sets.fake.split(1000)])
+        nearest = torch.cat([torch.cdist(part, sets.real).argmin(1) for part in sets.fake.split(CHUNK)])
     classes = int(sets.labels.max()) + 1
     p, q = (torch.bincount(of, minlength=classes).double() / len(of) for of in (sets.labels[nearest], sets.labels))
     reached = p > 0

@@ -136,6 +136,14 @@ def test_precision_is_of_the_fake_and_recall_of_the_real(scores_of):
     assert apart["Precision-lite0"].value == apart["Recall-lite0"].value == 0
 
 
+def test_the_third_nearest_neighbour_is_how_far_a_point_reaches():
+    """0 reaches 2, 3 or 7 far by 2, 3 or 4 neighbours, and the others in `one` reach no farther to the left."""
+    one, other = (torch.tensor(x)[:, None] for x in ([0.0, 1.0, 2.0, 3.0, 7.0], [-2.5, -5.0, -50.0, -90.0]))
+    for fake, real, name in ((other, one, "Precision-lite0"), (one, other, "Recall-lite0")):
+        found = fidelity.pooled_scores(fake, real, ["precision", "recall"], features=features.lite0(224), split="test")
+        assert found[name].value == 0.25
+
+
 @pytest.mark.parametrize(
     ("real_labels", "fake_labels", "share"),
     [
@@ -146,7 +154,8 @@ def test_precision_is_of_the_fake_and_recall_of_the_real(scores_of):
         ([0, 1] * 8, [0, 0, 0, 1] * 3, 4 / 3**0.75 / 2),  # the entropy of (3/4, 1/4) is ln 4 - 3/4 ln 3
     ],
 )
-def test_share_of_classes_that_samples_reach(scores_of, real_labels, fake_labels, share):
+def test_share_of_classes_that_samples_reach(scores_of, monkeypatch, real_labels, fake_labels, share):
+    monkeypatch.setattr(fidelity, "CHUNK", 5)
     rng = np.random.default_rng(9)
     centres = 20 * torch.from_numpy(rng.standard_normal((4, 6)))
     real, fake = (centres[which] + torch.from_numpy(rng.standard_normal((len(which), 6)))

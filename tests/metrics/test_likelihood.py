@@ -10,7 +10,7 @@ from small_models import dataset, images, system
 from torch import nn
 
 from cqlib.data.dataset import Split
-from cqlib.metrics import evaluation
+from cqlib.metrics import bpd, evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll, histogram_nll
 from cqlib.metrics.evaluation import draw_samples, likelihood_metrics
 from cqlib.metrics.metric import GROUP
@@ -61,6 +61,10 @@ def test_the_spread_is_the_standard_error_and_results_that_are_kept_are_those_of
     metrics, _ = likelihood_metrics(Noisy("ELBO"), DATA, asked)
     bits = bits_per_dimension(held_out_nll(Noisy("ELBO"), DATA.test.images), 768)
     assert metrics["BPD"].std == pytest.approx(float(bits.std()) / 2)
+    better = held_out_nll(Noisy("ELBO"), DATA.test.images[:3], importance_samples=2)
+    gain = bits[:3] - bits_per_dimension(better, 768)  # of the same images
+    assert metrics["BPD-IW-gain"].value == pytest.approx(float(gain.mean()))
+    assert metrics["BPD-IW-gain"].std == pytest.approx(float(gain.std()) / 3**0.5)
     again = [likelihood_metrics(Noisy("ELBO"), DATA, asked, results=PartialResults(tmp_path, "k"))[0] for _ in range(2)]
     assert metrics["BPD"].value != metrics["BPD-IW"].value and again == [metrics] * 2
 
@@ -125,11 +129,14 @@ def test_which_photograph_each_image_is_of_is_told_with_their_bits():
     assert GROUP not in likelihood_metrics(Uniform("exact"), DATA, Evaluation(3, 3, 2, 3))[1]
 
 
-def test_histogram_is_a_distribution_fitted_to_each_pixel():
+def test_histogram_is_a_distribution_fitted_to_each_pixel(monkeypatch):
     train = torch.tensor([[[[0, 9]]], [[[0, 8]]], [[[1, 9]]]], dtype=torch.uint8)
     first, second = torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij")
     every = torch.stack([first.flatten(), second.flatten()], 1).to(torch.uint8).view(-1, 1, 1, 2)
-    p = (-histogram_nll(train, every)).exp().view(256, 256)
+    nll = histogram_nll(train, every)
+    p = (-nll).exp().view(256, 256)
     assert p.sum().item() == pytest.approx(1, abs=1e-9)
     assert p[0, 9].item() == pytest.approx(3 / 259 * 3 / 259) and p[5, 8].item() == pytest.approx(1 / 259 * 2 / 259)
     assert histogram_nll(train[:1], train[:1]).item() == pytest.approx(-2 * math.log(2 / 257))
+    monkeypatch.setattr(bpd, "CHUNK", 2)
+    assert torch.equal(histogram_nll(train, every[:11]), nll[:11])
