@@ -11,12 +11,14 @@ from cqlib import losses
 from cqlib.experiments.rows import PROFILES
 from cqlib.metrics.bpd import held_out_nll
 from cqlib.models import coverage_quality
+from cqlib.models.adversarial import CriticConfig
 from cqlib.models.coverage_quality import CoverageQuality, with_flow
 from cqlib.models.frozen_decoder import FrozenDecoder, FrozenDecoderConfig
 from cqlib.models.registry import build
 from cqlib.models.variational import VariationalModel
 from cqlib.nets.conv import BOTTOM, pyramid
 from cqlib.nets.coupling import FlowConfig, RealNVP
+from cqlib.pixels import dequantise
 
 ROWS = [*coverage_quality.ROWS, "table1/gan"]
 
@@ -103,14 +105,15 @@ def test_total_is_coverage_plus_lambda_times_quality():
 
 
 def test_lazy_penalty_comes_every_kth_step_with_k_times_the_weight():
-    model = system("table1/cq", shake=0.05)
-    config = model.config.critic
-    assert config.penalty_every == 4
+    model = system("table1/cq", shake=0.05, critic=CriticConfig((8, 16, 32), penalty_weight=3.0, penalty_every=4))
     x = images()
     assert "gradient_penalty" not in model.critic_losses(x, step=1)
+    torch.manual_seed(5)
     terms = model.critic_losses(x, step=8)
-    weight = 4 * config.penalty_weight
-    torch.testing.assert_close(terms["total"], terms["discriminator"] + weight * terms["gradient_penalty"])
+    torch.testing.assert_close(terms["total"], terms["discriminator"] + 12 * terms["gradient_penalty"])
+    torch.manual_seed(5)
+    between = losses.gradient_penalty(model.critic, dequantise(x), model.fakes(x))
+    torch.testing.assert_close(terms["gradient_penalty"], between)
 
 
 def test_critic_input_says_what_the_critic_sees():
@@ -126,10 +129,19 @@ def test_critic_input_says_what_the_critic_sees():
         assert (fakes[0] - fakes[1]).abs().mean() > 1e-2
 
 
-def test_temperature_scales_the_noise_of_y_alone():
-    model = system("table1/vae", shake=0.05)
-    draws = [model.generate(3, temperature=t, generator=torch.Generator().manual_seed(2)) for t in (0.0, 0.5, 1.0)]
-    torch.testing.assert_close(draws[1] - draws[0], (draws[2] - draws[0]) / 2)
+@pytest.mark.parametrize("row", ["table1/vae", "table1/cq-f"])
+def test_temperature_scales_the_noise_of_y_alone_and_at_1_it_is_the_densitys(row):
+    model = system(row, shake=0.05)
+    x = [model.generate(32, temperature=t, generator=generator(2)) for t in (0.0, 0.5, 1.0)]
+    low, middle, high = (model.features(v)[0] for v in x)
+    torch.testing.assert_close(middle - low, (high - low) / 2, rtol=0, atol=1e-3)
+    z = model.prior(32, generator(2))
+    mean, log_sigma = model.decode(z)
+    torch.testing.assert_close(low, mean, rtol=0, atol=1e-3)
+    noise, log_det = torch.distributions.Normal(mean, log_sigma.exp()), model.features(x[2])[1]
+    expected = log_det - noise.entropy().flatten(1).sum(1)  # of ln p(x|z), whose spread is that of e^2 / 2
+    excess = (model.log_density(x[2], z) - expected).mean() / 768
+    assert abs(excess) < 5 * (0.5 / (32 * 768)) ** 0.5
 
 
 # --- likelihoods ---------------------------------------------------------------------------------------------

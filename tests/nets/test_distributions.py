@@ -150,17 +150,23 @@ def test_pixels_are_independent_and_any_shape_goes():
         torch.testing.assert_close(whole[:, r, c], one, rtol=1e-12, atol=1e-12)
 
 
-def test_a_uniform_grid_is_sampled_into_the_probabilities():
-    """One channel: all (u_0, u_1) of a fine grid give each value in the share that is its probability."""
-    m, grid = mixture(channels=1, components=3, spread=0.8, seed=3), 1000
+@pytest.mark.parametrize("channels, components, grid", [(1, 3, 500), (2, 2, 100)])
+def test_a_uniform_grid_is_sampled_into_the_probabilities(channels, components, grid):
+    """All (u_0, u_1) or (u_0, u_1, u_2) of a fine grid give each pixel in the share that is its probability."""
+    m = mixture(channels, components, spread=1.5, seed=7)
     points = (torch.arange(grid, dtype=torch.float64) + 0.5) / grid
-    u = torch.cartesian_prod(points, points).t().unsqueeze(0)  # (1, 2, grid^2)
-    whole = LogisticMixture(*(part.unsqueeze(-1).expand(*part.shape, grid**2) for part in vars(m).values()))
-    values = to_uint8(whole.sample(u)).flatten().long()
-    share = torch.bincount(values, minlength=256).double() / grid**2
-    p = repeated(m, 256).log_probability(LEVELS[:, None]).exp()
+    u = torch.cartesian_prod(*[points] * (1 + channels)).t().unsqueeze(0)  # (1, 1 + C, grid^(1 + C))
+    whole = LogisticMixture(*(part.unsqueeze(-1).expand(*part.shape, u.shape[2]) for part in vars(m).values()))
+    values = to_uint8(whole.sample(u))[0].long()
+    place = values[0] if channels == 1 else 256 * values[0] + values[1]
+    share = torch.bincount(place, minlength=256**channels).double() / u.shape[2]
+    pixels = torch.cartesian_prod(*[LEVELS] * channels).view(-1, channels)
+    p = repeated(m, len(pixels)).log_probability(pixels).exp()
     torch.testing.assert_close(share, p, atol=3 / grid, rtol=0)
-    torch.testing.assert_close(share.cumsum(0), p.cumsum(0), atol=3 / grid, rtol=0)
+    share, p = (of.view([256] * channels) for of in (share, p))
+    for c in range(channels):
+        share, p = share.cumsum(c), p.cumsum(c)
+    torch.testing.assert_close(share, p, atol=3 / grid, rtol=0)
 
 
 def test_narrow_components_are_drawn_with_the_scale_of_their_likelihood():

@@ -2,6 +2,9 @@
 
 import pytest
 import torch
+from small_models import shaken
+from torch import nn
+from torch.nn.functional import conv2d, conv_transpose2d, elu, group_norm, leaky_relu, linear
 
 from cqlib.nets.conv import BOTTOM, Critic, Decoder, Encoder, normalisation, num_resolutions, pyramid
 
@@ -15,6 +18,30 @@ def test_shapes(size, norm):
     assert mean.shape == log_variance.shape == (n, 5)
     assert Decoder(size, widths, 5, out_channels=6, norm=norm)(mean).shape == (n, 6, size, size)
     assert Critic(size, widths)(x).shape == (n,)
+
+
+def test_encoder_decoder_and_critic_are_their_formulas():
+    def layers(net):
+        return [(layer.weight, layer.bias) for layer in net.body if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+
+    def normed(h, layer):
+        return elu(group_norm(h, 2, layer.weight, layer.bias))  # 8 channels
+
+    torch.manual_seed(0)
+    encoder = shaken(Encoder(16, (8, 8), 5, norm="group"), 0.2)
+    decoder = shaken(Decoder(16, (8, 8), 5, out_channels=6, norm="group"), 0.2)
+    critic, x, z = shaken(Critic(16, (8, 8)), 0.2), torch.randn(2, 3, 16, 16), torch.randn(2, 5)
+    first, (weight, _) = layers(encoder)
+    h = normed(conv2d(elu(conv2d(x, *first, padding=1)), weight, stride=2, padding=1), encoder.body[3])
+    torch.testing.assert_close(torch.cat(encoder(x), 1), linear(h.flatten(1), *encoder.head.parameters()))
+    ((weight, _),) = layers(decoder)
+    h = normed(linear(z, *decoder.head.parameters()).view(2, 8, 8, 8), decoder.body[0])
+    h = normed(conv_transpose2d(h, weight, stride=2, padding=1), decoder.body[3])
+    torch.testing.assert_close(decoder(z), conv2d(h, *decoder.out.parameters(), padding=1))
+    h = x
+    for stride, layer in zip((1, 2, 1), layers(critic), strict=True):
+        h = leaky_relu(conv2d(h, *layer, stride=stride, padding=1), 0.2)
+    torch.testing.assert_close(critic(x), linear(h.flatten(1), *critic.head.parameters()).squeeze(1))
 
 
 def test_an_encoders_log_variance_stays_where_exp_is_finite():
