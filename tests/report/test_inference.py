@@ -152,6 +152,11 @@ def test_bootstrap_of_clusters_knows_that_images_of_one_tile_are_alike():
         for covered, groups in ((whole, tiles), (single, None)):
             low, high = bootstrap_interval(values, groups)
             covered.append(low <= 0.3 <= high)
-    assert np.mean(whole) > 0.88 and np.mean(single) < 0.75
+    assert 0.88 < np.mean(whole) < 0.99 and np.mean(single) < 0.75
+    sizes = rng.integers(1, 20, 800)  # of so many clusters the interval is that of the normal distribution of a ratio
+    values, which = rng.normal(5, 1, 800).repeat(sizes), np.arange(800).repeat(sizes)
+    mean = values.mean()
+    half = stats.norm.ppf(0.975) * np.sqrt(np.sum(np.bincount(which, values - mean) ** 2)) / len(values)
+    assert bootstrap_interval(values, which) == pytest.approx((mean - half, mean + half), abs=0.1 * half)
     values = rng.standard_normal(60)
     assert bootstrap_interval(values, range(100, 160)) == bootstrap_interval(values)
