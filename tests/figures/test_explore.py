@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from lesson_cells import run_cell
-from notebook_cells import cells, smoke_model
+from notebook_cells import by_name, cells, smoke_model, soup
 from notebook_cells import smooth_images as images
 from PIL import Image
+from scipy import stats
 
 from cqlib.data.photos10 import PHOTOS
 from cqlib.experiments.rows import notebooks
@@ -60,8 +61,17 @@ def test_lengths_of_midpoints_follow_the_formula(system):
     """The mean length of N(0, I), and that of a mean of two draws, N(0, I / 2)."""
     d = system.config.latent
     expected = math.sqrt(2) * math.gamma((d + 1) / 2) / math.gamma(d / 2)
-    page = latents.midpoints(system, 400).data
-    assert f"{expected:.2f}" in page and f"{expected / math.sqrt(2):.2f}" in page
+    page, (a, b) = latents.midpoints(system, 20), latents.prior_pairs(system, 20)
+    groups = {"p(z)": (a, expected), "linear, t = ½": (latents.linear(a, b, 0.5), expected / math.sqrt(2)),
+              "spherical, t = ½": (latents.spherical(a, b, 0.5), expected)}  # fmt: skip
+    assert [head.get_text() for head in soup(page).thead.find_all("th")] == [
+        "Codes", "‖z‖ by the formula", "measured", "P(shorter) under p(z)", "contrast of the image, levels",
+    ]  # fmt: skip
+    for name, (z, length) in groups.items():
+        shorter = stats.chi2.cdf(length**2, d)
+        contrast = latents.decoded(system, z).float().flatten(2).std(2).mean()
+        cells_of = [f"{length:.2f}", f"{z.norm(dim=1).mean():.2f}", f"{shorter:.2f}", f"{contrast:.1f}"]
+        assert by_name(page)[name] == cells_of and len(set(cells_of)) == 4
     a, b = latents.prior_pairs(system, 4000)
     assert abs(float(a.norm(dim=1).mean()) - expected) < 0.05
     assert abs(float(latents.linear(a, b, 0.5).norm(dim=1).mean()) - expected / math.sqrt(2)) < 0.05

@@ -161,11 +161,20 @@ def test_bits_are_of_equally_many_images_and_a_gan_has_none(tmp_path, monkeypatc
     for i, split in enumerate((model.data.train, model.data.test)):
         expected = bits_per_dimension(held_out_nll(other, split.images[:50]), 3 * 16**2)
         assert bits.models["CQ-F"][i].equal(expected) and bits.models["VAE"][i].equal(expected)
-    table = by_name(held_out.gaps(bits))
-    train, test = bits.models["CQ-F"]
-    error, _ = memorisation.gap_errors(train, test, *bits.labels)
-    gap = f"{test.mean() - train.mean():+.3f}".replace("-", "−")
-    assert table["CQ-F"][:4] == [f"{train.mean():.2f}", f"{test.mean():.2f}", gap, f"{error:.3f}"]
+    page = held_out.gaps(bits)
+    table, (train, test) = by_name(page), bits.models["CQ-F"]
+    expected = []
+    for pair in ((train, test), memorisation.at_equal_difficulty(train, test, *bits.png)):
+        gap = f"{pair[1].mean() - pair[0].mean():+.3f}".replace("-", "−")
+        expected.append([gap, *(f"{error:.3f}" for error in memorisation.gap_errors(*pair, *bits.labels))])
+    (gap, error, by_class), (equal_gap, equal_error, equal_by_class) = expected
+    heads = [head.get_text() for head in soup(page).thead.find_all("th")]
+    assert list(zip(heads, ["CQ-F", *table["CQ-F"]], strict=True)) == [
+        ("Model", "CQ-F"), ("Training", f"{train.mean():.2f}"), ("Held out", f"{test.mean():.2f}"), ("Gap", gap),
+        ("s.e., images", error), ("s.e., classes", by_class),
+        ("Gap at equal PNG", f"{equal_gap} ± {equal_error}"), ("s.e., classes", equal_by_class),
+    ]  # fmt: skip
+    assert len({error, by_class, equal_error, equal_by_class}) == 4
     assert float(table["Copier"][2]) > 1  # it knows its training images by heart
     wide = held_out.bits(model, runs_dir=tmp_path, n=50, sigma=32)
     assert wide.models["Copier"][0].mean() > bits.models["Copier"][0].mean() + 1.9  # log2(32 / 8)
