@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
 STEMS = sorted(file.stem for file in FOLDER.glob("*.ipynb"))
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
+SCHEMES = ("light", "dark")
 ONE_OF_EACH_KIND = """() => {
   const seen = new Set();
   const path = ({tagName, className, style, parentElement: above}) =>
@@ -47,11 +48,11 @@ def index(tmp_path_factory) -> str:
 
 @pytest.fixture
 def visit(browser, index):
-    """Opens a page, the report: visit(scheme, viewport, address) -> it, with .said and .asked (console, requests)."""
+    """Opens a page, the report: visit(viewport, address) -> it, light, with .said and .asked (console, requests)."""
     contexts = []
 
-    def open_page(scheme: str = "light", viewport: dict = DESK, address: str = index):
-        context = browser.new_context(color_scheme=scheme, viewport=viewport)
+    def open_page(viewport: dict = DESK, address: str = index):
+        context = browser.new_context(color_scheme="light", viewport=viewport)
         contexts.append(context)
         page = context.new_page()
         page.said, page.asked = [], []
@@ -66,10 +67,9 @@ def visit(browser, index):
         context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(visit, scheme):
-    page = visit(scheme)
-    assert not faults(page) and not faint(page)
+def test_axe_finds_nothing_serious(visit):
+    page = visit()
+    assert not in_either_scheme(page) and not faint(page)
 
 
 def faults(page, **rules) -> list:
@@ -83,10 +83,19 @@ def faults(page, **rules) -> list:
     return [(item["id"], [node["html"][:200] for node in item["nodes"][:3]]) for item in serious]
 
 
+def in_either_scheme(page, **rules) -> list:
+    """`faults` in light and in dark, which is one page: its colours follow the scheme."""
+    found = []
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        found += [(scheme, *fault) for fault in faults(page, **rules)]
+    return found
+
+
 def faint(page) -> list:
-    """What has too little contrast; `ONE_OF_EACH_KIND` stays on the page."""
+    """What has too little contrast in light or in dark; `ONE_OF_EACH_KIND` stays on the page."""
     page.evaluate(ONE_OF_EACH_KIND)
-    return faults(page, runOnly=["color-contrast"])
+    return in_either_scheme(page, runOnly=["color-contrast"])
 
 
 @pytest.mark.parametrize("viewport", [PHONE, {"width": 320, "height": 640}, DESK], ids=["390", "320", "1440"])
@@ -116,20 +125,19 @@ def test_the_page_of_a_notebook_is_as_good(visit, tmp_path, stem):
     file = tmp_path / f"{stem}.html"
     file.write_text(notebook_page(executed(stem), FOLDER, stem))
     for viewport in (DESK, PHONE):
-        page = visit("light", viewport, file.as_uri())
+        page = visit(viewport, file.as_uri())
         assert fits(page)
         assert page.said == [] and all(url.startswith(("file:", "data:")) for url in page.asked)
         assert viewport is PHONE or not faults(page)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_that_notebooks_say_has_contrast(visit, tmp_path, scheme):
+def test_all_that_notebooks_say_has_contrast(visit, tmp_path):
     """The cells of all of them on one page, for they share their colours."""
     notebook = executed(STEMS[0])
     notebook.cells += [cell for stem in STEMS[1:] for cell in executed(stem).cells]
     file = tmp_path / "all.html"
     file.write_text(notebook_page(notebook, FOLDER, "all"))
-    assert not faint(visit(scheme, DESK, file.as_uri()))
+    assert not faint(visit(DESK, file.as_uri()))
 
 
 def test_the_first_1400_pixels_hold_the_samples_and_table_1(visit):
@@ -158,13 +166,16 @@ def test_the_keyboard_reaches_the_content_and_the_tables(visit):
 
 
 def test_dark_and_light_differ_and_plots_follow(visit):
+    page = visit()
+
     def colours(scheme):
-        return visit(scheme).evaluate(
+        page.emulate_media(color_scheme=scheme)
+        return page.evaluate(
             "['body', '.plots svg text'].map(name => getComputedStyle(document.querySelector(name)))"
             ".map((style, i) => i ? style.fill : style.backgroundColor)"
         )
 
-    light, dark = colours("light"), colours("dark")
+    light, dark = map(colours, SCHEMES)
     assert light[0] != dark[0] and light[1] != dark[1]
 
 
