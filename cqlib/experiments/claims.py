@@ -32,7 +32,8 @@ SCALES = {
 }  # fmt: skip
 SAME_CRITIC = {"note": "Against Table 2's CQF [IAF, Residual], whose discriminator is the same."}
 RIVAL = {
-    "note": "Under quick the rival is the smaller net, trains for less time, and had fewer trials of its recipe."
+    "note": "The rival is the smaller net, under quick and study, and had fewer trials of its recipe. Its run takes "
+            "less time, under study with the exception of DCGAN, SNGAN and Prog-GAN."
 }  # fmt: skip
 SHOWN = {"note": "The slides show the samples side by side and print no score of Real NVP's.", "own": True}
 OTHER_COST = {

@@ -53,8 +53,9 @@ def of_tables(record: Record) -> bool:
 
 
 def publish(runs_dir: Path) -> list[Path]:
-    """Publish the runs in `runs_dir`: copy records, and the grids and weights of first seeds, draw README's picture,
-    render README, docs and page. Returns the files written."""
+    """Publish the runs in `runs_dir`: copy records, and the grids and weights of first seeds (grids also of the first
+    that counts, where another broke down), draw README's picture, render README, docs and page. Returns the files
+    written."""
     records = publishable(runs_dir, of_tables)
     undamaged_records(PUBLISHED / "records")  # before anything is written
     finished = {record.folder for record in records if record.done}  # others may finish meanwhile
@@ -64,10 +65,10 @@ def publish(runs_dir: Path) -> list[Path]:
     written = [write_record(record, PUBLISHED / "records") for record in records]
     # Effects of ablations are not computed from single images or curves, which are more than half of a record.
     written += [write_record(replace(record, per_image={}, curve={}), ablations.PUBLISHED) for record in changed]
-    first: dict[tuple[str, str, str], Record] = {}
+    first: dict[tuple[str, str, str, bool], Record] = {}  # of those that count, and of those that do not
     for record in sorted(undamaged_records(PUBLISHED / "records"), key=lambda record: record.seed):
         if record.done:
-            first.setdefault((record.variant, record.data.name, record.profile), record)
+            first.setdefault((record.variant, record.data.name, record.profile, bool(record.ending)), record)
     names = {record.folder: record for record in first.values()}
     for name, record in names.items():
         if name in finished:
