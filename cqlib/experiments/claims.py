@@ -33,7 +33,7 @@ SCALES = {
 SAME_CRITIC = {"note": "Against Table 2's CQF [IAF, Residual], whose discriminator is the same."}
 RIVAL = {
     "note": "The rival is the smaller net, under quick and study, and had fewer trials of its recipe. Its run takes "
-            "less time, under study with the exception of DCGAN, SNGAN and Prog-GAN."
+            "less time, under study with the exception of DCGAN, Prog-GAN and SNGAN with either loss."
 }  # fmt: skip
 SHOWN = {"note": "The slides show the samples side by side and print no score of Real NVP's.", "own": True}
 OTHER_COST = {

@@ -144,7 +144,7 @@ def baselines(table: str, sets: Sequence[RunSet]) -> HTML:
 def _nothing(table: str, sets: Sequence[RunSet]) -> HTML:
     """Why a table's rows have nothing to show: those that nobody has trained, with the command."""
     rows = [row for row in paper.row_ids(table) if paper.canonical(row) == row]
-    absent = [label_of(row) for row in rows if not any(runs.done(row) for runs in sets)]
+    absent = [label_of(row) for row in rows if not any(runs.records_of(row) for runs in sets)]
     if not absent:
         return HTML("<p>The rows that have been trained were not measured for this.</p>")
     return HTML(f"<p>Not trained yet: {', '.join(absent)}. <code>./run_all.sh --only {table}</code> trains them.</p>")

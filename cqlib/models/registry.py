@@ -40,7 +40,7 @@ def build(config: object) -> System:
 def build_apart(config: object, seed: int = 0) -> System:
     """`build` from a seed of its own, in evaluation mode; torch's random state stays as it is."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # not the GPUs', which are not restored
         return build(config).eval()
 
 

@@ -53,9 +53,8 @@ def of_tables(record: Record) -> bool:
 
 
 def publish(runs_dir: Path) -> list[Path]:
-    """Publish the runs in `runs_dir`: copy records, and the grids and weights of first seeds (grids also of the first
-    that counts, where another broke down), draw README's picture, render README, docs and page. Returns the files
-    written."""
+    """Publish the runs in `runs_dir`: copy records, the weights of first seeds that count, and the grids of these and of
+    those that broke down before; draw README's picture, render README, docs and page. Returns the files written."""
     records = publishable(runs_dir, of_tables)
     undamaged_records(PUBLISHED / "records")  # before anything is written
     finished = {record.folder for record in records if record.done}  # others may finish meanwhile
@@ -65,15 +64,17 @@ def publish(runs_dir: Path) -> list[Path]:
     written = [write_record(record, PUBLISHED / "records") for record in records]
     # Effects of ablations are not computed from single images or curves, which are more than half of a record.
     written += [write_record(replace(record, per_image={}, curve={}), ablations.PUBLISHED) for record in changed]
-    first: dict[tuple[str, str, str, bool], Record] = {}  # of those that count, and of those that do not
+    first: dict[tuple[str, str, str], list[Record]] = {}
     for record in sorted(undamaged_records(PUBLISHED / "records"), key=lambda record: record.seed):
-        if record.done:
-            first.setdefault((record.variant, record.data.name, record.profile, bool(record.ending)), record)
-    names = {record.folder: record for record in first.values()}
+        shown = first.setdefault((record.variant, record.data.name, record.profile), [])
+        if record.done and all(earlier.ending for earlier in shown):
+            shown.append(record)
+    names = {record.folder: record for shown in first.values() for record in shown}
     for name, record in names.items():
         if name in finished:
             written += _publish_samples(runs_dir / name, name, record.data.shape[-1])
-            if record.variant in MODELS and (record.data.name, record.profile) == (PICTURE["data"], PICTURE["profile"]):
+            ours = (record.data.name, record.profile) == (PICTURE["data"], PICTURE["profile"])
+            if ours and record.variant in MODELS and not record.ending:
                 written += _publish_model(runs_dir / name, name)
     for folder in sorted((PUBLISHED / "samples").glob("*/")):
         if folder.name not in names:

@@ -44,6 +44,8 @@ def test_pictures_are_of_the_run_set_with_most_rows_and_of_this_machine_first(pu
 @pytest.mark.slow
 def test_quality_has_a_picture_per_run_set_with_rows_of_its_own():
     assert "CQF + IAF + Residual" in words(show.quality("table2", [])) and not soup(show.quality("table2", [])).svg
+    alone = words(show.quality("table2", run_sets(records(1, ("table2/cqf-residual",)), [])))
+    assert "CQF + IAF + Residual" in alone and "CQF + Residual" not in alone  # which has been trained
     published = run_sets([], records(3, ROWS))
     with_table1 = [*published, *run_sets(records(1), [])]
     captions = [f.get_text() for f in soup(show.quality("table2", with_table1)).find_all("figcaption")]
