@@ -53,7 +53,7 @@ def of_tables(record: Record) -> bool:
 
 
 def publish(runs_dir: Path) -> list[Path]:
-    """Publish the runs in `runs_dir`: copy records, the weights of first seeds that count, and the grids of these and of
+    """Publish the runs in `runs_dir`: copy records, the weights of first seeds that count, the grids of these and of
     those that broke down before; draw README's picture, render README, docs and page. Returns the files written."""
     records = publishable(runs_dir, of_tables)
     undamaged_records(PUBLISHED / "records")  # before anything is written

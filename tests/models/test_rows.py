@@ -10,7 +10,7 @@ from small_models import StopAfter, flat, generator, images, labels, recipe, sys
 from cqlib.experiments.rows import PROFILES
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.gan_baseline import GANBaseline
-from cqlib.models.registry import RECIPES, SYSTEMS
+from cqlib.models.registry import RECIPES, SYSTEMS, build_apart
 from cqlib.models.variational import VariationalModel
 from cqlib.nets.conv import BOTTOM
 from cqlib.pixels import cell_centres, to_uint8
@@ -23,6 +23,16 @@ LIKELIHOODS = [row for row in ONE_PER_SYSTEM if issubclass(SYSTEMS[type(recipe(r
 BASELINES = [row for row in ROWS if issubclass(SYSTEMS[type(recipe(row).system)], GANBaseline)]
 TUNED_IN_FP32 = ("table3/dcgan", "table3/sngan", "table3/sngan-hinge", "table3/prog-gan")
 PIXEL_BY_PIXEL = ("table3/pixelrnn", "table3/pixelcnnpp", "extra/vae-pixelcnn")
+
+
+def test_a_system_built_apart_has_the_weights_of_its_seed_and_leaves_the_random_state():
+    config = recipe("table1/gan").system
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first, second = (build_apart(config, seed) for seed in (1, 2))
+    assert torch.equal(torch.rand(3), expected) and not first.training
+    assert torch.equal(flat(first), flat(build_apart(config, 1))) and not torch.equal(flat(first), flat(second))
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -257,8 +257,9 @@ def test_grids_and_weights_are_those_of_a_rows_first_seed(tmp_path, place, monke
     monkeypatch.setattr(publish, "_publish_model", lambda folder, name: models.append(name) or [])
     for seeds in ([11], [2, 10, 9]):
         for seed, profile in itertools.product(seeds, ("quick", "study")):
-            broken = {"BPD": 9.0} if (seed, profile) in ((2, "study"), (2, "quick"), (10, "quick")) else {}
-            made = fake_records.record("table1/vae", seed, profile=profile, **broken)
+            made = fake_records.record("table1/vae", seed, profile=profile)
+            if (seed, profile) in ((2, "study"), (2, "quick"), (10, "quick")):
+                made.metrics["BPD"] = replace(made.metrics["BPD"], value=9.0)
             write_record(made, tmp_path / "runs" / made.folder, "record.json")
             grid_of = grid_png(torch.zeros(64, 3, 16, 16, dtype=torch.uint8))
             (tmp_path / "runs" / made.folder / "samples_T1.png").write_bytes(grid_of)
