@@ -1,4 +1,4 @@
-"""Commands on what is finished: compare, verify, pass on, report, publish."""
+"""Commands on what is finished: compare, verify, card, report, export, publish."""
 
 import argparse
 import csv
@@ -12,7 +12,6 @@ from pathlib import Path
 from cqlib.cli.options import OPTIONS, check_folder, folder, new_file, path
 from cqlib.cli.registry import EXPERIMENT, command, experiment_from_options
 from cqlib.util.errors import StoppedEarly, one_line, to_stderr
-from cqlib.util.paths import CONTRIBUTED
 
 
 @command(
@@ -22,7 +21,7 @@ from cqlib.util.paths import CONTRIBUTED
     ends=["table1_cq-f--photos10--quick--0", "record.json theirs.json"],
 )
 def compare(options: argparse.Namespace) -> None:
-    """say why the numbers of two runs differ: what is not the same, the weightiest first, and the spread over seeds"""
+    """say why the numbers of two runs differ: what differs, most important first, and the spread over seeds"""
     from cqlib.report.compare import lines, pair
 
     print(*lines(*pair(options.first, options.second, options.runs_dir)), sep="\n")
@@ -39,7 +38,7 @@ def compare(options: argparse.Namespace) -> None:
     ends=["", "table1/cq-f --json receipt.json", "--profile quick"],
 )
 def verify(options: argparse.Namespace) -> int:
-    """measure the published weights anew and hold them against their records; exit status 1 where one is off"""
+    """re-evaluate published weights and compare with their records; exit status 1 where one is off"""
     from cqlib.report.verify import lines, published, receipt, verify
     from cqlib.util.files import write_atomic
 
@@ -92,10 +91,9 @@ COLUMNS = ("from", "row", "changes", "data", "profile", "seed", "metric", "value
 @command(FROM, ("--csv", {"type": new_file, "required": True, "metavar": "FILE", "help": "the table to write"}),
          ends=["--csv records.csv"])  # fmt: skip
 def export(options: argparse.Namespace) -> None:
-    """write all records, of this machine, published and contributed, to a table: a line per record and metric"""
+    """write all records, of this machine and published, to a table: a line per record and metric"""
     from cqlib.experiments import ablations
     from cqlib.experiments.record import load_records
-    from cqlib.report.contributed import contributed
     from cqlib.util.files import write_atomic
     from cqlib.util.paths import PUBLISHED
 
@@ -103,9 +101,7 @@ def export(options: argparse.Namespace) -> None:
     folders = [("published", PUBLISHED / "records"), ("published", ablations.PUBLISHED)]
     if os.path.realpath(runs_dir) != os.path.realpath(PUBLISHED):  # else its records alone
         folders = [("local", runs_dir), ("local", runs_dir / ablations.FOLDER), *folders]
-    others, broken = contributed(CONTRIBUTED)
     loaded = [(place, *load_records(source)) for place, source in folders]
-    loaded.append(("contributed", [*chain(*others.values())], broken))
     for problem in chain(*(problems for _, _, problems in loaded)):
         to_stderr(f"left out: {one_line(problem)}")
     lines = [
@@ -127,32 +123,6 @@ def publish(options: argparse.Namespace) -> None:
 
     for file in publish(check_folder("RUNS_DIR", options.runs_dir)):
         print(file.relative_to(PUBLISHED.parent.parent))
-
-
-@command(
-    ("run", {"type": path, "metavar": "RUN", "help": "a run's folder, or its name in --runs-dir"}),
-    "--runs-dir",
-    ("--name", {"required": True, "metavar": "NAME", "help": "yours, as the page shows it; no e-mail address"}),
-    ("--out", {"type": folder, "default": CONTRIBUTED, "metavar": "DIR", "help": "default: reports/contributed/"}),
-    ends=['table1_cq-f--photos10--quick--0 --name "A. Name"'],
-)
-def contribute(options: argparse.Namespace) -> None:
-    """make a folder of a finished run's record, curve and samples that can be sent to this project"""
-    from cqlib.report.contributed import contribute
-
-    run = options.run if options.run.is_dir() else options.runs_dir / options.run.name
-    print(contribute(check_folder("RUN", run), options.name, options.out))
-
-
-@command(("folder", {"type": path, "metavar": "FOLDER", "help": "what `contribute` has made"}),
-         ends=["reports/contributed/NAME/table1_cq-f--cifar10--paper--0"])  # fmt: skip
-def check(options: argparse.Namespace) -> int:
-    """say whether a contribution is whole, clean, of a known commit, of today's recipe, measured as today"""
-    from cqlib.report.contributed import check
-
-    problems = check(options.folder)
-    print(*map(one_line, problems or ["it can be taken"]), sep="\n")
-    return 1 if problems else 0
 
 
 @command(ends=[""])
