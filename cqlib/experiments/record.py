@@ -12,22 +12,20 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from cqlib.experiments.variants import Changes, file_part, variant
-from cqlib.metrics.metric import MAX_PER_IMAGE, STARRED, Metric
+from cqlib.metrics.metric import Metric
 from cqlib.util.errors import UserError, cause_of, one_line
 from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.provenance import GitInfo
 from cqlib.util.schema import STRICT, Count, NonNegative, Number, Text, first_error
 from cqlib.util.text import without_paths
 
-SCHEMA = 1
-"""The version of records that this code writes; it reads those up to it. One that does not say is of version 1."""
+SCHEMA = 2
+"""The version of records that this code writes and reads. One that does not say is of version 1."""
 Status = Literal["done", "diverged"]
 MAX_CURVE = 60
-OPTIONAL = ("changes", "per_image", "notes", "curve")
+OPTIONAL = ("changes", "notes", "curve")
 MAX_BYTES = 16 * 2**20
 """Size limit of a record's file; the largest ones written are below 1 MiB."""
-RAW_BITS = 8
-"""Bits per dimension of an image that is stored as it is."""
 _LINE = 160  # a small dictionary that fits in this many characters is written on one line
 
 
@@ -68,9 +66,8 @@ class Record:
     """Everything a table, a verdict or a reader needs of one run. A wrong value is a ValueError.
 
     `changes` are those to the row's recipe; `config` is plain JSON; `parameters` counts by part, with "total" (without
-    critic) and "critic"; `seconds` is wall clock; `started` and `finished` are ISO 8601 in UTC. `per_image` holds one
-    value per test image, in the unit of the metric it is named after (bits per dimension for "BPD"), in test order, at
-    most 500, and `GROUP`; `curve` holds thinned learning curves, at most 60 (step, value) pairs each.
+    critic) and "critic"; `seconds` is wall clock; `started` and `finished` are ISO 8601 in UTC; `curve` holds thinned
+    learning curves, at most 60 (step, value) pairs each.
     """
 
     schema: Annotated[Count, Field(ge=SCHEMA, le=SCHEMA)] = SCHEMA
@@ -85,7 +82,6 @@ class Record:
     config_hash: Text
     parameters: dict[Text, Count]
     steps: Count
-    best_step: Count
     seconds: NonNegative
     images_per_second: NonNegative
     peak_memory_bytes: Count
@@ -94,7 +90,6 @@ class Record:
     git: GitInfo
     started: Time
     finished: Time
-    per_image: dict[Text, Annotated[list[Number], Field(max_length=MAX_PER_IMAGE)]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     curve: dict[Text, Annotated[list[tuple[Count, Number]], Field(max_length=MAX_CURVE)]] = field(default_factory=dict)
 
@@ -105,15 +100,8 @@ class Record:
 
     @property
     def ending(self) -> str:
-        """How the run ended, in words, where its numbers say nothing of its row; empty where they count. One that needs
-        more bits per dimension than raw pixels broke down, though every number stayed finite, or has hardly begun; of
-        `smoke` that is expected. (A BPD with a star is not that of what was trained.)"""
-        bpd = self.metrics.get("BPD")
-        if not self.done:
-            return f"{self.status} at step {self.steps:,}"
-        if bpd is None or bpd.value <= RAW_BITS or bpd.protocol.startswith(STARRED) or self.profile == "smoke":
-            return ""
-        return f"needs more bits than raw pixels after step {self.steps:,} (BPD {bpd.value:,.1f}, theirs {RAW_BITS})"
+        """How a run ended that was not trained to its end, in words; empty where it was."""
+        return "" if self.done else f"{self.status} at step {self.steps:,}"
 
     @property
     def variant(self) -> str:
@@ -161,9 +149,10 @@ class Record:
     @classmethod
     def from_dict(cls, values: Any) -> "Record":
         """The inverse of `to_dict`. ValueError, one sentence, on a missing, unknown or wrong key or value."""
-        version = values.get("schema") if isinstance(values, dict) else None
-        if type(version) is int and version > SCHEMA:
-            raise ValueError(f"schema: {version} is newer than this code ({SCHEMA}): update it (git pull)")
+        version = values.get("schema", 1) if isinstance(values, dict) else SCHEMA
+        if type(version) is int and version != SCHEMA:
+            remedy = "is newer than this code: update it" if version > SCHEMA else "is older than this code: run it again"
+            raise ValueError(f"schema: {version} {remedy} (it reads {SCHEMA})")
         try:
             return _ADAPTER.validate_python(values)
         except ValidationError as error:

@@ -7,7 +7,7 @@ A run lives in `runs_dir`/<row>--<data>--<profile>--<seed>/, its name longer whe
     model.safetensors   the averaged weights, with the hash of the experiment they belong to
     training.jsonl      losses, in nats per image
     encoder.safetensors, encoder.jsonl    the same of the encoder that gives a GAN its BPD
-    samples_T1.png, samples_T0.png        sample grids
+    samples.png         a grid of samples
     *.checkpoint        while training
 """
 
@@ -29,7 +29,7 @@ from cqlib.experiments.run_folder import LOCK, archive_stale_run, tidy, tidy_fin
 from cqlib.experiments.stages import Stages, fingerprint
 from cqlib.experiments.variants import Changes
 from cqlib.metrics import evaluation
-from cqlib.metrics.baselines import Curves, SampleScorer, baselines, best_step, metrics_during_training
+from cqlib.metrics.baselines import Curves, SampleScorer, baselines, metrics_during_training
 from cqlib.metrics.bpd import bits_per_dimension
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import Features, features_for
@@ -47,7 +47,7 @@ from cqlib.util.errors import StoppedEarly, UserError, cause_of, out_of_memory, 
 from cqlib.util.files import write_atomic
 from cqlib.util.stop import StopRequest
 
-LOG = "training.jsonl"
+LOG, SAMPLES = "training.jsonl", "samples.png"
 PENALTIES = ("gradient_penalty", "drift", "total")
 """Terms of a critic that a record's curve leaves out, and their sum."""
 
@@ -159,7 +159,7 @@ def _told_in_one_line(e: Experiment, folder: Path) -> Iterator[None]:
 
 def has_scores(record: Record, features: Features) -> bool:
     """Whether the record has all scores on just these features, weights included."""
-    names = [f"{features.label(q.name)}@T1" for q in SCORES if not q.labelled]
+    names = [features.label(q.name) for q in SCORES]
     metric = record.metrics.get(names[0])
     if metric is None or not record.metrics.keys() >= set(names):
         return False
@@ -172,9 +172,7 @@ class _Measured(NamedTuple):
     """What `_measure` adds to a record."""
 
     metrics: dict[str, Metric]
-    per_image: dict[str, list[float]]
     curve: Curves
-    best_step: int
 
 
 def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str], None]) -> Record:
@@ -228,49 +226,38 @@ def _measure(
     features: Features, runs_dir: Path,
 ) -> _Measured:  # fmt: skip
     """Bounds, time and scores; beside them what stays of the `earlier` record of the same experiment, which was taken
-    on other features. Writes the sample grids."""
+    on other features. Writes the grid of samples."""
     e, folder, model = stages.e, stages.folder, trained.system
     results = PartialResults(folder, f"{e.config_hash} {stages.key}", stages.checkpoint_seconds, stages.stop)
     if earlier and earlier.data.fingerprint != stages.fingerprint:
         earlier = None
     metrics = _kept(earlier, features) if earlier else {}
     losses = loss_curves(read_log(folder / LOG), stages.images.train.images[0].numel())
-    per_image: dict[str, list[float]] = {}
     if isinstance(likelihood_model, LikelihoodSystem):
-        bounds, per_image = evaluation.likelihood_metrics(likelihood_model, stages.images, e.evaluation, note=note,
-                                                  results=results)  # fmt: skip
-        metrics |= bounds
+        metrics |= evaluation.likelihood_metrics(likelihood_model, stages.images, e.evaluation, note=note,
+                                                 results=results)  # fmt: skip
     metrics["seconds"] = evaluation.sampling_time(model, results=results)
     cache = FeatureCache(features, runs_dir / "features", stages.device, results)
-    scores, during_training, best = _quality(stages, trained, cache)
+    scores, during_training = _quality(stages, trained, cache)
     curve = {**(earlier.curve if earlier else {}), **losses, **during_training}
-    last = earlier.best_step if earlier else trained.steps
-    return _Measured(metrics | scores, per_image, curve, best or last)
+    return _Measured(metrics | scores, curve)
 
 
-def _quality(
-    stages: Stages, trained: TrainingResult, cache: FeatureCache
-) -> tuple[dict[str, Metric], Curves, int | None]:
-    """The scores of samples, with baselines; scores during training; and the best step, None where no steps were kept,
-    or only for the scores during training. Writes the sample grids."""
+def _quality(stages: Stages, trained: TrainingResult, cache: FeatureCache) -> tuple[dict[str, Metric], Curves]:
+    """The scores of samples, with baselines; and scores during training. Writes the grid of samples."""
     e, images, model = stages.e, stages.images, trained.system
-    metrics, grids, notes = evaluation.sample_metrics(model, images, e.evaluation, cache, seed=e.seed)
+    metrics, grid, notes = evaluation.sample_metrics(model, images, e.evaluation, cache, seed=e.seed)
     stages.notes += notes
-    for name, grid in grids.items():
-        write_atomic(stages.folder / f"{name}.png", grid_png(grid))
+    write_atomic(stages.folder / SAMPLES, grid_png(grid))
     curve: Curves = {}
-    best = None
     unsaved = replace(cache, results=PartialResults(stop=stages.stop))
     scorer = SampleScorer(images, e.evaluation.fidelity_images, unsaved)
     saved = snapshots(stages.folder, "training", stages.key)
     if saved and (n := e.evaluation.milestone_images) is not None:
         curve = metrics_during_training(model, trained.steps, saved, replace(scorer, n=n), e.seed)
-    elif saved:
-        best, scores = best_step(model, trained.steps, saved, scorer, e.seed)
-        metrics |= scores
     if e.evaluation.baselines:
         metrics |= baselines(stages.untrained(), scorer, e.seed)
-    return metrics, curve, best
+    return metrics, curve
 
 
 def _kept(record: Record, features: Features) -> dict[str, Metric]:

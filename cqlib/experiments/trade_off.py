@@ -1,32 +1,45 @@
 """The trade-off: L_C + lambda L_Q with lambda from 0, where coverage alone counts, to large values; without and with f.
 
-At lambda = 0 CQ is the VAE of Table 1 and CQ-F its VAE-F, at the usual lambda they are rows of it, too: those runs are
-shared. At any other lambda they are named changes of the two, trained on the seeds of the tables and chosen before any
-of them ran. Standard library only.
+At lambda = 0 CQ is the VAE of Table 1 and CQ-F its VAE-F, at the data set's usual lambda they are rows of it, too:
+those runs are shared. At any other lambda they are named changes of the two, trained on the seeds of the tables.
+Standard library only.
 """
 
 from cqlib.experiments.variants import Changes, variant
 
-LAMBDA, USUAL = "system.quality_weight", 100.0
-"""The place of lambda in a recipe, and its value there in all profiles."""
+LAMBDA = "system.quality_weight"
+"""The place of lambda in a recipe."""
 CQ, CQ_F, GAN = "table1/cq", "table1/cq-f", "table1/gan"
 NOTHING = {CQ: "table1/vae", CQ_F: "table1/vae-f"}
 """What each of the two is without a quality loss."""
-TIMES_USUAL = {"smoke": (4,), "quick": (1 / 4, 4, 16), "study": (1 / 4, 4), "paper": (1 / 4, 4)}
-"""Profile -> the factors by which the usual lambda is multiplied."""
+USUAL = {"photodigits": 400.0}
+"""Data set -> lambda of CQ and CQ-F in its tables, chosen on tuning seeds; others have `NATURAL`."""
+NATURAL = 25.0
+LAMBDAS = {"smoke": (100.0,), "quick": (25.0, 100.0, 400.0, 1600.0), "study": (25.0, 100.0, 400.0),
+           "paper": (25.0, 100.0, 400.0)}  # fmt: skip
+"""Profile -> the values of lambda, beside 0 and the usual one."""
 NOTEBOOK = "figure_trade_off"
 
 
+def usual(data: str) -> float:
+    """lambda of CQ and CQ-F in the tables of a data set."""
+    return USUAL.get(data, NATURAL)
+
+
 def changed_rows(profile: str) -> list[tuple[str, Changes]]:
-    """(row, its change of lambda) for each of CQ and CQ-F and each factor of the profile; none for an unknown one."""
-    return [(row, {LAMBDA: times * USUAL}) for times in TIMES_USUAL.get(profile, ()) for row in NOTHING]
+    """(row, its lambda) for each of CQ and CQ-F and each of `LAMBDAS`; none for an unknown profile. Where lambda is the
+    usual one of the data set, this changes nothing, and the run is the row's own."""
+    return [(row, {LAMBDA: weight}) for weight in LAMBDAS.get(profile, ()) for row in NOTHING]
 
 
-def front(row: str, profile: str) -> dict[float, str]:
-    """lambda, from 0 up -> the name that runs of `row` (CQ or CQ-F) with this lambda have (`variants.variant`)."""
+def front(row: str, profile: str, data: str) -> dict[float, str]:
+    """lambda, from 0 up -> the name that runs of `row` (CQ or CQ-F) on `data` with this lambda have
+    (`variants.variant`)."""
     others = {changes[LAMBDA]: variant(name, changes) for name, changes in changed_rows(profile) if name == row}
-    return dict(sorted({0.0: NOTHING[row], USUAL: row, **others}.items()))
+    return dict(sorted({0.0: NOTHING[row], **others, usual(data): row}.items()))
 
 
-VARIANTS = {name for profile in TIMES_USUAL for row in NOTHING for name in front(row, profile).values()}
+VARIANTS = {variant(row, changes) for profile in LAMBDAS for row, changes in changed_rows(profile)} | {
+    *NOTHING, *NOTHING.values(),
+}  # fmt: skip
 """The names of all points of the fronts."""

@@ -12,9 +12,9 @@ from cqlib.metrics.bpd import BATCH, bits_per_dimension, by_batch, held_out_nll,
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import extract
 from cqlib.metrics.fp32 import full_fp32
-from cqlib.metrics.metric import GROUP, MAX_PER_IMAGE, Metric
+from cqlib.metrics.metric import Metric
 from cqlib.metrics.protocols import Protocol
-from cqlib.metrics.quantities import SCORES, TEMPERATURES, real_name
+from cqlib.metrics.quantities import SCORES, real_name
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.hierarchical import LayeredLatents
@@ -23,10 +23,8 @@ from cqlib.recipe import Evaluation
 from cqlib.training.device import fork_rng, wall_clock
 from cqlib.util.provenance import device_name
 
-TEMPERATURES_AS_DRAWN = TEMPERATURES[::-1]
-"""Temperatures in the order in which samples are drawn, measured and recorded."""
-TEST_SEED, SELECTION_SEED = 10_000, 20_000
-"""Added to a run's seed: for the samples that are reported, and for those that choose a step."""
+TEST_SEED = 10_000
+"""Added to a run's seed for the samples that are reported."""
 GRID = 64
 """Samples in a grid."""
 TIMED = 64
@@ -41,11 +39,10 @@ def likelihood_metrics(
     *,
     note: str = "",
     results: PartialResults = IN_MEMORY,
-) -> tuple[dict[str, Metric], dict[str, list[float]]]:
-    """Metrics, and values per image. The metrics: BPD and BPD-IW (importance-weighted) on the test split, with their
-    standard error over images as std; what BPD-IW gains on the same images; the KL of each layer of a hierarchy
-    ("KL-8x8-1"); the BPD of `histogram_nll` if `evaluation` asks for it. The values: BPD of each of the first images.
-    `note` begins the protocols of the model's metrics; `results`: see `held_out_nll`."""
+) -> dict[str, Metric]:
+    """BPD and BPD-IW (importance-weighted) on the test split, with their standard error over images as std; what BPD-IW
+    gains on the same images; the KL of each layer of a hierarchy ("KL-8x8-1"); the BPD of `histogram_nll` if
+    `evaluation` asks for it. `note` begins the protocols of the model's metrics; `results`: see `held_out_nll`."""
     dimensions = data.train.images[0].numel()
     note += f"of P(x given {model.conditioned_on}), " if model.conditioned_on else ""
     metrics: dict[str, Metric] = {}
@@ -65,9 +62,6 @@ def likelihood_metrics(
         better = held_out_bits("BPD-IW", f"importance-weighted bound, k = {k}", evaluation.importance_images, k)
         gain = plain[: len(better)] - better[: len(plain)]
         metrics["BPD-IW-gain"] = _mean_over_images(gain, f"{note}BPD less BPD-IW, {where} {len(gain)} for both")
-    per_image = {"BPD": [round(value, 4) for value in plain[:MAX_PER_IMAGE].tolist()]}
-    if data.test.groups is not None:
-        per_image[GROUP] = data.test.groups[: len(per_image["BPD"])].tolist()
     if evaluation.histogram:
         images = data.test.images[: evaluation.bpd_images]
         bits = float(bits_per_dimension(histogram_nll(data.train.images, images).mean(), dimensions))
@@ -83,7 +77,7 @@ def likelihood_metrics(
             bits = float(bits_per_dimension(kl.double().mean(), dimensions))
             protocol = f"{note}KL(q || p) of latent layer {name}, in bits per dimension of the image, n = {len(kl)}"
             metrics[f"KL-{name}"] = Metric(bits, None, len(kl), protocol)
-    return metrics, per_image
+    return metrics
 
 
 def _mean_over_images(bpd: Tensor, protocol: str) -> Metric:
@@ -93,7 +87,7 @@ def _mean_over_images(bpd: Tensor, protocol: str) -> Metric:
 
 
 def draw_samples(
-    model: System, n: int, *, temperature: float, seed: int, results: PartialResults = IN_MEMORY
+    model: System, n: int, *, seed: int, temperature: float = 1.0, results: PartialResults = IN_MEMORY
 ) -> Tensor:
     """n samples, uint8 (n, C, H, W) on the CPU, in evaluation mode and fp32; `results` as in `held_out_nll`."""
 
@@ -101,56 +95,40 @@ def draw_samples(
         return {"": to_uint8(model.sample(size, temperature=temperature, generator=generator))}
 
     sizes = [min(BATCH, n - start) for start in range(0, n, BATCH)]
-    return by_batch(model, sizes, draw, name=f"T{temperature:g}", seed=seed, results=results)[""]
+    return by_batch(model, sizes, draw, name="samples", seed=seed, results=results)[""]
 
 
 def sample_metrics(
     model: System, data: Dataset, evaluation: Evaluation, cache: FeatureCache, *, seed: int
-) -> tuple[dict[str, Metric], dict[str, Tensor], list[str]]:
-    """All scores of samples at temperatures 1 and 0, with those of real images; the first `GRID` samples at each
-    temperature, uint8 (n, C, H, W); and a note on each protocol that the data set is too small for. The distances and
-    IS of the same samples are also taken under each of `evaluation.protocols` ("FID@T1 [sngan]"); UsageError for an
-    unknown one. A system without decoder noise is measured once and reported under both temperatures. The score of
-    classes needs data of more than one class."""
+) -> tuple[dict[str, Metric], Tensor, list[str]]:
+    """All scores of samples, with those of real images; the first `GRID` samples, uint8 (n, C, H, W); and a note on
+    each protocol that the data set is too small for. The distances and IS of the same samples are also taken under each
+    of `evaluation.protocols` ("FID [sngan]"); UsageError for an unknown one."""
     features = cache.features
     fitting, notes = protocols.fitting(evaluation, len(data.train), len(data.test))
-    main, labelled = fitting[0], len(data.classes) > 1
-    metrics = _of_real_images(data, main, cache, labelled)
+    main = fitting[0]
+    metrics = _of_real_images(data, main, cache)
     n_real = {p.split: max(q.n_real for q in fitting if q.split == p.split) for p in fitting}
     real = {split: cache.pooled(getattr(data, split).images[:n]) for split, n in n_real.items()}
     n_samples = max(max(p.n_fake, p.is_images) for p in fitting)
-    grids: dict[str, Tensor] = {}
-    for temperature in TEMPERATURES_AS_DRAWN:
-        if not grids or model.decoder_noise:  # else the scores of the first temperature hold for both
-            samples = draw_samples(
-                model, n_samples, temperature=temperature, seed=TEST_SEED + seed, results=cache.results
-            )
-            layers = (features.pooled, features.logits)
-            extracted = extract(samples, features, *layers, device=cache.device, results=cache.results)
-            scores = []
-            for p in fitting:
-                labels = getattr(data, p.split).labels if labelled else None
-                scores.append(fidelity.score(extracted, real[p.split], p, features=features, slow=p is main,
-                                             labels=labels))  # fmt: skip
-                cache.results.check()
-        for p, by_score in zip(fitting, scores, strict=True):
-            for score, metric in by_score.items():
-                name = f"{score}@T{temperature:g}"
-                metrics[name if p is main else protocols.with_protocol(name, p.name)] = metric
-        grids[f"samples_T{temperature:g}"] = samples[:GRID]
-    return metrics, grids, notes
+    samples = draw_samples(model, n_samples, seed=TEST_SEED + seed, results=cache.results)
+    layers = (features.pooled, features.logits)
+    extracted = extract(samples, features, *layers, device=cache.device, results=cache.results)
+    for p in fitting:
+        scores = fidelity.score(extracted, real[p.split], p, features=features, slow=p is main)
+        metrics |= {name if p is main else protocols.with_protocol(name, p.name): m for name, m in scores.items()}
+        cache.results.check()
+    return metrics, samples[:GRID], notes
 
 
-def _of_real_images(data: Dataset, main: Protocol, cache: FeatureCache, labelled: bool) -> dict[str, Metric]:
+def _of_real_images(data: Dataset, main: Protocol, cache: FeatureCache) -> dict[str, Metric]:
     """The scores of real images under the profile's own protocol, by their names in records: "FD-lite0-floor"."""
     features, n = cache.features, main.n_real
     train = cache.pooled(data.train.images[:n])
     test = cache.layers(data.test.images[:n], features.pooled, features.logits)
-    labels = data.test.labels[:n] if labelled else None
-    compute = partial(fidelity.real_images, train, test, main, features=features, labels=labels)
-    inputs = [train, *test.values(), *([] if labels is None else [labels])]
+    compute = partial(fidelity.real_images, train, test, main, features=features)
     name = " ".join(["real images", main.name, str(main.is_images), *(quantity.id for quantity in SCORES)])
-    return {real_name(score): m for score, m in cache.metrics(name, *inputs, compute=compute).items()}
+    return {real_name(score): m for score, m in cache.metrics(name, train, *test.values(), compute=compute).items()}
 
 
 def sampling_time(model: System, *, results: PartialResults = IN_MEMORY) -> Metric:

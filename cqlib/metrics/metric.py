@@ -4,11 +4,6 @@ from pydantic.dataclasses import dataclass
 
 from cqlib.util.schema import STRICT, Count, NonNegative, Number, Text
 
-MAX_PER_IMAGE = 500
-GROUP = "group"
-"""A key of a record's `per_image`: the group of each image, a number; images of one group overlap, or were cut from one
-place."""
-
 STARRED = "starred recipe"
 """The first words of the protocol of a BPD that was obtained around a frozen generator."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
@@ -17,24 +16,24 @@ from cqlib.metrics.metric import Metric
 from cqlib.report import page
 from cqlib.util.provenance import GitInfo
 
-SCORES = {  # row: BPD, IS at T 1 and 0, FD at T 1 and 0
-    "table1/vae": (5.97, 2.1, 2.3, 2390.0, 2230.0),
-    "table1/vae-f": (4.76, 2.4, 2.4, 2350.0, 2270.0),
-    "table1/cq": (6.18, 3.0, 3.9, 2060.0, 1460.0),
-    "table1/cq-f": (4.88, 3.1, 3.6, 2000.0, 1700.0),
-    "table1/gan": (7.41, 3.6, 3.6, 1620.0, 1620.0),
+SCORES = {  # row: BPD, IS, FD
+    "table1/vae": (5.97, 2.1, 2390.0),
+    "table1/vae-f": (4.76, 2.4, 2350.0),
+    "table1/cq": (6.18, 3.0, 2060.0),
+    "table1/cq-f": (4.88, 3.1, 2000.0),
+    "table1/gan": (7.41, 3.6, 1620.0),
 }
 TABLE2 = {
-    "table2/gan-residual": (7.2, 3.7, 3.7, 1500.0, 1500.0),
-    "table2/cqf-residual": (4.80, 3.2, 3.7, 1900.0, 1650.0),
-    "table2/cqf-iaf-residual": (4.78, 3.3, 3.8, 1880.0, 1600.0),
-    "table2/cqf-iaf-residual-large-d": (4.79, 3.4, 3.9, 1850.0, 1580.0),
-    "table3/cqf-2-scales": (4.60, 3.0, 3.4, 2050.0, 1800.0),
+    "table2/gan-residual": (7.2, 3.7, 1500.0),
+    "table2/cqf-residual": (4.80, 3.2, 1900.0),
+    "table2/cqf-iaf-residual": (4.78, 3.3, 1880.0),
+    "table2/cqf-iaf-residual-large-d": (4.79, 3.4, 1850.0),
+    "table3/cqf-2-scales": (4.60, 3.0, 2050.0),
 }
 TABLE3 = {
-    "table3/dcgan": (7.3, 3.1, 3.1, 1900.0, 1900.0),
-    "table3/sngan": (7.1, 3.3, 3.3, 1700.0, 1700.0),
-    "table3/pixelcnnpp": (4.5, 2.6, 2.6, 2100.0, 2100.0),
+    "table3/dcgan": (7.3, 3.1, 1900.0),
+    "table3/sngan": (7.1, 3.3, 1700.0),
+    "table3/pixelcnnpp": (4.5, 2.6, 2100.0),
 }
 DEVICE = "cpu (2 cores, 1 thread)"
 BPD = "test, n = 2000, ELBO, one sample of z"
@@ -45,24 +44,24 @@ def record(row: str = "table1/cq-f", seed: int = 0, *, data: str = "photos10", p
     """One record with invented numbers that differ a little from seed to seed."""
     rng = np.random.default_rng([seed, sum(row.encode())])
     invented = {**SCORES, **TABLE2, **TABLE3}[row]
-    bpd, is1, is0, fd1, fd0 = (value * (1 + 0.01 * rng.standard_normal()) for value in invented)
-    if "/gan" in row or row in TABLE3:
-        is0, fd0 = is1, fd1
+    bpd, inception, distance = (value * (1 + 0.01 * rng.standard_normal()) for value in invented)
     values = {
         "BPD": Metric(bpd, None, 2000, BPD),
         "BPD-IW": Metric(bpd - 0.03, None, 500, BPD.replace("ELBO, one sample", "importance weighted, k = 64 samples")),
         "FD-lite0-floor": Metric(310.0, None, 1000, FIDELITY),
         "KD-lite0-floor": Metric(0.4, None, 1000, FIDELITY),
     }
-    for at, inception, distance in (("T1", is1, fd1), ("T0", is0, fd0)):
-        values[f"IS-lite0@{at}"] = Metric(inception, 0.05, 1000, FIDELITY)
-        values[f"FD-lite0@{at}"] = Metric(distance, None, 1000, FIDELITY)
-        values[f"KD-lite0@{at}"] = Metric(distance / 100, 0.2, 1000, FIDELITY)
-        values[f"Precision-lite0@{at}"] = Metric(0.41, None, 1000, FIDELITY)
-        values[f"Recall-lite0@{at}"] = Metric(0.22, None, 1000, FIDELITY)
+    values |= {
+        "IS-lite0": Metric(inception, 0.05, 1000, FIDELITY),
+        "FD-lite0": Metric(distance, None, 1000, FIDELITY),
+        "KD-lite0": Metric(distance / 100, 0.2, 1000, FIDELITY),
+        "Coverage-lite0": Metric(0.22, None, 1000, FIDELITY),
+        "IS-lite0-real": Metric(6.5, 0.1, 1000, FIDELITY),
+        "Coverage-lite0-real": Metric(0.95, None, 1000, FIDELITY),
+    }
     if row in TABLE3:
-        bars = {"untrained": 4000.0, "gaussian": 2500.0, "best": fd1 - 10}
-        values |= {f"FD-lite0-{name}@T1": Metric(value, None, 1000, FIDELITY) for name, value in bars.items()}
+        bars = {"untrained": 4000.0, "gaussian": 2500.0}
+        values |= {f"FD-lite0-{name}": Metric(value, None, 1000, FIDELITY) for name, value in bars.items()}
     steps = np.arange(100, 3001, 100)
     curve = {"L_C (bits/dim)": [[int(s), float(bpd + 3 * np.exp(-s / 500))] for s in steps]}
     if row not in ("table1/vae", "table1/vae-f"):
@@ -74,11 +73,11 @@ def record(row: str = "table1/cq-f", seed: int = 0, *, data: str = "photos10", p
         "config": {"width": 24, "steps": 3000}, "config_hash": "0123456789ab",
         "parameters": {"generator": 310_000, "encoder": 200_000, "flow": 41_000 * row.endswith("-f"),
                        "total": 551_000, "critic": 250_000},
-        "steps": 3000, "best_step": 2900, "seconds": 412.5, "images_per_second": 465.0,
+        "steps": 3000, "seconds": 412.5, "images_per_second": 465.0,
         "peak_memory_bytes": 610_000_000, "device": DEVICE, "versions": {"python": "3.11.9", "torch": "2.13.0"},
         "git": GitInfo("0123456789abcdef0123456789abcdef01234567", False), "started": "2025-01-31T12:00:00+00:00",
         "finished": "2025-01-31T12:06:52+00:00",
-        "per_image": {"BPD": [float(v) for v in bpd + 0.2 * rng.standard_normal(200)]}, "curve": curve,
+        "curve": curve,
     }  # fmt: skip
     made = Record(**{**fields, **more})
     return made if "config_hash" in more else of_today(made)
@@ -90,14 +89,13 @@ def records(seeds: int = 5, rows: tuple[str, ...] = tuple(SCORES), **more) -> li
 
 
 def draw_samples(runs: list[Record], folder: Path) -> None:
-    """Noise in the place of sample grids: `folder`/SLUG/samples_T1.png and samples_T0.png for every record."""
+    """Noise in the place of samples: `folder`/SLUG/samples.png for every record."""
     for i, run in enumerate(runs):
         place = folder / run.folder
         place.mkdir(parents=True, exist_ok=True)
-        for name in ("samples_T1", "samples_T0"):
-            size = run.data.shape[-1]
-            noise = np.random.default_rng(i).integers(0, 256, (16, 3, size, size), dtype=np.uint8)
-            (place / f"{name}.png").write_bytes(grid_png(torch.from_numpy(noise), scale=2))
+        size = run.data.shape[-1]
+        noise = np.random.default_rng(i).integers(0, 256, (16, 3, size, size), dtype=np.uint8)
+        (place / "samples.png").write_bytes(grid_png(torch.from_numpy(noise), scale=2))
 
 
 def rendered_page(out: Path, local, published=(), plots=False, tried=(), **more) -> Path:
@@ -106,8 +104,8 @@ def rendered_page(out: Path, local, published=(), plots=False, tried=(), **more)
         for i, run in enumerate(records):
             write_record(run, out / folder / f"{i:02d}", "record.json")
     with ExitStack() as patched:
-        for module, name in itertools.product((page, page.pictures), ("published", "contributed")):
-            patched.enter_context(patch.object(module, name.upper(), out / name))
+        for module in (page, page.pictures):
+            patched.enter_context(patch.object(module, "PUBLISHED", out / "published"))
         if not plots:
             patched.enter_context(patch.object(page.pictures, "plots_of", return_value={}))
             patched.enter_context(patch.object(page.trade_off, "figures", return_value=[]))

@@ -27,16 +27,16 @@ def at_32(runs: list[Record]) -> list[Record]:
 
 
 def record(row: str, seed: int = 0, *, data="photos10", profile="quick", n=None, **more) -> Record:
-    """A record with metrics as keywords: BPD=4.8, FD=1700.0 (lite0 at T 1), metrics={name: value}."""
+    """A record with metrics as keywords: BPD=4.8, FD=1700.0 (on lite0), metrics={name: value}."""
     values = dict(more.pop("metrics", {}))
-    short = {"BPD": "BPD", "FD": "FD-lite0@T1", "IS": "IS-lite0@T1"}
+    short = {"BPD": "BPD", "FD": "FD-lite0", "IS": "IS-lite0"}
     values |= {name: more.pop(key) for key, name in short.items() if key in more}
     n = n or (SHAPES[data][0] if data in SHAPES else 1000)
     fields = {
         "row": row, "status": "done", "seed": seed, "profile": profile,
         "data": DataInfo(data, "test", "0123456789abcdef", SHAPES.get(data, (3, 16, 16))),
         "metrics": {name: Metric(value, None, n, "a protocol") for name, value in values.items()},
-        "config": {}, "config_hash": "c", "parameters": {"total": 1}, "steps": 1, "best_step": 1,
+        "config": {}, "config_hash": "c", "parameters": {"total": 1}, "steps": 1,
         "seconds": 1.0, "images_per_second": 1.0, "peak_memory_bytes": 1, "device": "cpu", "versions": {},
         "git": GitInfo(None, None), "started": "2025-01-31T12:00:00Z", "finished": "2025-01-31T12:00:00Z",
     }  # fmt: skip

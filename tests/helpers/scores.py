@@ -57,13 +57,13 @@ def images_of(monkeypatch, fake, real, logits):
     return images.split([len(fake), len(real)])
 
 
-def score(fake, real, chosen=None, *, protocol=None, split="test", cache_dir=None, labels=None):
+def score(fake, real, chosen=None, *, protocol=None, split="test", cache_dir=None):
     """`fidelity.score` of two sets of images: features, then scores, as `evaluation.sample_metrics` computes them."""
     chosen = chosen or features.lite0(224)
     protocol = protocol or Protocol("", split, len(real), len(fake), len(fake))
     extracted = features.extract(fake, chosen, chosen.pooled, chosen.logits)
     pooled = cache.FeatureCache(chosen, cache_dir).pooled(real[: protocol.n_real])
-    return fidelity.score(extracted, pooled, protocol, features=chosen, labels=labels)
+    return fidelity.score(extracted, pooled, protocol, features=chosen)
 
 
 def gaussian(n, mean, covariance, seed):
