@@ -12,15 +12,14 @@ from functools import partial
 from typing import Any
 
 from cqlib.cli import experiments, records  # noqa: F401 (registers their commands)
-from cqlib.cli.options import OPTIONS, Parser, absolute_data_path, examples, set_environment
+from cqlib.cli.options import DATA_SETS, OPTIONS, Parser, absolute_data_path, examples, set_environment
 from cqlib.cli.registry import COMMANDS, PROGRAM, command
-from cqlib.data import SOURCES
 from cqlib.experiments.rows import PROFILES, ROWS
 from cqlib.util import VERSION
 from cqlib.util.errors import UserError, one_line_errors, unknown_name
 from cqlib.util.stop import interrupt_on_sigterm
 
-COMPLETIONS = {"row": ROWS, "profile": PROFILES, "data": SOURCES, "device": ("auto", "cpu", "cuda", "mps")}
+COMPLETIONS = {"row": ROWS, "profile": PROFILES, "data": DATA_SETS, "device": ("auto", "cpu", "cuda", "mps")}
 """Values of an option that a shell proposes, with argcomplete."""
 EXAMPLES = ("rows", "train table1/cq-f --profile quick", "sample table1/cq-f --out samples.png")
 """What follows the program's name, for --help."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+from cqlib.cli.options import DATA_SETS
 from cqlib.cli.tasks import cores
-from cqlib.data import SOURCES
 from cqlib.data.sets import ENTRIES, entry_of
 from cqlib.util.errors import UserError
 from cqlib.util.text import count_of, format_bytes
@@ -50,9 +50,9 @@ def _data(data_dir: Path | None) -> Iterator[str]:
     from cqlib.data import published
 
     yield f"  data sets ($CQLIB_DATA is {_variable('CQLIB_DATA')}; --data-dir DIR does the same)"
-    for name, source in SOURCES.items():
+    for name, about in DATA_SETS.items():
         if entry_of(name) is None:
-            yield f"+   {name}: {source.about}"
+            yield f"+   {name}: {about}"
     try:
         folder = published.data_folder(data_dir)
     except UserError as error:

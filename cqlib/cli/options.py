@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -67,16 +66,14 @@ seed = number(0, rows.MAX_SEED, int)
 
 
 def seeds(text: str) -> tuple[int, ...]:
-    """The seeds that a text names: `5` and `0-4` are seeds 0 to 4, `0,3` those two, `7,` seed 7 alone."""
-    if "," not in text and "-" not in text:
-        return tuple(range(number(1, 1000, int)(text)))
+    """The seeds that a text names: `3` is seed 3, `0-4` are seeds 0 to 4, `0,3` those two."""
     numbers: list[int] = []
     for part in comma_separated(str)(text):
-        if not re.fullmatch("[^-]+(-[^-]+)?", part):
-            raise argparse.ArgumentTypeError(f"'{text}' is no list of seeds: 5 or 0-4, 0,3, or 7,")
-        first, dash, last = part.partition("-")
-        begin = seed(first)
-        numbers += range(begin, number(begin, min(begin + 999, rows.MAX_SEED), int)(last if dash else first) + 1)
+        ends = re.fullmatch("([0-9]+)(?:-([0-9]+))?", part, re.ASCII)
+        first, last = (seed(ends[1]), seed(ends[2] or ends[1])) if ends else (1, 0)
+        if not first <= last < first + 1000:
+            raise argparse.ArgumentTypeError(f"'{part}' names no seeds: write 3, 0-4 or 0,3")
+        numbers += range(first, last + 1)
     return tuple(dict.fromkeys(numbers))
 
 
@@ -110,10 +107,21 @@ def comma_separated(parse_part: Callable[[str], Any]) -> Callable[[str], tuple[A
     return parse
 
 
+DATA_SETS = {name: source.about for name, source in SOURCES.items() if not name.startswith("toy2d")}
+"""Name -> what it is, of each data set of images; the densities of the plane belong to a lesson."""
+
+
+def data_set(name: str) -> str:
+    """`name`, if a data set of images can have it; no file is read."""
+    if name.startswith("toy2d"):
+        raise unknown_name("data set", name, DATA_SETS)
+    return rows.check_data(name)
+
+
 def data_sets(text: str) -> tuple[str, ...]:
     """Names of data sets, `a,b`."""
     try:
-        names: tuple[str, ...] = comma_separated(rows.check_data)(text)
+        names: tuple[str, ...] = comma_separated(data_set)(text)
     except UsageError as error:
         if not any(own_path(part.strip()) is not None for part in text.split(",")[:-1]):
             raise
@@ -197,7 +205,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "row": {"type": rows.check_row, "metavar": "ROW", "help": "table1/cq-f, …; `python -m cqlib rows` lists them"},
     "--profile": {"type": rows.check_profile, "default": "quick", "metavar": "NAME",
                   "help": " | ".join(rows.PROFILES) + " (default: quick)"},
-    "--data": {"type": rows.check_data, "metavar": "NAME", "help": "a data set (default: the profile's)"},
+    "--data": {"type": data_set, "metavar": "NAME", "help": "a data set (default: the profile's)"},
     "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "default: 0"},
     "--set": {"type": change, "action": "append", "metavar": "PATH=VALUE", "dest": "changes",
               "help": "change a value of the recipe, may be repeated; `python -m cqlib show ROW` lists them"},
@@ -226,10 +234,10 @@ RUN_ALL = settings(
                 "help": "notebooks (table1, figure_samples), rows (table1/cq-f), ablations or all; "
                         "default: every notebook, with the rows of Table 1"}),
     ("--data", {"type": data_sets, "action": "extend", "metavar": "NAME,…",
-                "help": "data sets (default: photos10; for paper those of the table)"}),
+                "help": f"data sets (default: {rows.DEVELOPMENT_DATA}; for paper those of the table)"}),
     "--data-dir", "--feature-weights",
-    ("--seeds", {"type": seeds, "action": "extend", "metavar": "N|LIST",
-                 "help": "5 or 0-4: seeds 0 to 4; 0,3: these two; 7,: seed 7 alone (default: seed 0)"}),
+    ("--seeds", {"type": seeds, "action": "extend", "metavar": "LIST",
+                 "help": "3: seed 3; 0-4: five seeds; 0,3: these two (default: seed 0)"}),
     "--set", "--runs-dir", "--out",
     ("--jobs", {"type": number(1, 10**6, int), "metavar": "N",
                 "help": "rows at a time, each with its share of the cores (default: one per core, or per GPU)"}),
@@ -270,9 +278,7 @@ def parse(argv: Sequence[str]) -> Options:
     parsed.only = tuple(dict.fromkeys(parsed.only or ()))
     parsed.data = tuple(dict.fromkeys(absolute_data_path(name, parsed.data_dir) for name in parsed.data or ()))
     parsed.seeds = tuple(dict.fromkeys(parsed.seeds or (0,)))
-    planned, books = rows.targets(parsed.only, parsed.profile)
-    for (row, _, _), name in product(planned, parsed.data):
-        rows.refuse_points(row, name)
+    _, books = rows.targets(parsed.only, parsed.profile)
     if parsed.no_train and parsed.only and not books:
         raise UsageError(f"--no-train runs notebooks, and --only {','.join(parsed.only)} names rows alone")
     if parsed.feature_weights is not None and not parsed.feature_weights.is_file():
@@ -289,7 +295,7 @@ def listing() -> str:
     named = {
         "profiles": rows.PROFILES,
         "notebooks": {name: file.name for name, file in rows.notebooks().items()},
-        "data sets": {name: source.about for name, source in SOURCES.items()},
+        "data sets": DATA_SETS,
         "ablations": {a.name: "; ".join(rows.label_of(a.variant(row)) for row in a.changes) for a in BY_NAME.values()},
     }
     lines = ["rows", *(f"  {row}" for row in rows.ROWS)]

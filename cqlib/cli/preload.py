@@ -16,13 +16,14 @@ import torch._dynamo  # every optimiser imports it, in seconds
 
 from cqlib import data
 from cqlib.experiments import run  # noqa: F401
+from cqlib.experiments.rows import DEVELOPMENT_DATA
 from cqlib.metrics.features import lite0
 from cqlib.recipe import EVALUATION
 from cqlib.util.errors import UserError
 
 torch.set_num_threads(1)
 with suppress(UserError):  # a task that needs what is missing says so in one line
-    data.load("photos10", size=16)
+    data.load(DEVELOPMENT_DATA, size=16)
 with suppress(UserError):
     lite0(EVALUATION["quick"].side).extractor()
 with suppress(ImportError):

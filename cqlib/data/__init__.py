@@ -73,9 +73,9 @@ def _source(name: str) -> Source:
 
 
 def split_size(path: str) -> tuple[str, int | None]:
-    """A path and the size behind it: "~/cats:64" gives "~/cats" and 64; a path that does not end in ":NUMBER" gives
-    itself and None."""
-    sized = re.fullmatch(r"(.*):([1-9][0-9]{0,3})", path, re.DOTALL)
+    """A path and the size behind it, one of `IMAGE_SIZES`: "~/cats:64" gives "~/cats" and 64; any other path, as
+    "runs/epoch:12", gives itself and None."""
+    sized = re.fullmatch(rf"(.*):({'|'.join(map(str, IMAGE_SIZES))})", path, re.DOTALL)
     return (sized[1], int(sized[2])) if sized else (path, None)
 
 

@@ -175,6 +175,6 @@ def training_command(
         data = without_paths(data).replace(":", ":PATH/", 1)
     options = "" if profile == "quick" else f" --profile {profile}"
     options += f" --only {only}" + (f" --data {shlex.quote(data)}" if data else "")
-    options += f" --seeds {seed}," if seed else ""
+    options += f" --seeds {seed}" if seed else ""
     options += as_options(changes)
     return f"./run_all.sh{options}"
