@@ -62,12 +62,10 @@ def hardware(threads: int) -> str:
 
 
 def known(e: Experiment, runs_dir: Path, records: Sequence[Record], machine: str) -> Cost | None:
-    """The cost of an experiment: from finished runs of it, of any seed, on `machine` in the experiment's precision,
-    else an estimate that was kept, else None."""
-    where, _, precision = machine.rpartition(", ")
-    key = (e.row, e.profile, where, "bf16" in precision and e.recipe.training.autocast == "auto")
-    done = [r for r in records if r.done]
-    alike = [r for r in done if (r.row, r.profile, r.hardware, "bf16" in r.precision) == key]
+    """The cost of an experiment: from finished runs of it, of any seed, on `machine`, else an estimate that was kept,
+    else None."""
+    here = (e.row, e.profile, machine)
+    alike = [r for r in records if r.done and (r.row, r.profile, r.device) == here]
     runs = [r for r in alike if r.config_hash == replace(e, seed=r.seed).config_hash]
     if runs:
         memory = max(r.peak_memory_bytes for r in runs)

@@ -284,4 +284,4 @@ def train_row(options: Mapping[str, Any]) -> None:
         tell=lambda text: send_message(note=text),
     )
     if not record.done:
-        raise UserError(f"{record.status}: {'; '.join(record.notes)}; another seed may fare better")
+        raise UserError(f"{record.status}: {'; '.join(record.notes)}")

@@ -42,7 +42,7 @@ def load(row: str, *, runs_dir: Path | str = RUNS, device: torch.device | str = 
     `settings` are the `profile`, `data`, `seed` and `changes` of `experiment`; `row` may also be the folder of a run or
     of a model card. UserError, a sentence with the command that trains it, where there are no such weights.
     """
-    file = Path(row) / RECORD
+    file = Path(row).expanduser() / RECORD
     if not file.is_file():
         return load_system(experiment(row, **settings), Path(runs_dir).expanduser()).to(device)
     if settings:
