@@ -64,9 +64,9 @@ class TrainingConfig:
     """Bound on the global norm of the generator's gradient, in nats per image."""
     flips: bool = True
     """Random horizontal flips of training images."""
-    autocast: Literal["off", "auto"] = "auto"
-    """auto: convolutions and matrix products in bf16 where the hardware has it; losses and densities are fp32,
-    because the nets of this package return fp32 (`at_least_fp32`), as your own should. off: no bf16."""
+    bf16: bool = False
+    """Convolutions and matrix products in bf16, by autocast; losses and densities are fp32, because the nets of this
+    package return fp32 (`at_least_fp32`), as your own should."""
     channels_last: bool = True
     compile: bool = False
     """torch.compile on the forward pass of all nets of a system (not of f^-1) but the critic, whose penalty needs a
@@ -82,26 +82,23 @@ class TrainingConfig:
     labels_per_class: int | None = omitted_at_default(None)
     """For systems that use labels: only this many images of each class, the first ones, keep their label; None: all."""
     snapshots: int = omitted_at_default(0)
-    """How many times the averaged weights are kept, at evenly spaced steps before the last, to find the best step."""
+    """How many times the averaged weights are kept, at evenly spaced steps before the last, to be scored."""
 
 
 def training_for_profile(
-    paper: TrainingConfig, profile: str, *, quick: int, study: int, batch_size: int = 64, snapshots: int = 3,
-    **changes: Any,
-) -> TrainingConfig:  # fmt: skip
+    paper: TrainingConfig, profile: str, *, quick: int, study: int, batch_size: int = 64, **changes: Any
+) -> TrainingConfig:
     """The training config of a profile.
 
     "paper": `paper` itself. "quick" and "study": `paper` with `changes` and with `quick` or `study` steps of
-    `batch_size` images, in bf16 where that is fast unless `changes` set `autocast`; only "quick" keeps `snapshots`.
-    "smoke": `paper` with `changes` and 20 steps of 16 images.
+    `batch_size` images. "smoke": `paper` with `changes` and 20 steps of 16 images.
     """
     if profile == "paper":
         return paper
     brief = replace(paper, **changes)
     if profile == "smoke":
         return replace(brief, steps=20, batch_size=16, generator_batch=paper.generator_batch and 32, log_every=5)
-    brief = replace(brief, batch_size=batch_size, autocast=changes.get("autocast", "auto"), log_every=50)
-    return replace(brief, steps=quick, snapshots=snapshots) if profile == "quick" else replace(brief, steps=study)
+    return replace(brief, batch_size=batch_size, log_every=50, steps=quick if profile == "quick" else study)
 
 
 @dataclass(frozen=True)
@@ -120,6 +117,8 @@ class Recipe:
     system: Any
     training: TrainingConfig
     frozen_decoder: FrozenDecoderStage | None = None
+    scores_of: Literal["samples", "means"] = omitted_at_default("samples")
+    """What is scored: samples x ~ p_theta(x) or, in an ablation, the decoder's means f^-1(mu(z))."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ class Evaluation:
     """How a run is measured: numbers of images and of importance samples."""
 
     fidelity_images: int
-    """n_real = n_fake for IS, FID, KID, precision and recall; fewer where the training or the test split is smaller."""
+    """n_real = n_fake for IS, FID, KID and coverage; fewer where the training or the test split is smaller."""
     bpd_images: int
     """Test images for bits per dimension (BPD)."""
     importance_samples: int
@@ -145,8 +144,8 @@ class Evaluation:
     """Side in pixels to which images are resized for EfficientNet-lite0's features (`cqlib.metrics.calibration`
     chooses it)."""
     milestone_images: int | None = omitted_at_default(None)
-    """n_real = n_fake of FID, KID and recall during training (`metrics.baselines.metrics_during_training`); None: only
-    the best of the kept steps is measured."""
+    """n_real = n_fake of FID, KID and coverage during training (`metrics.baselines.metrics_during_training`); None:
+    they are not measured."""
 
 
 EVALUATION = {

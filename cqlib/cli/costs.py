@@ -19,7 +19,7 @@ from cqlib.experiments.record import Record
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.registry import build
 from cqlib.training import timing
-from cqlib.training.device import fast_bf16, select_device
+from cqlib.training.device import select_device
 from cqlib.util import provenance
 from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.stop import StopRequest
@@ -48,7 +48,7 @@ class Cost:
 def device_name(threads: int | None = None) -> str:
     """The device of runs here, as records name it; `threads` of a CPU (None: as many as this process uses)."""
     device = select_device()
-    return provenance.device_name(device, bf16=fast_bf16(device), threads=threads)
+    return provenance.device_name(device, bf16=False, threads=threads)
 
 
 @functools.cache

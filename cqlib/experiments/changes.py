@@ -52,8 +52,8 @@ def apply_changes(row: str, recipe: Recipe, changes: Changes, trial: bool) -> tu
         if typed != settings[path]:
             applied[path] = list(typed) if isinstance(typed, tuple) else typed
     stage = result.frozen_decoder
-    if stage is not None and "training.autocast" in applied and "frozen_decoder.training.autocast" not in changes:
-        encoder = replace(stage.training, autocast=result.training.autocast)  # no row is trained in two precisions
+    if stage is not None and "training.bf16" in applied and "frozen_decoder.training.bf16" not in changes:
+        encoder = replace(stage.training, bf16=result.training.bf16)  # no row is trained in two precisions
         result = replace(result, frozen_decoder=replace(stage, training=encoder))
     if applied and trial:
         _try(row, in_words(applied), result)

@@ -203,10 +203,10 @@ CLAIMS: tuple[Claim, ...] = (
 BY_ID = {claim.id: claim for claim in CLAIMS}
 
 
-def applies(claim: Claim, data: str) -> bool:
+def applies(claim: Claim, data: str, size: int = 16) -> bool:
     """Whether `claim` is tested on `data`: with `own_data_only` on its own data set alone, else on any but
     `replaced_on`, for which another claim takes its place; at the usual lambda of `data` Table 1 has the claim."""
     _, changes = row_and_changes(claim.row_a)
     if claim.own_data_only:
         return data == claim.data
-    return data != claim.replaced_on and changes.get(LAMBDA) != usual(data)
+    return data != claim.replaced_on and changes.get(LAMBDA) != usual(data, size)

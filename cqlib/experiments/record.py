@@ -120,7 +120,7 @@ class Record:
 
     @property
     def precision(self) -> str:
-        """That of convolutions, at the end of the device's name: "fp32", "TF32 convolutions", "bf16 convolutions"."""
+        """That of convolutions, at the end of the device's name: "fp32" or "bf16 convolutions"."""
         return self.device.rpartition(", ")[2]
 
     def setting(self, *path: str) -> Any:
@@ -151,8 +151,8 @@ class Record:
         """The inverse of `to_dict`. ValueError, one sentence, on a missing, unknown or wrong key or value."""
         version = values.get("schema", 1) if isinstance(values, dict) else SCHEMA
         if type(version) is int and version != SCHEMA:
-            remedy = "is newer than this code: update it" if version > SCHEMA else "is older than this code: run it again"
-            raise ValueError(f"schema: {version} {remedy} (it reads {SCHEMA})")
+            remedy = "newer than this code: update it" if version > SCHEMA else "older than this code: run it again"
+            raise ValueError(f"schema: {version} is {remedy} (it reads {SCHEMA})")
         try:
             return _ADAPTER.validate_python(values)
         except ValidationError as error:

@@ -110,6 +110,7 @@ def run_experiment(
     folder = runs_dir / e.folder
     where = select_device(device)
     stop = StopRequest(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
+    provenance.reset_peak_memory(where)
     with _told_in_one_line(e, folder):
         # A signal ends fetching and converting at once: there is nothing to save yet.
         images = load_data(e, data_dir)
@@ -269,12 +270,15 @@ def _kept(record: Record, features: Features) -> dict[str, Metric]:
 
 
 def read_log(log: Path) -> list[dict[str, Any]]:
-    """The lines of a training's log, thinned to a record's curve; empty when it is lost or damaged."""
+    """The lines of a training's log, thinned to a record's curve with the first and the last kept; empty when it is
+    lost or damaged."""
     try:
         lines = [json.loads(line) for line in log.read_text().splitlines()]
     except (OSError, ValueError):
         return []
-    return lines[:: -(-len(lines) // MAX_CURVE)] if lines else []
+    if len(lines) <= MAX_CURVE:
+        return lines
+    return [lines[k * (len(lines) - 1) // (MAX_CURVE - 1)] for k in range(MAX_CURVE)]
 
 
 def loss_curves(lines: list[dict[str, Any]], dimensions: int) -> Curves:

@@ -12,18 +12,19 @@ LAMBDA = "system.quality_weight"
 CQ, CQ_F, GAN = "table1/cq", "table1/cq-f", "table1/gan"
 NOTHING = {CQ: "table1/vae", CQ_F: "table1/vae-f"}
 """What each of the two is without a quality loss."""
-USUAL = {"photodigits": 400.0}
-"""Data set -> lambda of CQ and CQ-F in its tables, chosen on tuning seeds; others have `NATURAL`."""
-NATURAL = 25.0
-LAMBDAS = {"smoke": (100.0,), "quick": (25.0, 100.0, 400.0, 1600.0), "study": (25.0, 100.0, 400.0),
-           "paper": (25.0, 100.0, 400.0)}  # fmt: skip
-"""Profile -> the values of lambda, beside 0 and the usual one."""
+USUAL, NATURAL = {"photodigits": 400.0}, 25.0
+"""Data set -> lambda of CQ and CQ-F in its tables at 16x16, chosen on tuning seeds; and that of any other set."""
+SIZES = {"smoke": 16, "quick": 16, "study": 32, "paper": 32}
+"""Profile -> the usual side length of its images."""
+LAMBDAS = {"smoke": (100.0,), "quick": (25.0, 100.0, 400.0, 1600.0), "study": (100.0, 400.0, 1600.0),
+           "paper": (100.0, 400.0, 1600.0)}  # fmt: skip
+"""Profile -> the values of lambda beside 0 and the usual one, which may be among them."""
 NOTEBOOK = "figure_trade_off"
 
 
-def usual(data: str) -> float:
-    """lambda of CQ and CQ-F in the tables of a data set."""
-    return USUAL.get(data, NATURAL)
+def usual(data: str, size: int = 16) -> float:
+    """lambda of CQ and CQ-F in the tables of a data set: of the same weight per dimension at every size."""
+    return USUAL.get(data, NATURAL) * (size / 16) ** 2
 
 
 def changed_rows(profile: str) -> list[tuple[str, Changes]]:
@@ -32,11 +33,11 @@ def changed_rows(profile: str) -> list[tuple[str, Changes]]:
     return [(row, {LAMBDA: weight}) for weight in LAMBDAS.get(profile, ()) for row in NOTHING]
 
 
-def front(row: str, profile: str, data: str) -> dict[float, str]:
+def front(row: str, profile: str, data: str, size: int | None = None) -> dict[float, str]:
     """lambda, from 0 up -> the name that runs of `row` (CQ or CQ-F) on `data` with this lambda have
-    (`variants.variant`)."""
+    (`variants.variant`); at `size` pixels, or the profile's usual one."""
     others = {changes[LAMBDA]: variant(name, changes) for name, changes in changed_rows(profile) if name == row}
-    return dict(sorted({0.0: NOTHING[row], **others, usual(data): row}.items()))
+    return dict(sorted({0.0: NOTHING[row], **others, usual(data, size or SIZES.get(profile, 16)): row}.items()))
 
 
 VARIANTS = {variant(row, changes) for profile in LAMBDAS for row, changes in changed_rows(profile)} | {

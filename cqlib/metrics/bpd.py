@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.base import LikelihoodSystem, System
+from cqlib.util.fp32 import full_fp32
 
 TensorOrFloat = TypeVar("TensorOrFloat", Tensor, float)
 

@@ -11,7 +11,6 @@ from cqlib.metrics import fidelity, protocols
 from cqlib.metrics.bpd import BATCH, bits_per_dimension, by_batch, held_out_nll, histogram_nll
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import extract
-from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.protocols import Protocol
 from cqlib.metrics.quantities import SCORES, real_name
@@ -21,6 +20,7 @@ from cqlib.models.hierarchical import LayeredLatents
 from cqlib.pixels import to_uint8
 from cqlib.recipe import Evaluation
 from cqlib.training.device import fork_rng, wall_clock
+from cqlib.util.fp32 import full_fp32
 from cqlib.util.provenance import device_name
 
 TEST_SEED = 10_000

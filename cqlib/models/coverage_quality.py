@@ -29,8 +29,7 @@ Deviations (what the sources leave open; those of f are in `nets/coupling.py`):
 - Not known, and chosen for `paper`: 200,000 steps at a constant rate, averaged weights, flips, the widths of all nets,
   a z of 128 dimensions.
 - `quick` and `study` (`docs/tuning.md`): nets half as wide; few steps in batches of 16; Adam at a rate of 1e-3 (half of
-  it above 32x32) that falls to 0, with smaller betas for the critic; a gradient penalty of weight 1 every fourth step;
-  bf16 where that is fast.
+  it above 32x32) that falls to 0, with smaller betas for the critic; a gradient penalty of weight 1 every fourth step.
 """
 
 import functools
@@ -99,7 +98,7 @@ def profile_settings(profile: str, size: int) -> ProfileSettings:
     """Widths and training of a profile at `size` pixels; those of `paper` are from memory, unverified."""
     if profile == "paper":
         training = TrainingConfig(200_000, 64 if size <= 32 else 32, "adamax", learning_rate=2e-3, betas=(0.9, 0.999),
-                                  autocast="off", log_every=200)  # fmt: skip
+                                  log_every=200)  # fmt: skip
         return ProfileSettings(64, 128, FlowConfig(3, 32, 2), 64, 100.0, 1, training)
     # at 64x64 the critic is two layers deeper and, without normalisation, grows without bound at 1e-3 (docs/tuning.md)
     training = TrainingConfig(steps=4500, batch_size=16, learning_rate=1e-3 if size <= 32 else 5e-4, betas=(0.9, 0.999),

@@ -2,11 +2,10 @@
 
 Deviations: `quick` and `study` have narrower nets, batches of 64 or 16 and far fewer images, with the papers'
 optimisers. They also have what Table 1's rows have and most of the papers lack: averaged weights, flips, and learning
-rates that fall to 0 over the second half. Rows whose recipe for the smaller profiles was tuned in fp32
-(`docs/tuning.md`) train in fp32 there, others in bf16 where that is fast.
+rates that fall to 0 over the second half.
 """
 
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import torch
@@ -88,9 +87,9 @@ class GANBaseline(System):
         return {"generator": loss, "total": loss}
 
 
-ADAM = TrainingConfig(steps=100_000, learning_rate=2e-4, ema=0.0, flips=False, autocast="off", log_every=200)
+ADAM = TrainingConfig(steps=100_000, learning_rate=2e-4, ema=0.0, flips=False, log_every=200)
 """The training settings that the papers share."""
-SMALL_BATCHES = {"batch_size": 16, "autocast": "off"}
+SMALL_BATCHES = {"batch_size": 16}
 """Changes in the smaller profiles for nets that do better with more steps of fewer images."""
 
 
@@ -98,14 +97,11 @@ def gan_recipe(
     config: GANBaselineConfig, paper: TrainingConfig, profile: str, *, quick: int, study: int, **changes: Any
 ) -> Recipe:
     """The recipe of a profile: `paper`, or in the smaller profiles `paper` with Table 1's averaged weights, flips and
-    falling rates and with `changes`, for `quick` or `study` steps; and the encoder that the frozen-decoder BPD needs,
-    trained in the precision that `changes` name, if they do."""
+    falling rates and with `changes`, for `quick` or `study` steps; and the encoder for the frozen-decoder BPD."""
     table1 = profile_settings(profile, config.size).training
     changes = {"ema": table1.ema, "flips": table1.flips, "decay_from": table1.decay_from, **changes}
     training = training_for_profile(paper, profile, quick=quick, study=study, **changes)
-    stage = frozen_decoder_stage(config, profile)
-    encoder = replace(stage.training, autocast=changes.get("autocast", stage.training.autocast))
-    return Recipe(config, training, replace(stage, training=encoder))
+    return Recipe(config, training, frozen_decoder_stage(config, profile))
 
 
 def cnn_widths(profile: str, size: int) -> tuple[int, ...]:

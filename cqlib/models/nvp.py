@@ -104,6 +104,6 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
         "quick": MultiScaleConfig(2, 32, 2),
         "smoke": MultiScaleConfig(2, 4, 1),
     }[profile]
-    paper = TrainingConfig(200_000, betas=(0.9, 0.999), ema=0.0, gradient_clip=100.0, autocast="off", log_every=200)
-    training = training_for_profile(paper, profile, quick=1000, study=1800, autocast="auto", decay_from=0.5, ema=0.999)
+    paper = TrainingConfig(200_000, betas=(0.9, 0.999), ema=0.0, gradient_clip=100.0, log_every=200)
+    training = training_for_profile(paper, profile, quick=1000, study=1800, decay_from=0.5, ema=0.999)
     return Recipe(NVPConfig(size, flow), training)

@@ -16,8 +16,7 @@ Deviations:
   16 images; here the first batch does.
 - Its Adam divides by sqrt(v + 1e-8), torch's by sqrt(v) + 1e-8: the same for gradients far above 1e-4, as these are.
 - The averaged weights' decay warms up.
-- `quick` and `study`: narrower nets, no dropout, flips, and far fewer steps on smaller batches, in bf16 where that is
-  fast.
+- `quick` and `study`: narrower nets, no dropout, flips, and far fewer steps on smaller batches.
 """
 
 from dataclasses import dataclass
@@ -87,7 +86,7 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     }[profile]  # fmt: skip
     paper = TrainingConfig(
         steps=300_000, batch_size=128, learning_rate=1e-3, betas=(0.95, 0.9995), decay_per_step=0.999995, ema=0.9995,
-        flips=False, autocast="off", log_every=200,
+        flips=False, log_every=200,
     )  # fmt: skip
-    training = training_for_profile(paper, profile, quick=1800, study=2400, batch_size=32, snapshots=0, flips=True)
+    training = training_for_profile(paper, profile, quick=1800, study=2400, batch_size=32, flips=True)
     return Recipe(PixelCNNPPConfig(size, width, blocks, components, dropout), training)

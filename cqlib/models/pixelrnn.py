@@ -21,7 +21,7 @@ Deviations (and those of `nets/raster.py`):
 - Not known, and chosen: a constant learning rate of 1e-3, decay 0.99 of the mean squared gradient, 200,000 steps,
   neither averaged weights nor flips; pixel values as points of (-1, 1).
 - `quick` and `study` are narrower and shallower, average their weights, flip images, and learn at 3e-3, which falls
-  to 0 over the second half, in bf16 where that is fast.
+  to 0 over the second half.
 """
 
 from dataclasses import dataclass
@@ -227,8 +227,7 @@ ROWS, CONFIG, SYSTEM = ("table3/pixelrnn",), PixelRNNConfig, PixelRNN
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     nets = {"paper": (128, 12, 1024), "study": (32, 4, 96), "quick": (32, 3, 64), "smoke": (6, 1, 12)}[profile]
-    paper = TrainingConfig(200_000, 16, "rmsprop", betas=(0.0, 0.99), ema=0.0, flips=False, autocast="off",
-                           log_every=200)  # fmt: skip
-    training = training_for_profile(paper, profile, quick=2000, study=2000, batch_size=16, snapshots=0,
-                         learning_rate=3e-3, ema=0.999, flips=True, autocast="auto", decay_from=0.5)  # fmt: skip
+    paper = TrainingConfig(200_000, 16, "rmsprop", betas=(0.0, 0.99), ema=0.0, flips=False, log_every=200)
+    training = training_for_profile(paper, profile, quick=2000, study=2000, batch_size=16,
+                                    learning_rate=3e-3, ema=0.999, flips=True, decay_from=0.5)  # fmt: skip
     return Recipe(PixelRNNConfig(size, *nets), training)

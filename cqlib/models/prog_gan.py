@@ -263,10 +263,9 @@ NETS = {"smoke": (64, 16), "quick": (256, 64), "study": (512, 128), "paper": (40
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    # `paper` in fp32, as the authors' code: scores and their gradients are hundreds of times those of other critics
     steps = 1000 * ProgGANConfig.total_kimg // 16
-    paper = TrainingConfig(steps, 16, betas=(0.0, 0.99), flips=False, autocast="off", log_every=200)
+    paper = TrainingConfig(steps, 16, betas=(0.0, 0.99), flips=False, log_every=200)
     base, max_channels = NETS[profile]
     slope = ProgGANConfig.penalty_target if profile == "paper" else 1.0
     config = ProgGANConfig(size, latent=max_channels, fmap_base=base, fmap_max=max_channels, penalty_target=slope)
-    return gan_recipe(config, paper, profile, quick=1000, study=1200, learning_rate=5e-3, autocast="off")
+    return gan_recipe(config, paper, profile, quick=1000, study=1200, learning_rate=5e-3)

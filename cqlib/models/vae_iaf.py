@@ -115,7 +115,7 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     """`paper` is the code's depth=1, num_blocks=20, kl_min=0.1, learning_rate=0.002, and 256 images a step."""
     config = VAEIAFConfig(size, (160,))
     paper = TrainingConfig(200_000, 256, "adamax", learning_rate=2e-3, betas=(0.9, 0.999), flips=False,
-                           autocast="off", log_every=200)  # fmt: skip
+                           log_every=200)  # fmt: skip
     if profile == "paper":
         return Recipe(config, paper)
     width, latent, blocks, count = {"study": (64, 16, 2, 3), "quick": (64, 16, 2, 2), "smoke": (8, 4, 1, 2)}[profile]
@@ -123,6 +123,6 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
         config, widths=(width,) * count, latent=latent, blocks=blocks, iaf_width=width, residual=1.0, log_scale=-2.0,
         pixel_scales=True,
     )  # fmt: skip
-    training = training_for_profile(paper, profile, quick=3000, study=2000, snapshots=0,
-                         optimiser="adam", decay_from=0.5, flips=True, autocast="auto")  # fmt: skip
+    training = training_for_profile(paper, profile, quick=3000, study=2000, optimiser="adam",
+                                    decay_from=0.5, flips=True)  # fmt: skip
     return Recipe(config, training)

@@ -39,19 +39,6 @@ def select_device(name: torch.device | str | None = None) -> torch.device:
     return torch.device(name)
 
 
-def fast_bf16(device: torch.device) -> bool:
-    """Whether the device computes bf16 convolutions in hardware; False where $CQLIB_BF16 is 0. UserError where that is
-    set to anything but 0 or 1."""
-    wish = os.environ.get("CQLIB_BF16") or "1"
-    if wish not in ("0", "1"):
-        raise UserError(f"$CQLIB_BF16 is '{wish}': 0 trains without bf16, 1 (or nothing) with it where there is any")
-    if wish == "0":
-        return False
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
-
-
 def to_device(system: System, config: TrainingConfig, device: torch.device) -> System:
     """`system` on the device, in the memory layout it is trained and evaluated in."""
     layout = torch.channels_last if config.channels_last else torch.contiguous_format

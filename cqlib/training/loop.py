@@ -17,7 +17,7 @@ from cqlib.models.base import Losses, System
 from cqlib.nets.precision import most_exact
 from cqlib.recipe import TrainingConfig, check_choices
 from cqlib.training.batches import ImageBatches, check_images
-from cqlib.training.device import fast_bf16, fork_rng, keep_freed_memory, to_device
+from cqlib.training.device import fork_rng, keep_freed_memory, to_device
 from cqlib.training.history import RunProvenance
 from cqlib.training.optimisers import AveragedWeights, load_state, make_optimiser, step_unless
 from cqlib.training.snapshots import snapshot_path
@@ -26,6 +26,7 @@ from cqlib.util import provenance
 from cqlib.util.checkpoint import load_latest, save_checkpoint
 from cqlib.util.errors import StoppedEarly
 from cqlib.util.files import write_atomic
+from cqlib.util.fp32 import full_fp32
 from cqlib.util.provenance import GitInfo
 from cqlib.util.stop import StopRequest
 
@@ -82,12 +83,12 @@ def train(
     `log_every` steps on a line, in nats per image; where a step updates a net several times, only the last update
     counts. A call with the `key` of an earlier one in this folder resumes where that stopped, whatever else has
     changed; without a key every call begins anew. A run that diverges returns its last good state, with status
-    "diverged". Raises ValueError for images that do not fit the system, labels that do not fit the images, and a system
-    without its critic; UserError for labels that the system cannot use; `StoppedEarly`, with all saved, when `stop`
-    asks for it.
+    "diverged"; its log goes up to the divergence. Raises ValueError for images that do not fit the system, labels that
+    do not fit the images, and a system without its critic; UserError for labels that the system cannot use;
+    `StoppedEarly`, with all saved, when `stop` asks for it.
     """
     device = torch.device(device)
-    with fork_rng(device):
+    with fork_rng(device), full_fp32():
         loop = Loop(system, images, labels, config, seed, Path(folder), name, device, key, git)
         if key is not None:
             loop.resume()
@@ -126,9 +127,8 @@ class Loop:
         keep_freed_memory()
         torch.manual_seed(seed)
         self.config, self.device, self.key = config, device, key
-        bf16 = config.autocast == "auto" and fast_bf16(device)
-        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16)
-        self.provenance = RunProvenance(provenance.device_name(device, bf16=bf16), git)
+        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.bf16)
+        self.provenance = RunProvenance(provenance.device_name(device, bf16=config.bf16), git)
         self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"
         self.system = to_device(system, config, device).train()
         self.average = AveragedWeights(self.system, config.ema)
@@ -280,11 +280,14 @@ class Loop:
         return False
 
     def _diverged(self) -> Literal["diverged"]:
-        """Go back to the last good checkpoint: its state is the run's result."""
+        """Go back to the last good checkpoint: its state is the run's result. The log stays as evidence."""
+        self._log()
         note = f"diverged: {self.skipped_in_a_row} non-finite steps in a row at step {self.step}"
-        skipped, seconds = self.skipped, self.seconds
+        kept = {name: getattr(self, name) for name in ("skipped", "seconds", "lines")}
         self.resume()
-        self.skipped, self.seconds = skipped, seconds
+        for name, value in kept.items():
+            setattr(self, name, value)
+        self._write_log()
         self.notes.append(f"{note}; the state of step {self.step} is kept")
         return "diverged"
 
@@ -304,6 +307,9 @@ class Loop:
         if self.device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
         save_checkpoint(self.path, state)
+        self._write_log()
+
+    def _write_log(self) -> None:
         write_atomic(self.log_path, "".join(line + "\n" for line in self.lines))
         points = ((name, line["step"], value) for line in map(json.loads, self.lines) for name, value in line.items())
         write_scalars(self.log_path.parent / "tensorboard" / self.log_path.stem, points)

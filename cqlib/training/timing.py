@@ -10,12 +10,13 @@ from cqlib.models.base import Losses, System
 from cqlib.recipe import TrainingConfig
 from cqlib.training.device import fork_rng, wall_clock
 from cqlib.training.loop import Loop
+from cqlib.util.fp32 import full_fp32
 
 
 def seconds_per_step(system: System, config: TrainingConfig, device: torch.device) -> float:
     """Seconds per training step in the middle of training, on random images: the mean of two steps, after a first one
     that is not timed."""
-    with fork_rng(device):
+    with fork_rng(device), full_fp32():
         images = torch.randint(256, (2 * config.batch_size, *system.shape), dtype=torch.uint8)
         step = make_step(system, images, config, device)
         step()

@@ -1,15 +1,16 @@
 """Where a number comes from: code, libraries, device, memory."""
 
+import ctypes
+import gc
 import platform
 import re
-import resource
 import subprocess
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -75,10 +76,8 @@ def versions() -> dict[str, str]:
 
 def device_name(device: torch.device, *, bf16: bool, threads: int | None = None) -> str:
     """The name of the GPU, or of the processor with its number of threads (default: this process's), and the precision
-    of convolutions. fp32 on a GPU is TF32 where torch's settings, as they are now, allow it."""
-    backends: Any = torch.backends
-    tf32 = device.type == "cuda" and backends.cudnn.conv.fp32_precision == "tf32"
-    precision = "bf16 convolutions" if bf16 else "TF32 convolutions" if tf32 else "fp32"
+    of convolutions: "fp32" or "bf16 convolutions"."""
+    precision = "bf16 convolutions" if bf16 else "fp32"
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, {precision}"
     if device.type == "mps":
@@ -94,9 +93,28 @@ def _processor() -> str:
     return platform.machine()
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin to measure what `peak_memory_bytes` returns. What earlier work has freed is given back to the system first;
+    off Linux this cannot be done, and the peak of a CPU's run is that of its process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None:
+        trim(0)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): sets VmHWM to the memory in use now
+
+
 def peak_memory_bytes(device: torch.device) -> int:
-    """The most memory used so far, in bytes: on a CUDA device what PyTorch allocated there, else by this process."""
+    """The most memory used at a time since `reset_peak_memory`, in bytes: on a CUDA device what PyTorch allocated
+    there, else by this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError):
+        if kilobytes := re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE):
+            return 1024 * int(kilobytes[1])
+    import resource  # not on Windows
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

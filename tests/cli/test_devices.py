@@ -12,13 +12,13 @@ import torch
 from small_models import system
 
 from cqlib.cli import doctor, options, tasks
-from cqlib.metrics.fp32 import full_fp32
 from cqlib.recipe import TrainingConfig
 from cqlib.training.device import select_device
 from cqlib.training.loop import train
 from cqlib.training.tensorboard import summary_writer
 from cqlib.util import provenance
 from cqlib.util.errors import UserError
+from cqlib.util.fp32 import full_fp32
 
 
 @pytest.fixture(autouse=True)

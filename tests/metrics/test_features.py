@@ -22,10 +22,10 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, Featu
 from cqlib.metrics import cache, features, fidelity, lite0
 from cqlib.metrics.calibration import SIDES
 from cqlib.metrics.fidelity import SCORES_VERSION
-from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.protocols import default_protocol
 from cqlib.util.errors import UserError
+from cqlib.util.fp32 import full_fp32
 
 
 def photograph(name, side=224):

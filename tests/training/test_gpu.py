@@ -12,12 +12,12 @@ from cqlib.experiments.load import load
 from cqlib.experiments.rows import ROWS
 from cqlib.metrics import evaluation, features
 from cqlib.metrics.bpd import held_out_nll
-from cqlib.metrics.fp32 import full_fp32
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.registry import build
 from cqlib.training import timing
 from cqlib.training.device import fast_bf16, images_to_device
 from cqlib.training.loop import Loop, train
+from cqlib.util.fp32 import full_fp32
 
 pytestmark = [
     pytest.mark.gpu,

@@ -21,7 +21,6 @@ from torch.optim.swa_utils import AveragedModel
 from benchmarks import textbook
 from cqlib.experiments.experiment import experiment
 from cqlib.losses import discriminator_loss
-from cqlib.metrics.fp32 import full_fp32
 from cqlib.models.registry import build
 from cqlib.nets.coupling import CouplingNet
 from cqlib.nets.norms import GroupNorm
@@ -31,6 +30,7 @@ from cqlib.training.device import fast_bf16, to_device
 from cqlib.training.optimisers import AveragedWeights, make_optimiser, warm_ema
 from cqlib.training.timing import make_step
 from cqlib.util.errors import UserError
+from cqlib.util.fp32 import full_fp32
 from cqlib.util.paths import ROOT
 
 CPU = torch.device("cpu")
