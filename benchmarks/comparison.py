@@ -16,9 +16,9 @@ import torch
 from benchmarks import sides
 from benchmarks.machine import convolution_seconds, operations, peak_flops
 from benchmarks.sides import Side, Turn, prepared
-from cqlib.metrics.fp32 import full_fp32
 from cqlib.training.device import fork_rng
 from cqlib.util import provenance
+from cqlib.util.fp32 import full_fp32
 
 
 @dataclass(frozen=True)

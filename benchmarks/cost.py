@@ -15,7 +15,6 @@ from benchmarks.comparison import one_round
 from benchmarks.sides import Side
 from benchmarks.steps import CQF, Recipes, of_row, ours
 from cqlib.recipe import Recipe
-from cqlib.training.device import fast_bf16
 from cqlib.util import provenance
 
 
@@ -67,7 +66,7 @@ class Cost:
             first, *rounds = [one_round(turns, backwards=k % 2 == 1) for k in range(self.rounds + 1)]
         seconds = tuple(tuple(each[k][0] for each in rounds) for k in range(len(self.values)))
         taken = tuple(size for _, size in first)
-        name = provenance.device_name(device, bf16=fast_bf16(device))
+        name = provenance.device_name(device, bf16=False)
         return [Growth(self.name, self.over, self.values, seconds, taken, name)]
 
 

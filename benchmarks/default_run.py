@@ -19,14 +19,13 @@ import psutil
 import torch
 
 from cqlib.cli.tasks import cores
-from cqlib.training.device import fast_bf16
 from cqlib.util import provenance
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import ROOT
 
 EVERY = 1.0
 """Seconds between two looks at the memory."""
-RESTRICTING = ("CQLIB_BF16", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
+RESTRICTING = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
 """Variables that restrict a machine to what an older one can do."""
 OWN = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "CQLIB_DATA", "CQLIB_DEVICE", "OMP_NUM_THREADS", "MKL_NUM_THREADS",
        "OPENBLAS_NUM_THREADS")  # fmt: skip
@@ -74,7 +73,7 @@ def main(file: Path) -> None:
         (seconds, most), (again, _) = run(clone, environment, log), run(clone, environment, log)
     cpu = torch.device("cpu")
     result = {
-        "machine": provenance.device_name(cpu, bf16=fast_bf16(cpu), threads=cores()),
+        "machine": provenance.device_name(cpu, bf16=False, threads=cores()),
         "restricted to": {name: os.environ[name] for name in RESTRICTING if name in os.environ},
         "commit": commit,
         "seconds": round(seconds),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import torch
 from torch import nn
 
@@ -11,14 +9,14 @@ from benchmarks.comparison import Comparison, Other
 from benchmarks.sides import Side, Work, repeated
 from benchmarks.steps import CQF, Recipes, torchflows_f
 from cqlib.models.registry import build
-from cqlib.training.device import fast_bf16, keep_freed_memory
+from cqlib.training.device import keep_freed_memory
 
 PASSES = 10
 
 
 def inverse(recipe: Recipes, *, library: bool = False, as_trained: bool = True, passes: int = PASSES) -> Side:
     """A side: `passes` of f^-1 and its gradient on a batch. f is this package's, or torchflows' if `library`;
-    `as_trained`: in bf16 where that is fast, and channels last, else in fp32, contiguous."""
+    `as_trained`: channels last, else contiguous."""
 
     def side(device: torch.device) -> Work:
         r = recipe(device)
@@ -26,7 +24,6 @@ def inverse(recipe: Recipes, *, library: bool = False, as_trained: bool = True, 
         if library:
             torchflows_f(system)
         f: nn.Module = system.flow.to(device)
-        low = as_trained and fast_bf16(device)
         if as_trained:
             keep_freed_memory()
             f.to(memory_format=torch.channels_last)
@@ -35,20 +32,17 @@ def inverse(recipe: Recipes, *, library: bool = False, as_trained: bool = True, 
         def once() -> None:
             f.zero_grad()
             y.grad = None
-            with torch.autocast(device.type, torch.bfloat16) if low else nullcontext():
-                x = f.inverse(y)
-            x.square().mean().backward()
+            f.inverse(y).square().mean().backward()
 
-        format = torch.bfloat16 if low else torch.float32
-        return repeated(once, passes, images=len(y), format=format)
+        return repeated(once, passes, images=len(y), format=torch.float32)
 
     return side
 
 
 ROWS = (
     Comparison("flow-inverse", inverse(CQF), (
-        Other("the same, eager fp32, contiguous", inverse(CQF, as_trained=False)),
-        Other("torchflows, the same nets, eager fp32", inverse(CQF, library=True, as_trained=False), cpu=1.5, cuda=1.5,
+        Other("the same, contiguous", inverse(CQF, as_trained=False)),
+        Other("torchflows, the same nets, contiguous", inverse(CQF, library=True, as_trained=False), cpu=1.5, cuda=1.5,
               needs="torchflows"),
     )),
 )  # fmt: skip

@@ -16,7 +16,7 @@ from benchmarks.comparison import Ratio
 from benchmarks.sides import Side
 from benchmarks.steps import ours, random_images
 from cqlib.models.registry import RECIPES, build
-from cqlib.training.device import fast_bf16, select_device
+from cqlib.training.device import select_device
 from cqlib.training.loop import train
 from cqlib.util import provenance
 
@@ -55,12 +55,12 @@ class MemoryGrowth:
         """Bytes after 200 steps against those after 1,000, in a process of its own."""
         found = _growth()
         early, late = (found["early_s"], int(found["before"])), (found["late_s"], int(found["after"]))
-        name = provenance.device_name(device, bf16=fast_bf16(device))
+        name = provenance.device_name(device, bf16=False)
         return [Ratio.of_bytes(self.name, late, "CQ-F after 200 steps", early, 0.97, name, "after 1,000")]
 
 
 class PaperMemory:
-    """CQ-F of `paper` at 32x32, in fp32 as it is trained, has to fit a GPU of 16 GB."""
+    """CQ-F of `paper` at 32x32 has to fit a GPU of 16 GB."""
 
     name = "cqf-paper-memory"
     kinds = ("cuda",)

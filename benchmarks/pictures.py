@@ -32,7 +32,7 @@ def time_to_quality(entries: Sequence[Any]) -> str:
             ax.axhline(bound, color=INK, linewidth=0.9, linestyle="--")
             where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
             ax.annotate("published records", (0, bound), (4, -3), va="top", **where)
-            ax.set(xlabel="seconds", title=name.replace("@T0", " at T = 0"))
+            ax.set(xlabel="seconds", title=name)
             ax.set_xlim(left=0)
             ax.margins(y=0.12)
         axes[0].legend(frameon=False)

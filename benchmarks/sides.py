@@ -13,16 +13,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import psutil
 import torch
 
 from cqlib.cli.tasks import thread_limits
-from cqlib.metrics.fp32 import full_fp32
 from cqlib.training.device import wall_clock
 from cqlib.util import provenance
 from cqlib.util.errors import UserError
+from cqlib.util.fp32 import full_fp32
 
 
 @dataclass(frozen=True)
@@ -111,15 +110,6 @@ def resident(device: torch.device) -> int:
     return psutil.Process().memory_info().rss
 
 
-def highest(device: torch.device) -> int:
-    """The most bytes in use so far. On Linux not by `ru_maxrss`, which counts the parent's memory until the child
-    starts."""
-    if device.type == "cpu" and sys.platform == "linux":
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    return provenance.peak_memory_bytes(device)
-
-
 def answer(side: Side, device: torch.device) -> None:
     """Run the side once for each line of standard input; print the seconds of a unit, and the most bytes taken so far
     beyond those in use at the start."""
@@ -128,4 +118,4 @@ def answer(side: Side, device: torch.device) -> None:
         work = prepared(side, device)
         for _ in sys.stdin:
             seconds = wall_clock(work.run, device) / work.units
-            print(seconds, max(0, highest(device) - before), flush=True)
+            print(seconds, max(0, provenance.peak_memory_bytes(device) - before), flush=True)

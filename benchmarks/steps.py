@@ -1,8 +1,7 @@
 """A training step: ours, the textbook loop on the same system, and public libraries where there is one.
 
-Ours is the step of the rows as they are trained: bf16 convolutions where the processor has them, channels last, the
-data set as one tensor, fused optimisers. On a CPU steps have the size of `quick`; on a GPU that of `paper`, but with
-bf16, which `paper` itself does without.
+Ours is the step of the rows as they are trained: fp32, channels last, the data set as one tensor, fused optimisers. On
+a CPU steps have the size of `quick`; on a GPU that of `paper`.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from cqlib.models.sngan import SNGANConfig
 from cqlib.nets.coupling import CouplingNet
 from cqlib.nets.norms import SpectrallyNormalised
 from cqlib.recipe import Recipe
-from cqlib.training.device import fast_bf16
 from cqlib.training.timing import make_step
 
 IMAGES = 2000
@@ -42,13 +40,12 @@ def random_images(size: int, n: int = IMAGES) -> Tensor:
 
 
 def of_row(row: str, size: int | None = None) -> Recipes:
-    """Device -> the row's recipe under `paper` for a GPU, else under `quick`, by default at the profile's image size;
-    with bf16 where that is fast, also under `paper`."""
+    """Device -> the row's recipe under `paper` for a GPU, else under `quick`, by default at the profile's image
+    size."""
 
     def recipe(device: torch.device) -> Recipe:
         profile = "paper" if device.type == "cuda" else "quick"
-        found = RECIPES[row](row, profile, size or IMAGE_SIZE[profile])
-        return replace(found, training=replace(found.training, autocast="auto"))
+        return RECIPES[row](row, profile, size or IMAGE_SIZE[profile])
 
     return recipe
 
@@ -56,7 +53,7 @@ def of_row(row: str, size: int | None = None) -> Recipes:
 def sngan_recipe(device: torch.device) -> Recipe:
     """`table3/sngan-hinge` with the widths of `paper`, which are those of torch-fidelity's example."""
     found = RECIPES["table3/sngan-hinge"]("table3/sngan-hinge", "paper", 32)
-    return replace(found, training=replace(found.training, autocast="auto", batch_size=64))
+    return replace(found, training=replace(found.training, batch_size=64))
 
 
 def ours(recipe: Recipes, steps: int = STEPS, change: Callable[[System], None] = lambda system: None) -> Side:
@@ -64,7 +61,7 @@ def ours(recipe: Recipes, steps: int = STEPS, change: Callable[[System], None] =
 
     def side(device: torch.device) -> Work:
         r = recipe(device)
-        format = torch.bfloat16 if r.training.autocast == "auto" and fast_bf16(device) else torch.float32
+        format = torch.bfloat16 if r.training.bf16 else torch.float32
         system = build(r.system)
         change(system)
         step = make_step(system, random_images(r.system.size), r.training, device)

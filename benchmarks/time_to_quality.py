@@ -2,7 +2,7 @@
 training and by the textbook loop, both at the same time, with one thread each.
 
 "As good" means: the BPD is at most the mean over the published seeds plus their standard deviation, and likewise the
-Fréchet distance at T = 0. Both are measured as for records, every `EVERY` steps from a third of the training on. The
+Fréchet distance. Both are measured as for records, every `EVERY` steps from a third of the training on. The
 time of measuring is not counted; that of starting Python and reading the data is. Between two measurements the time at
 which a quality passed its bound is interpolated. A side that does not get there within the recipe's steps, after which
 its learning rate is 0, counts with the seconds of all steps: if it is ours, the target is missed; if it is the other,
@@ -44,7 +44,7 @@ from cqlib.metrics.evaluation import TEST_SEED, draw_samples
 from cqlib.metrics.features import extract, lite0
 from cqlib.models.base import System
 from cqlib.models.registry import build
-from cqlib.training.device import fast_bf16, fork_rng, select_device
+from cqlib.training.device import fork_rng, select_device
 from cqlib.training.loop import CHECKPOINT_SECONDS, Loop
 from cqlib.util import provenance
 from cqlib.util.errors import StoppedEarly, UserError
@@ -55,7 +55,7 @@ ROW, PROFILE, SEED = "table1/cq-f", "quick", 101
 """The seed is one for tuning, whose records are not among those that set the bounds."""
 EVERY = 250
 """Steps between two measurements; a multiple of the steps between two lines of the log."""
-BPD, DISTANCE = "BPD", "FD-lite0@T0"
+BPD, DISTANCE = "BPD", "FD-lite0"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Learning:
 
     @property
     def last(self) -> str:
-        """ "BPD 4.74, FD-lite0@T0 433": the last qualities."""
+        """ "BPD 4.74, FD-lite0 433": the last qualities."""
         return ", ".join(f"{name} {values[-1]:.3g}" for name, values in self.qualities.items())
 
     @property
@@ -119,8 +119,8 @@ def judge(e: Experiment, data: Dataset, device: torch.device) -> Callable[[Syste
     def qualities(model: System) -> dict[str, float]:
         with fork_rng(device):
             nll = held_out_nll(model, data.test.images[: c.bpd_images])
-            fake = pooled(draw_samples(model, len(real()), temperature=0.0, seed=TEST_SEED + e.seed))
-        (distance,) = fidelity.pooled_scores(fake, real(), ("fid",), features=features, split="test").values()
+            fake = pooled(draw_samples(model, len(real()), temperature=1.0, seed=TEST_SEED + e.seed))
+        (distance,) = fidelity.pooled_scores(fake, real(), ("fid",), features=features).values()
         return {BPD: float(bits_per_dimension(nll.mean(), data.train.images[0].numel())), DISTANCE: distance.value}
 
     return qualities
@@ -189,7 +189,7 @@ class TimeToQuality:
     def results(self, device: torch.device) -> list[Ratio | Learning]:
         """Both sides at once, in one round."""
         bound = bounds()
-        name = provenance.device_name(device, bf16=fast_bf16(device), threads=1)
+        name = provenance.device_name(device, bf16=False, threads=1)
 
         def follow(side: str) -> Learning:
             lines = list(_lines(side))

@@ -19,7 +19,6 @@ from cqlib.cli.tasks import Outcome, Task, thread_limits
 from cqlib.experiments.experiment import Experiment, experiment
 from cqlib.experiments.paper import TABLE1
 from cqlib.recipe import EVALUATION
-from cqlib.training.device import fast_bf16
 from cqlib.util import provenance
 from cqlib.util.errors import UserError
 from cqlib.util.stop import StopRequest
@@ -109,7 +108,7 @@ class Workers:
                 ("2 processes", two, "1 process of 2 threads", here(1, 2), 1.0)]  # fmt: skip
         if installed(self.name, "ray"):
             ways.append(("2 Ray nodes", on_cluster(2), "1 Ray node", on_cluster(1), TARGET))
-        name = provenance.device_name(device, bf16=fast_bf16(device))
+        name = provenance.device_name(device, bf16=False)
         return [replace(Ratio.of_rounds(self.name, [ours_s], other, [other_s], target, name), ours=ours)
                 for ours, ours_s, other, other_s, target in ways]  # fmt: skip
 

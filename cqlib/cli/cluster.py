@@ -24,7 +24,7 @@ LOSSES = 5
 """How often a task is started again after its node was lost. At the next loss it counts as failed: the task itself may
 be what brings nodes down."""
 
-PASSED = ("CQLIB_BF16", "CQLIB_DEVICE", "CQLIB_TENSORBOARD")
+PASSED = ("CQLIB_DEVICE", "CQLIB_TENSORBOARD")
 """Environment variables of this machine that tasks on the nodes get too."""
 
 

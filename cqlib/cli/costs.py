@@ -46,15 +46,15 @@ class Cost:
 
 
 def device_name(threads: int | None = None) -> str:
-    """The device of runs here, as records name it; `threads` of a CPU (None: as many as this process uses)."""
-    device = select_device()
-    return provenance.device_name(device, bf16=False, threads=threads)
+    """The device of runs here, as `Record.hardware` names it; `threads` of a CPU (None: as many as this process
+    uses)."""
+    return provenance.device_name(select_device(), bf16=False, threads=threads).rpartition(", ")[0]
 
 
 @functools.cache
 def hardware(threads: int) -> str:
-    """The device of runs with so many threads, as records name it. Another process asks a GPU for its name: if this one
-    did, a GPU in exclusive mode would be closed to its children."""
+    """`device_name` of runs with so many threads. Another process asks a GPU for its name: if this one did, a GPU in
+    exclusive mode would be closed to its children."""
     if select_device().type != "cuda":
         return device_name(threads)
     code = "from cqlib.cli.costs import device_name; print(device_name())"
@@ -65,7 +65,7 @@ def known(e: Experiment, runs_dir: Path, records: Sequence[Record], machine: str
     """The cost of an experiment: from finished runs of it, of any seed, on `machine`, else an estimate that was kept,
     else None."""
     here = (e.row, e.profile, machine)
-    alike = [r for r in records if r.done and (r.row, r.profile, r.device) == here]
+    alike = [r for r in records if r.done and (r.row, r.profile, r.hardware) == here]
     runs = [r for r in alike if r.config_hash == replace(e, seed=r.seed).config_hash]
     if runs:
         memory = max(r.peak_memory_bytes for r in runs)
