@@ -42,7 +42,7 @@ def kl_by_layer(runs: RunSet) -> HTML:
 
 @torch.no_grad()
 def redrawn(models: Mapping[str, System], n: int = 16) -> HTML:
-    """The decoder's mean for n draws of all layers, and again with more and more of the lowest layers redrawn."""
+    """Images f^-1(mu(z)) for n draws of all layers, and again with more and more of the lowest layers redrawn."""
     layered = {label: model for label, model in models.items() if isinstance(model, Hierarchical)}
     rows: dict[str, dict[str, Tensor]] = {}
     for label, model in layered.items():
@@ -54,7 +54,7 @@ def redrawn(models: Mapping[str, System], n: int = 16) -> HTML:
             rows[label][title] = to_uint8(model.image(model.decode(features)[0]).clamp(-1, 1))
     if not rows:
         return NONE
-    alt = f"Decoder means of {', '.join(rows)}: one draw, then with more and more of the lower layers redrawn"
+    alt = f"Images of {', '.join(rows)}: one draw, then with more and more of the lower layers redrawn"
     return picture(plots.sample_board(rows, columns=round(n**0.5)), alt)
 
 

@@ -46,10 +46,9 @@ def _grey(x: Tensor) -> Tensor:
     return colour.split(x)[0].expand(-1, 3, -1, -1)
 
 
-def draw(model: ConditionalCQF, x: Tensor, n: int, temperature: float = 1.0, seed: int = 0) -> Tensor:
+def draw(model: ConditionalCQF, x: Tensor, n: int, seed: int = 0) -> Tensor:
     """n colourings of the grey image of each uint8 x (N, 3, S, S): (N, n, 3, S, S) uint8."""
-    generator = torch.Generator().manual_seed(seed)
-    return to_uint8(model.colourise(colour.split(x)[0], n, temperature=temperature, generator=generator))
+    return to_uint8(model.colourise(colour.split(x)[0], n, generator=torch.Generator().manual_seed(seed)))
 
 
 def _shown(model: ModelAndData, numbers: Sequence[int]) -> tuple[Tensor, list[str]]:
@@ -59,26 +58,26 @@ def _shown(model: ModelAndData, numbers: Sequence[int]) -> tuple[Tensor, list[st
 
 
 def colourings(model: ModelAndData, numbers: Sequence[int], n: int = 6) -> HTML:
-    """The grey image of each of the test images `numbers`, n colourings at temperature 1, and the truth."""
+    """The grey image of each of the test images `numbers`, n colourings, and the truth."""
     x, names = _shown(model, numbers)
     coloured, grey = draw(model.model, x, n), _grey(x)
     rows = {name: torch.cat([grey[[i]], coloured[i], x[[i]]]) for i, name in enumerate(names)}
     figure = strips(rows, columns=["grey", *map(str, range(1, n + 1)), "truth"])
-    return picture(figure, f"{len(x)} grey test images, {n} colourings of each at T = 1, the truth")
+    return picture(figure, f"{len(x)} grey test images, {n} colourings of each, the truth")
 
 
 def colouring_slider(model: ModelAndData, numbers: Sequence[int], n: int = 8) -> Any:
-    """Colourings that follow a slider for the temperature and one for the seed."""
+    """Colourings that follow a slider for the seed."""
     x, names = _shown(model, numbers)
 
-    def show(image: int, seed: int, T: float) -> HTML:  # noqa: N803
+    def show(image: int, seed: int) -> HTML:
         one = x[[image]]
-        images = torch.cat([_grey(one), draw(model.model, one, n, T, seed)[0], one])
-        alt = f"A grey image, {n} colourings at T = {T:.2f}, seed {seed}, and the truth"
+        images = torch.cat([_grey(one), draw(model.model, one, n, seed)[0], one])
+        alt = f"A grey image, {n} colourings, seed {seed}, and the truth"
         return pixels(images, alt, columns=n + 2)
 
     images = {name: i for i, name in enumerate(names)}
-    return slider(show, image=images, seed=Range(0, 50, 1, start=0), T=Range(0, 1.5, 0.05, start=1.0))
+    return slider(show, image=images, seed=Range(0, 50, 1, start=0))
 
 
 def spread_maps(model: ConditionalCQF, x: Tensor, n: int = 32) -> HTML:
@@ -99,13 +98,11 @@ def diversity(model: ModelAndData, x: Tensor, n: int = 16) -> HTML:
     """How much n colourings of each grey image of x differ from each other and from the truth, beside images without
     colour and in the mean training colour: root mean squares of chroma, in levels. And how much grey has changed."""
     grey, truth = colour.split(x)
-    lines: list[list[Any]] = []
-    for name, temperature in (("colourings, T = 1", 1.0), ("colourings, T = 0", 0.0)):
-        back, chroma = colour.split(draw(model.model, x, n, temperature).flatten(0, 1))
-        changed = int((back.int() - grey.repeat_interleave(n, 0)).abs().max())
-        chroma = chroma.float().unflatten(0, (-1, n))
-        errors = chroma.std(1), chroma - truth[:, None], chroma.mean(1) - truth
-        lines.append([name, *map(_rms, errors), str(changed)])
+    back, chroma = colour.split(draw(model.model, x, n).flatten(0, 1))
+    changed = int((back.int() - grey.repeat_interleave(n, 0)).abs().max())
+    chroma = chroma.float().unflatten(0, (-1, n))
+    errors = chroma.std(1), chroma - truth[:, None], chroma.mean(1) - truth
+    lines: list[list[Any]] = [["colourings", *map(_rms, errors), str(changed)]]
     train = colour.split(model.data.train.images[:2000])[1].float().mean((0, 2, 3)).view(2, 1, 1)
     for name, constant, grey_change in (("no colour", torch.zeros(1), "0"), ("the mean training colour", train, "—")):
         lines.append([name, 0.0, *[_rms(truth - constant)] * 2, grey_change])
@@ -156,7 +153,7 @@ def recoloured(x: Tensor, model: ConditionalCQF) -> dict[str, Tensor]:
         "no colour": torch.zeros_like(c),
     }
     images = {"true colours": x} | {name: colour.into_gamut(grey, chroma) for name, chroma in chromas.items()}
-    return images | {f"the model’s, T = {t:g}": draw(model, x, 1, t)[:, 0] for t in (1.0, 0.0)}
+    return images | {"the model’s": draw(model, x, 1)[:, 0]}
 
 
 def true_or_wrong(images: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> HTML:

@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from IPython.display import HTML
@@ -22,17 +21,17 @@ from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.report import cells, page, pictures, plots, small_tables, tables
-from cqlib.report.cells import Range, picture, pixels, slider
+from cqlib.report.cells import picture
 from cqlib.report.claim_cards import cards, matrix
 from cqlib.report.run_sets import RunSet, display_groups, fullest_by, most_common, nearest_first, run_sets
 from cqlib.util import text
 from cqlib.util.errors import UserError
 from cqlib.util.text import without_paths
 
+WITH_PIP = ("photodigits", "photos10")
+"""Data sets that come with the package: their images may stand in pages, the first is the default."""
 signed = partial(text.signed, digits=3)
 """A difference with its sign: "+0.012" or "−0.012"."""
-QUALITY = (pictures.quality, plots.quality_against_likelihood)
-"""The functions that draw the pictures of `quality`; pages show their code."""
 
 
 def fullest(rows: Sequence[str], records: Sequence[Record]) -> RunSet:
@@ -64,9 +63,9 @@ def models(rows: Sequence[str], runs: RunSet, runs_dir: Path | str, *, required:
     return systems
 
 
-def draw(model: System, n: int, temperature: float = 1.0) -> torch.Tensor:
-    """n samples as uint8 (n, C, H, W), the first batch of them of the same latent codes at every temperature."""
-    return evaluation.draw_samples(model, n, temperature=temperature, seed=0)
+def draw(model: System, n: int) -> torch.Tensor:
+    """n samples as uint8 (n, C, H, W), the same ones whenever this is called."""
+    return evaluation.draw_samples(model, n, seed=0)
 
 
 def bits(model: LikelihoodSystem, images: torch.Tensor) -> torch.Tensor:
@@ -100,7 +99,7 @@ def needs(data: str, profile: str, only: str, data_dir: Path | str | None) -> tu
 
 
 def sized(data: str, profile: str) -> str:
-    """A data set with the size of its images under a profile: "photos10, 16×16"."""
+    """A data set with the size of its images under a profile: "photodigits, 16×16"."""
     size = image_size(data, profile)
     return f"{without_paths(data)}, {size}×{size}"
 
@@ -151,21 +150,17 @@ def _nothing(table: str, sets: Sequence[RunSet]) -> HTML:
 
 
 def samples(systems: Mapping[str, System], runs: RunSet, data_dir: Path | str | None = None, n: int = 25) -> HTML:
-    """Real test images, then every system at temperature 0 (upper row) and 1 (lower row)."""
+    """Real test images, then samples of every system."""
     real = data_sets.load(runs.data, size=runs.size, data_dir=data_dir).test.images
-    rows = {f"T = {t}": {"real, no T": images} | {label: draw(system, n, t) for label, system in systems.items()}
-            for t, images in ((0, real[:n]), (1, real[n : 2 * n]))}  # fmt: skip
-    alt = f"Real test images beside samples of {', '.join(systems)} at temperature 0 and 1"
-    return picture(plots.sample_board(rows, columns=round(n**0.5)), alt)
+    images = {"real": real[:n]} | {label: draw(system, n) for label, system in systems.items()}
+    alt = f"Real test images beside samples of {', '.join(systems)}"
+    return picture(plots.sample_board({"": images}, columns=round(n**0.5)), alt)
 
 
-def stored_samples(runs: RunSet, row: str, at: str, runs_dir: Path | str, n: int) -> torch.Tensor | None:
-    """The first n samples in the grid of a row's first seed, uint8 (n, 3, S, S), or None; `at` is "T1" or "T0". Where
-    there is no grid at temperature 0, the one at 1 is taken: the model's decoder adds no noise."""
+def stored_samples(runs: RunSet, row: str, runs_dir: Path | str, n: int) -> torch.Tensor | None:
+    """The first n samples in the grid of a row's first seed, uint8 (n, 3, S, S), or None."""
     for run in runs.done(row)[:1]:
-        folder = pictures.samples_folder(runs, runs_dir) / run.folder
-        file = pictures.sample_file(folder, at) or pictures.sample_file(folder, "T1")
-        if file is not None:
+        if file := pictures.sample_file(pictures.samples_folder(runs, runs_dir) / run.folder):
             return tiles(unscaled(file.read_bytes(), runs.size), runs.size)[:n]
     return None
 
@@ -185,35 +180,19 @@ def curves(table: str, runs: RunSet, name: str) -> HTML:
     alt = f"{name} over training steps for {', '.join(series)}"
     alt += "".join(f"; {label}: {height:.2f}" for label, height in levels.items())
     drawn = pictures.plot(figure, alt, f"{name}, {plots.describe_lines(series)}.")
-    return cells.figures([drawn], plots.learning_curves)
+    return cells.figures([drawn])
 
 
 def quality(table: str, sets: Sequence[RunSet]) -> HTML:
-    """BPD against the Fréchet distance for a table's rows, at both temperatures, means over seeds: a picture for each
-    run set that has any row of the table's own, the nearest first."""
+    """BPD against the Fréchet distance for a table's rows, means over seeds: a picture for each run set that has any
+    row of the table's own, the nearest first."""
     boards = [(runs, *board) for runs in nearest_first(sets) for board in pictures.boards(runs)]
     about = table.replace("table", "Table ")
     figures = [f for runs, name, rows in boards if name.startswith(about) for f in pictures.quality(runs, rows, name)]
-    return cells.figures(figures, *QUALITY) if figures else _nothing(table, sets)
+    return cells.figures(figures) if figures else _nothing(table, sets)
 
 
 def quality_of(rows: Sequence[str], sets: Iterable[RunSet]) -> HTML:
     """BPD against the Fréchet distance for `rows` in every one of `sets`."""
     figures = [figure for runs in sets for figure in pictures.quality(runs, rows, without_paths(runs.data))]
-    return cells.figures(figures, *QUALITY) if figures else HTML("<p>No two models have measured both yet.</p>")
-
-
-def temperatures(model: System, label: str) -> HTML:
-    """The same latent codes decoded with less and more noise: the still picture of the slider."""
-    board = {"": {f"T = {t:g}": draw(model, 16, t) for t in (0, 0.25, 0.5, 0.75, 1)}}
-    return picture(plots.sample_board(board, columns=4), f"Samples of {label} at temperatures 0 to 1")
-
-
-def temperature_slider(systems: Mapping[str, System], n: int = 36) -> Any:
-    """A slider for the temperature and a choice of model."""
-
-    def show(model: str, temperature: float) -> HTML:
-        alt = f"{n} samples of {model} at T = {temperature:.2f}"
-        return pixels(draw(systems[model], n, temperature), alt, columns=9, scale=3)
-
-    return slider(show, model=list(systems), temperature=Range(0, 1, 0.05, start=1.0, label="T"))
+    return cells.figures(figures) if figures else HTML("<p>No two models have measured both yet.</p>")

@@ -39,20 +39,18 @@ FAMILIES = {
 
 
 def samples(runs: RunSet, models: Mapping[str, System], runs_dir: Path | str, n: int = 36) -> HTML:
-    """n samples of each decoder at temperature 0, and below at 1: drawn with one fixed seed where the model is among
-    `models` (by short label), else the first ones stored by its run; and a note on decoders that have neither."""
+    """n samples of each decoder: drawn with one fixed seed where the model is among `models` (by short label), else the
+    first ones stored by its run; and a note on decoders that have neither."""
 
-    def images(row: str, t: int) -> Tensor | None:
+    def images(row: str) -> Tensor | None:
         model = models.get(short_label(row))
-        return stored_samples(runs, row, f"T{t}", runs_dir, n) if model is None else draw(model, n, t)
+        return stored_samples(runs, row, runs_dir, n) if model is None else draw(model, n)
 
-    board = {f"T = {t}": {name: x for row, name in DECODERS.items() if (x := images(row, t)) is not None}
-             for t in (0, 1)}  # fmt: skip
-    names = board["T = 1"]
-    if not names:
+    board = {name: x for row, name in DECODERS.items() if (x := images(row)) is not None}
+    if not board:
         return NONE
-    figure = picture(plots.sample_board(board, columns=round(n**0.5)), f"Samples of decoders: {', '.join(names)}")
-    if absent := [name for name in DECODERS.values() if name not in names]:
+    figure = picture(plots.sample_board({"": board}, columns=round(n**0.5)), f"Samples of decoders: {', '.join(board)}")
+    if absent := [name for name in DECODERS.values() if name not in board]:
         command = runs.command("figure_decoders", DECODERS)
         missing = f"<p>Not here: {', '.join(absent)}. <code>{command}</code> trains what is missing.</p>"
         figure.data = f"{figure.data}{missing}"
@@ -67,15 +65,15 @@ def compared(runs: RunSet) -> HTML:
     lines = []
     for row, name in DECODERS.items():
         done = runs.done(row)
-        bpd, *distances = (runs.cell(row, metric) for metric in ("BPD", "FD-lite0@T1", "FD-lite0@T0"))
+        bpd, distance = (runs.cell(row, metric) for metric in ("BPD", "FD-lite0"))
         parameters = f"{done[0].parameters['total']:,}" if done else "—"
         ratio = f"{times[row][0] / least:,.1f}{OTHER_DEVICE * (not times[row][1])}" if row in times else "—"
         kls = [run.curve["KL"][-1][1] for run in done if run.curve.get("KL")]  # at the end of training
         kl = f"{statistics.mean(kls):,.1f}" if kls else "—"
-        lines.append([name, bpd, kl, *distances, parameters, _milliseconds(times.get(row)), ratio,
+        lines.append([name, bpd, kl, distance, parameters, _milliseconds(times.get(row)), ratio,
                       _seeds(runs, row)])  # fmt: skip
-    head = ["Decoder", "BPD ↓", "KL, nats", "FD-lite0 ↓, T = 1", "T = 0", "Parameters", f"{TIMED} samples",
-            "times the fastest", "Seeds"]  # fmt: skip
+    head = ["Decoder", "BPD ↓", "KL, nats", "FD-lite0 ↓", "Parameters", f"{TIMED} samples", "times the fastest",
+            "Seeds"]  # fmt: skip
     return table(f"Four decoders of one VAE ({runs.label}{_note(times)})", head, lines)
 
 
@@ -87,8 +85,8 @@ def families(runs: RunSet) -> HTML:
     for family, row in ((family, row) for family, rows in FAMILIES.items() for row in rows):
         model = build(RECIPES[row](row, runs.profile, runs.size).system)
         lines.append([short_label(row), family, likelihood(model), latent_space(model), _milliseconds(times.get(row)),
-                      runs.cell(row, "BPD"), runs.cell(row, "FD-lite0@T1"), _seeds(runs, row)])  # fmt: skip
-    head = ["Model", "Family", "Likelihood", "Latent space", f"{TIMED} samples", "BPD ↓", "FD-lite0 ↓, T = 1", "Seeds"]
+                      runs.cell(row, "BPD"), runs.cell(row, "FD-lite0"), _seeds(runs, row)])  # fmt: skip
+    head = ["Model", "Family", "Likelihood", "Latent space", f"{TIMED} samples", "BPD ↓", "FD-lite0 ↓", "Seeds"]
     return table(f"Families of generative models ({runs.label}{_note(times)})", head, lines)
 
 

@@ -8,7 +8,7 @@ from IPython.display import HTML
 from pydantic import TypeAdapter, ValidationError
 
 from cqlib import data as data_sets
-from cqlib.experiments.rows import DEVELOPMENT_DATA
+from cqlib.figures.common import WITH_PIP
 from cqlib.figures.strips import strips
 from cqlib.metrics.calibration import COST, DAMAGES, Calibration, Damages, SideResult, calibrate, image_sets
 from cqlib.metrics.quantities import decimal, digits
@@ -23,8 +23,10 @@ FOLDER = PUBLISHED / "calibration"
 
 
 def read(size: int) -> Calibration:
-    """The published calibration on photos10 at that size. UserError where there is none, or a damaged one."""
-    path = _file(size)
+    """The published calibration at that size, on the first of `WITH_PIP` that has one. UserError where there is none,
+    or a damaged one."""
+    paths = [_file(name, size) for name in WITH_PIP]
+    path = next(filter(Path.is_file, paths), paths[0])
     try:
         return TypeAdapter(Calibration).validate_json(path.read_bytes())
     except OSError as error:
@@ -34,15 +36,15 @@ def read(size: int) -> Calibration:
 
 
 def measure(data: str, size: int, n: int | None = None, data_dir: Path | str | None = None) -> Calibration:
-    """`calibrate` a data set; the result on photos10 is kept where `read` finds it."""
+    """`calibrate` a data set; the result on one of `WITH_PIP` is kept where `read` finds it."""
     calibration = calibrate(data_sets.load(data, size=size, data_dir=data_dir), n=n)
-    if data == DEVELOPMENT_DATA:
-        write_atomic(_file(size), json.dumps(asdict(calibration), indent=1) + "\n")
+    if data in WITH_PIP:
+        write_atomic(_file(data, size), json.dumps(asdict(calibration), indent=1) + "\n")
     return calibration
 
 
-def _file(size: int) -> Path:
-    return FOLDER / f"{DEVELOPMENT_DATA}-{size}.json"
+def _file(data: str, size: int) -> Path:
+    return FOLDER / f"{data}-{size}.json"
 
 
 def damaged(data: str, size: int, data_dir: Path | str | None = None, damages: Damages = DAMAGES) -> HTML:

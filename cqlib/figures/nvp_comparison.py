@@ -12,7 +12,7 @@ from cqlib.experiments import paper
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import NOTEBOOK_DATA, NOTEBOOK_ROWS, RESULT_PROFILES, short_label, training_command
 from cqlib.experiments.selection import Selection
-from cqlib.figures.common import batch_times, needs, sets_of, sized, stored_samples
+from cqlib.figures.common import WITH_PIP, batch_times, needs, sets_of, sized, stored_samples
 from cqlib.metrics.evaluation import TIMED
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import plots
@@ -25,7 +25,7 @@ ROWS = ("table1/cq-f", "table2/cqf-residual", "table3/cqf-large-d", "table3/cqf-
 """The paper's models, then NVP. Those not in `REQUIRED` are shown only where they have been run."""
 REQUIRED = NOTEBOOK_ROWS["figure_nvp_comparison"]
 FOUR = NOTEBOOK_DATA["figure_nvp_comparison"]
-STAND_INS = {"photos10": "quick", "tiny-imagenet:64": "study"}
+STAND_INS = {WITH_PIP[0]: "quick", "tiny-imagenet:64": "study"}
 """Data sets shown where none of the four has runs, with their profiles: 16×16 and 64×64, both on a CPU."""
 SIDE = 6  # images along a side of a panel
 
@@ -35,13 +35,12 @@ def read(selection: Selection) -> tuple[list[Record], dict[str, RunSet]]:
     panels: of the chosen data, else of the slides' four, else of `STAND_INS`."""
     records = replace(selection, rows=ROWS).finished({selection.profile, *RESULT_PROFILES})
 
-    def rank(runs: RunSet) -> tuple[bool, bool, bool, int, bool, bool]:
-        """The larger, the better: one of today's recipes; then this machine's under the profile asked for, with NVP;
-        one that has both NVP and one of our models; that with most of our models; under that profile; this machine's.
-        """
+    def rank(runs: RunSet) -> tuple[bool, bool, int, bool, bool]:
+        """The larger, the better: this machine's under the profile asked for, with NVP; one that has both NVP and one
+        of our models; that with most of our models; under that profile; this machine's."""
         local, nvp = runs.origin == "local", bool(runs.done(NVP))
         ours, asked = sum(bool(runs.done(row)) for row in ROWS[:-1]), runs.profile == selection.profile
-        return not runs.outdated, asked and local and nvp, bool(ours and nvp), ours, asked, local
+        return asked and local and nvp, bool(ours and nvp), ours, asked, local
 
     sets = [runs for runs in sets_of(records) if any(map(runs.records_of, ROWS))]
     best = {runs.data: runs for runs in sorted(sets, key=rank)}
@@ -58,15 +57,15 @@ def overview(best: Mapping[str, RunSet]) -> str:
 
 
 def samples(best: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
-    """Samples at temperature 1, a line per data set: our models, then NVP, as far as they have samples."""
+    """Samples, a line per data set: our models, then NVP, as far as they have samples."""
     if not best:
         return HTML(f"<p>No samples yet: <code>{training_command('figure_nvp_comparison', 'quick')}</code></p>")
     board: dict[str, dict[str, Tensor]] = {}
     for runs in best.values():
-        images = {short_label(row): stored_samples(runs, row, "T1", runs_dir, SIDE**2) for row in ROWS}
+        images = {short_label(row): stored_samples(runs, row, runs_dir, SIDE**2) for row in ROWS}
         board[runs.label] = {label: x for label, x in images.items() if x is not None}
     panels = (f"{model} on {label}" for label, images in board.items() for model in images)
-    return picture(plots.sample_board(board, columns=SIDE), f"Samples at temperature 1: {', '.join(panels)}")
+    return picture(plots.sample_board(board, columns=SIDE), f"Samples: {', '.join(panels)}")
 
 
 def compared(best: Mapping[str, RunSet]) -> HTML:
@@ -76,18 +75,17 @@ def compared(best: Mapping[str, RunSet]) -> HTML:
     printed = {data: _printed(data) for data in best}
     # one column each: a distance on other features never stands under FID
     distances = [distance for distance in QUANTITIES["fid"].names
-                 if f"{distance}@T1" in metrics or distance == "FID" and any(printed.values())]  # fmt: skip
+                 if distance in metrics or distance == "FID" and any(printed.values())]  # fmt: skip
     lines: list[list[Cell | str]] = []
     for data, runs in best.items():
         for row in rows[data]:
-            scores = [runs.cell(row, name) for name in ("BPD", *(f"{d}@T{t}" for d in distances for t in (1, 0)))]
+            scores = [runs.cell(row, name) for name in ("BPD", *distances)]
             lines.append([short_label(row), runs.label, *scores, *_cost(row, runs)])
         for row, bpd, fid in printed[data]:
-            source = f"{paper.DATA_SETS[data].label}; no temperature is named"
-            scores = [Cell(text) for d in distances for text in (fid if d == "FID" else "—", "—")]
-            lines.append([f"{short_label(row)}, the paper", source, Cell(bpd), *scores, "—", "—", "—"])
-    columns = [column for d in distances for column in (f"{d} ↓, T = 1", "T = 0")]
-    head = ["Model", "Data", "BPD ↓", *columns, "Parameters", "Time per sample", "Time of a run"]
+            scores = [Cell(fid if d == "FID" else "—") for d in distances]
+            label = paper.DATA_SETS[data].label
+            lines.append([f"{short_label(row)}, the paper", label, Cell(bpd), *scores, "—", "—", "—"])
+    head = ["Model", "Data", "BPD ↓", *(f"{d} ↓" for d in distances), "Parameters", "Time per sample", "Time of a run"]
     caption = "Our models and NVP (means over seeds; times: medians, on the device of most seeds of a model)"
     return table(caption, head, lines)
 
@@ -116,7 +114,7 @@ def missing(
     lines = []
     for name in data or (*FOUR, *STAND_INS):
         runs = best.get(name)
-        absent = [row for row in REQUIRED if runs is None or stored_samples(runs, row, "T1", runs_dir, 1) is None]
+        absent = [row for row in REQUIRED if runs is None or stored_samples(runs, row, runs_dir, 1) is None]
         if absent:
             profile = runs.profile if runs else STAND_INS.get(name, "paper")
             only = "figure_nvp_comparison" if len(absent) == len(REQUIRED) else ",".join(absent)

@@ -10,9 +10,9 @@ from cqlib.data.sets import entry_of
 from cqlib.experiments import paper
 from cqlib.experiments.experiment import image_size
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, RESULT_PROFILES, short_label
+from cqlib.experiments.rows import NOTEBOOK_DATA, NOTEBOOK_ROWS, RESULT_PROFILES, short_label
 from cqlib.experiments.selection import Selection
-from cqlib.figures.common import needs, sets_of
+from cqlib.figures.common import WITH_PIP, needs, sets_of
 from cqlib.report import page, pictures, tables
 from cqlib.report.cells import table
 from cqlib.report.run_sets import RunSet, display_groups
@@ -22,7 +22,7 @@ from cqlib.util.text import count_of, without_paths
 SIDES = ("published", "local")
 ROWS = NOTEBOOK_ROWS["table4"]
 SEVEN = NOTEBOOK_DATA["table4"]
-OFFLINE = {"photos10": "quick", "tiny-imagenet": "study"}
+OFFLINE = {WITH_PIP[0]: "quick", "tiny-imagenet": "study"}
 """Data sets that stand in where the seven cannot be had, with the profile that is made for them."""
 
 
@@ -54,18 +54,18 @@ def _files(data: str, data_dir: Path | str | None) -> str:
     """Whether a data set's files are here, or how they come, in a few words."""
     if entry := missing_files(data, data_dir):
         return entry.how.partition(":")[0]
-    return "here" if entry_of(data) else "comes with pip" if data == DEVELOPMENT_DATA else "your own files"
+    return "here" if entry_of(data) else "comes with pip" if data in WITH_PIP else "your own files"
 
 
 def _status(sets: Sequence[RunSet], data: str, row: str) -> str:
     """How a row was run on a data set: "quick, 3 seeds", or how its first run ended. Of several run sets one of
-    profile `paper` goes first, then one of today's recipes, then this machine's."""
+    profile `paper` goes first, then this machine's."""
     of_row = [runs for runs in sets if runs.data == data and runs.records_of(row)]
     if not of_row:
         return "not run"
-    runs = min(of_row, key=lambda runs: (runs.profile != "paper", runs.outdated, runs.origin != "local"))
-    done, former = runs.done(row), ", former recipe" * runs.outdated
-    return f"{runs.profile}, {count_of(len(done), 'seed') if done else runs.records_of(row)[0].ending}{former}"
+    runs = min(of_row, key=lambda runs: (runs.profile != "paper", runs.origin != "local"))
+    done = runs.done(row)
+    return f"{runs.profile}, {count_of(len(done), 'seed') if done else runs.records_of(row)[0].ending}"
 
 
 def joint(sets: Sequence[RunSet], data_names: Sequence[str], profile: str, data_dir: Path | str | None = None) -> HTML:

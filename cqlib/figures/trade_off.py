@@ -11,12 +11,11 @@ from cqlib.experiments.selection import Selection
 from cqlib.experiments.trade_off import GAN, NOTEBOOK, front
 from cqlib.figures import common
 from cqlib.figures.common import sets_of
-from cqlib.metrics.quantities import AT, heading
+from cqlib.metrics.quantities import heading
 from cqlib.report import cells, page
 from cqlib.report.cells import table
-from cqlib.report.plots import quality_against_likelihood
 from cqlib.report.run_sets import RunSet
-from cqlib.report.trade_off import DRAWN, FRONTS, draw_fronts, figures, fullest, not_trained
+from cqlib.report.trade_off import DRAWN, FRONTS, figures, fullest, not_trained
 
 
 def selections(selection: Selection) -> list[Selection]:
@@ -38,19 +37,18 @@ def read(selection: Selection) -> tuple[list[Record], RunSet]:
 
 
 def pictures(runs: RunSet, more: bool = False) -> HTML:
-    """BPD against the paper's distance at both temperatures, with what that says, or, if `more`, the other scores."""
+    """BPD against the paper's distance, with what that says, or, if `more`, the other scores."""
     panels = [figure for figure in figures(runs) if figure["more"] == more]
     if not panels and not more:
         return HTML(page.macro("sentences", [not_trained(runs)]))
-    return cells.figures(panels, draw_fronts, quality_against_likelihood)
+    return cells.figures(panels)
 
 
 def points(runs: RunSet) -> HTML:
-    """A line for every point: lambda, BPD, scores at both temperatures, seeds."""
-    scores = [f"{name}@{at}" for quantity in DRAWN for name in quantity.names
-              if f"{name}@T1" in runs.metrics for at in AT]  # fmt: skip
-    rows = [(short_label(row).partition(",")[0], f"{weight:,g}", row)
-            for along in FRONTS.values() for weight, row in front(along, runs.profile).items()]  # fmt: skip
+    """A line for every point: lambda, BPD, scores, seeds."""
+    scores = [name for quantity in DRAWN for name in quantity.names if name in runs.metrics]
+    fronts = (front(row, runs.profile, runs.data, runs.size).items() for row in FRONTS.values())
+    rows = [(short_label(row).partition(",")[0], f"{weight:,g}", row) for along in fronts for weight, row in along]
     lines = []
     for label, weight, row in [*rows, (short_label(GAN), "", GAN)]:
         cells = (runs.cell(row, score) for score in ("BPD", *scores))

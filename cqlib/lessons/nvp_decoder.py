@@ -17,7 +17,7 @@ from cqlib.lessons.factorised_decoders import residuals
 from cqlib.lessons.factorised_decoders.pictures import DASHED, DISTANCES
 from cqlib.lessons.factorised_decoders.residuals import Reconstruction
 from cqlib.lessons.models import trained_models, untrained_model
-from cqlib.metrics.quantities import QUANTITIES
+from cqlib.metrics.quantities import QUANTITIES, heading
 from cqlib.models.hybrid import HybridModel
 from cqlib.pixels import to_uint8
 from cqlib.report import plots
@@ -59,13 +59,13 @@ def spaces(model: HybridModel, reconstruction: Reconstruction) -> HTML:
 
 @torch.no_grad()
 def samples(model: HybridModel) -> HTML:
-    """Draws of the model from z ~ p(z): y and x = f^-1(y), then the mean in image space."""
+    """For z ~ p(z), a draw y ~ N(mu(z), sigma(z)), its image x = f^-1(y), and f^-1(mu(z)), the image without noise."""
     generator = torch.Generator().manual_seed(0)
     z = model.prior(36, generator)
     y, mean = model.sample_features(z, 1.0, generator), model.decode(z)[0]
     images = {"x = f⁻¹(y)": to_uint8(model.image(y)), "f⁻¹(μ(z))": to_uint8(model.image(mean))}
     board = plots.sample_board({"": {"y ~ p(y|z)": stretched(y, 0.8), **images}}, columns=6)
-    return picture(board, "Draws in feature space and in image space")
+    return picture(board, "Draws in feature space, their images, and the images of the means of the same codes")
 
 
 def residual_correlations(seen: Mapping[str, Reconstruction]) -> HTML:
@@ -177,11 +177,10 @@ def frequency_gain(matrices: OfImages, reconstruction: Reconstruction) -> HTML:
 
 
 def scores(runs: RunSet) -> HTML:
-    """BPD, and the scores at temperature 1, of the systems with and without f; means over seeds with their spread."""
-    stand_in = not any("FID@T1" in runs.metrics_of(row) for row in PAIRS)
-    score, distance = (QUANTITIES[name].names[stand_in] for name in ("is", "fid"))
-    names = {"BPD": "BPD ↓", f"{score}@T1": f"{score} ↑", f"{distance}@T1": f"{distance} ↓"}
+    """BPD and the scores of samples of the systems with and without f; means over seeds with their spread."""
+    stand_in = not any("FID" in runs.metrics_of(row) for row in PAIRS)
+    names = ["BPD", *(QUANTITIES[name].names[stand_in] for name in ("is", "fid", "kid", "coverage"))]
     lines = [[label_of(row), *(runs.cell(row, name) for name in names), str(len(runs.done(row)))]
              for row in PAIRS]  # fmt: skip
-    caption = f"With and without f, T = 1 ({runs.label}, {ORIGINS[runs.origin].lower()})"
-    return table(caption, ["Model", *names.values(), "seeds"], lines)
+    caption = f"With and without f ({runs.label}, {ORIGINS[runs.origin].lower()})"
+    return table(caption, ["Model", *map(heading, names), "seeds"], lines)

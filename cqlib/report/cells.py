@@ -1,16 +1,13 @@
 """What a notebook cell shows: pictures with a text for screen readers, tables, panels, sliders in a live kernel."""
 
 import html
-import inspect
 import os
-import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from IPython import get_ipython
 from IPython.display import HTML
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
@@ -26,8 +23,6 @@ SYSTEMS = tuple(row.label for row in TABLE1.rows)
 """Systems in the order of their colours; any other label comes after."""
 SIGNED = "coolwarm"
 """Colours of values on either side of 0, which is grey: neither end is lost on a light or on a dark page."""
-DRAWING = ("cqlib.figures.", "cqlib.lessons.")
-"""Packages whose functions draw pictures."""
 
 Format = int | Callable[[float], str]
 """How the numbers of a column are written: with so many decimals, or by a function."""
@@ -37,30 +32,13 @@ Line = tuple[Any, Any, str, str, str]
 
 
 def picture(figure: Figure, alt: str) -> HTML:
-    """A figure in the colours of the page, and the code that drew it, folded; `alt` describes it in words."""
-    return HTML(page.scoped(plots.to_svg(figure, alt) + how_drawn()))
+    """A figure in the colours of the page; `alt` describes it in words."""
+    return HTML(page.scoped(plots.to_svg(figure, alt)))
 
 
-def figures(drawn: Sequence[Mapping[str, Any]], *by: Callable[..., Any]) -> HTML:
-    """Pictures of the report with their captions and, folded, the code that drew them, the functions `by` last; empty
-    without pictures."""
-    return HTML(page.macro("figures", drawn, Markup(how_drawn(*by))) if drawn else "")
-
-
-def how_drawn(*by: Callable[..., Any]) -> str:
-    """The source of the functions of `DRAWING` that are being called, the outermost first, then of `by`, as HTML that
-    unfolds; empty where none is being called."""
-    called: list[Any] = []
-    frame = inspect.currentframe()
-    while frame is not None:
-        if frame.f_globals.get("__name__", "").startswith(DRAWING):
-            called.append(frame.f_code)
-        frame = frame.f_back
-    if not called:
-        return ""
-    sources = (textwrap.dedent(inspect.getsource(code)).strip() for code in (*reversed(called), *by))
-    code = html.escape("\n\n\n".join(sources))
-    return f'<details class="how"><summary>how this was drawn</summary><pre tabindex="0">{code}</pre></details>'
+def figures(drawn: Sequence[Mapping[str, Any]]) -> HTML:
+    """Pictures of the report with their captions; empty without pictures."""
+    return HTML(page.macro("figures", drawn) if drawn else "")
 
 
 def pixels(images: Tensor, alt: str, *, columns: int = 8, scale: int | None = None) -> HTML:

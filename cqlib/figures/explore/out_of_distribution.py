@@ -1,4 +1,4 @@
-"""Out-of-distribution images: photographs, changed ones, and an image of your own, in bits per dimension.
+"""Out-of-distribution images: test images, changed ones, and an image of your own, in bits per dimension.
 
 Reference: Nalisnick et al., "Do deep generative models know what they don't know?", ICLR 2019.
 """
@@ -31,12 +31,12 @@ MAX_TILES = 1_250  # what a CPU measures in some seconds; a photograph of 16:9 h
 
 
 def kinds(x: Tensor, model: CoverageQuality) -> dict[str, Tensor]:
-    """uint8 photographs x (N, C, S, S), changed ones, and images that are no photographs; all (N, C, S, S)."""
+    """uint8 test images x (N, C, S, S), changed ones, other images, and samples; all (N, C, S, S)."""
     mean, generator = x.float().mean((2, 3), keepdim=True), torch.Generator().manual_seed(0)
     small = avg_pool2d(x.float(), 4)
     order = torch.randperm(x[0, 0].numel(), generator=generator)
     return {
-        "photographs": x,
+        "test images": x,
         "upside down": x.flip(2),
         "half the contrast": (mean + (x - mean) / 2).round().to(torch.uint8),
         "blurred": interpolate(small, scale_factor=4, mode="bilinear").round().to(torch.uint8),
@@ -45,8 +45,7 @@ def kinds(x: Tensor, model: CoverageQuality) -> dict[str, Tensor]:
         "red, green, blue in turn": x.roll(1, dims=1),
         "pixels in another order": x.flatten(2)[..., order].view_as(x),
         "uniform noise": torch.randint(256, x.shape, dtype=torch.uint8, generator=generator),
-        "samples, T = 1": draw(model, len(x), 1.0),
-        "samples, T = 0": draw(model, len(x), 0.0),
+        "samples": draw(model, len(x)),
     }
 
 
@@ -54,8 +53,8 @@ def costs_by_kind(model: CoverageQuality, x: Tensor) -> HTML:
     """`kinds` of x with examples: mean and middle 90 % of their bits per dimension."""
     images = kinds(x, model)
     values = {name: bits(model, of_kind) for name, of_kind in images.items()}
-    alt = "Bits per dimension of photographs, changed photographs and other images"
-    return picture(*cost_board(images, values, "photographs", "bits per dimension", alt))
+    alt = "Bits per dimension of test images, changed test images and other images"
+    return picture(*cost_board(images, values, "test images", "bits per dimension", alt))
 
 
 def read(source: Path | str | bytes) -> Image.Image:

@@ -13,14 +13,13 @@ from torch import Tensor
 
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import ModelAndData, find_model
-from cqlib.experiments.rows import DEVELOPMENT_DATA
 from cqlib.experiments.selection import Selection
+from cqlib.figures.common import WITH_PIP
 from cqlib.figures.samples import memorisation
 from cqlib.figures.strips import strips
 from cqlib.metrics import evaluation
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import features_for
-from cqlib.metrics.quantities import TEMPERATURES
 from cqlib.report import plots
 from cqlib.report.cells import live, picture, subplots, table
 from cqlib.util.errors import UserError
@@ -34,8 +33,7 @@ LINES = {
     "noise": (plots.SERIES[1], "--"), "mirror": (plots.SERIES[0], "-."),
 }  # fmt: skip
 GROUPS = {
-    "samples": "samples, T = 1", "mean": "samples, T = 0", "test": "held-out images",
-    "noise": "copies under noise", "mirror": "mirrored copies",
+    "samples": "samples", "test": "held-out images", "noise": "copies under noise", "mirror": "mirrored copies",
 }  # fmt: skip
 
 
@@ -51,23 +49,21 @@ def find(selection: Selection) -> tuple[ModelAndData, str]:
     return model, f"{note}{model.label}: {len(images.train):,} training images, {len(images.test):,} held out"
 
 
-def draw(model: ModelAndData, n: int, temperature: float) -> Tensor:
+def draw(model: ModelAndData, n: int) -> Tensor:
     """n samples uint8 (n, C, H, W), the same ones whenever this is called."""
-    seed = evaluation.SELECTION_SEED + model.experiment.seed
-    return evaluation.draw_samples(model.model, n, temperature=temperature, seed=seed)
+    return evaluation.draw_samples(model.model, n, seed=model.experiment.seed)
 
 
 def shows_training_images(model: ModelAndData) -> bool:
-    """Whether training images may stand in a picture: those of photos10 always, others on a reader's own screen."""
-    return model.experiment.data == DEVELOPMENT_DATA or live()
+    """Whether training images may stand in a picture: those of `WITH_PIP` always, others on a reader's own screen."""
+    return model.experiment.data in WITH_PIP or live()
 
 
 def beside_real(model: ModelAndData, n: int = 64) -> HTML:
-    """Training images, or held-out ones where those may not be shown, and samples at T = 0 and T = 1."""
+    """Training images, or held-out ones where those may not be shown, and samples."""
     training = shows_training_images(model)
     name, split = ("training images", model.data.train) if training else ("held-out images", model.data.test)
-    samples = {f"samples, T = {t:g}": draw(model, n, t) for t in TEMPERATURES}
-    board = {name: split.images[:n]} | samples
+    board = {name: split.images[:n], "samples": draw(model, n)}
     return picture(plots.sample_board({"": board}, columns=8), f"{n} {name}, then {n} samples of {model.label}")
 
 
@@ -109,19 +105,17 @@ def nearest_images(
     model: ModelAndData, *, runs_dir: Path | str, data_dir: Path | str | None = None,
     feature_weights: Path | str | None = None, sigma: float = SIGMA,
 ) -> NearestImages:  # fmt: skip
-    """The nearest training images of 1,000 held-out images (or as many as there are), of as many samples at each
-    temperature, and of half as many copies of training images under noise of `sigma` grey levels, and as many mirrored
-    ones: copies that a test of copying has to find.
+    """The nearest training images of 1,000 held-out images (or as many as there are), of as many samples, of half as
+    many copies of training images under noise of `sigma` grey levels, and of as many mirrored ones: copies that a test
+    of copying has to find.
 
-    Features are compared for `FEATURE_IMAGES` samples at temperature 1 (or fewer, by the profile), as many held-out
-    images and half as many mirrored copies, with those training images that are nearest in pixels to one of these or to
-    its mirror image.
+    Features are compared for `FEATURE_IMAGES` samples (or fewer, by the profile), as many held-out images and half as
+    many mirrored copies, with those training images that are nearest in pixels to one of these or to its mirror image.
     """
     e, train, test = model.experiment, model.data.train.images[:MAX_REFERENCE], model.data.test.images[:1000]
     n, generator = len(test), torch.Generator().manual_seed(e.seed)
     images = {
-        "samples": draw(model, n, 1.0),
-        "mean": draw(model, n, 0.0),
+        "samples": draw(model, n),
         "test": test,
         "noise": memorisation.copier_samples(train, n // 2, sigma=sigma, generator=generator),
         "mirror": train[torch.randint(len(train), (n // 2,), generator=generator)].flip(3),

@@ -106,7 +106,7 @@ def mode_shares(comparison: Comparison) -> HTML:
 
 
 def pairs(*comparisons: Comparison) -> HTML:
-    """Mass off the support with L_C alone and with both losses, and data missed with L_Q alone and with both: a line for
+    """Mass off the support with L_C alone and with both losses, data missed with L_Q alone and with both: a line for
     each density and seed, whose models start alike."""
     lines = []
     for comparison in comparisons:
