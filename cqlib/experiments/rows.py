@@ -11,7 +11,6 @@ from types import MappingProxyType
 
 from cqlib import data as data_sets
 from cqlib.experiments import ablations, paper, trade_off
-from cqlib.experiments.ablations import TWO_SCALES
 from cqlib.experiments.variants import Changes, as_options, in_words, row_and_changes
 from cqlib.util.errors import UsageError, unknown_name
 from cqlib.util.paths import ROOT
@@ -41,6 +40,7 @@ EXTRA = {
 """Labels of the rows that are in none of the paper's tables, but that figures need."""
 
 ROWS = (*paper.ROWS, *EXTRA)
+TWO_SCALES = "table3/cqf-2-scales"
 
 NOTEBOOK_ROWS = {
     "figure_decoders": (

@@ -247,7 +247,8 @@ def _measure(
 def _quality(stages: Stages, trained: TrainingResult, cache: FeatureCache) -> tuple[dict[str, Metric], Curves]:
     """The scores of samples, with baselines; and scores during training. Writes the grid of samples."""
     e, images, model = stages.e, stages.images, trained.system
-    metrics, grid, notes = evaluation.sample_metrics(model, images, e.evaluation, cache, seed=e.seed)
+    metrics, grid, notes = evaluation.sample_metrics(model, images, e.evaluation, cache, seed=e.seed,
+                                                     of=e.recipe.scores_of)  # fmt: skip
     stages.notes += notes
     write_atomic(stages.folder / SAMPLES, grid_png(grid))
     curve: Curves = {}

@@ -99,23 +99,25 @@ def draw_samples(
 
 
 def sample_metrics(
-    model: System, data: Dataset, evaluation: Evaluation, cache: FeatureCache, *, seed: int
+    model: System, data: Dataset, evaluation: Evaluation, cache: FeatureCache, *, seed: int, of: str = "samples"
 ) -> tuple[dict[str, Metric], Tensor, list[str]]:
     """All scores of samples, with those of real images; the first `GRID` samples, uint8 (n, C, H, W); and a note on
     each protocol that the data set is too small for. The distances and IS of the same samples are also taken under each
-    of `evaluation.protocols` ("FID [sngan]"); UsageError for an unknown one."""
+    of `evaluation.protocols` ("FID [sngan]"); UsageError for an unknown one. `of` "means" scores the decoder's
+    means f^-1(mu(z)) in place of samples."""
     features = cache.features
+    temperature, note = {"samples": (1.0, ""), "means": (0.0, " of the decoder's means, not of samples")}[of]
     fitting, notes = protocols.fitting(evaluation, len(data.train), len(data.test))
     main = fitting[0]
     metrics = _of_real_images(data, main, cache)
     n_real = {p.split: max(q.n_real for q in fitting if q.split == p.split) for p in fitting}
     real = {split: cache.pooled(getattr(data, split).images[:n]) for split, n in n_real.items()}
     n_samples = max(max(p.n_fake, p.is_images) for p in fitting)
-    samples = draw_samples(model, n_samples, seed=TEST_SEED + seed, results=cache.results)
+    samples = draw_samples(model, n_samples, seed=TEST_SEED + seed, temperature=temperature, results=cache.results)
     layers = (features.pooled, features.logits)
     extracted = extract(samples, features, *layers, device=cache.device, results=cache.results)
     for p in fitting:
-        scores = fidelity.score(extracted, real[p.split], p, features=features, slow=p is main)
+        scores = fidelity.score(extracted, real[p.split], p, features=features, slow=p is main, note=note)
         metrics |= {name if p is main else protocols.with_protocol(name, p.name): m for name, m in scores.items()}
         cache.results.check()
     return metrics, samples[:GRID], notes

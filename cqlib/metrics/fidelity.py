@@ -173,7 +173,7 @@ def real_images(
     pooled, logits = test[features.pooled], test[features.logits]
     against = f"n_train = n_test = {len(train)}, training split against held-out test split"
     sets = ScoreInputs(features, train, pooled, against, logits, protocol.name, " of real images", "n_test",
-                       splits=max(1, IS_SPLITS * len(logits) // protocol.is_images))
+                       splits=max(1, IS_SPLITS * len(logits) // protocol.is_images))  # fmt: skip
     return _computed(sets, SCORES)
 
 
