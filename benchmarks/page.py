@@ -19,7 +19,7 @@ PAGE = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "reports" / "published" / "bench"
 DEFAULT = RESULTS / "default_run.json"
 HEADER = ("row", "against", "ours", "other", "ratio (least to most)", "target", "of the peak", "in convolutions")
-NOT_YET = "Not measured yet."
+NOT_YET = "Not measured yet with today's recipes."
 
 
 def write() -> None:
@@ -27,7 +27,7 @@ def write() -> None:
     found = entries()
     write_atomic(PAGE, render(PAGE.read_text(encoding="utf-8"), found))
     for name, (_, draw) in pictures.PICTURES.items():
-        if svg := draw(found):
+        if svg := draw(found):  # else the page does not show it
             write_atomic(PAGE.parent / "performance" / f"{name}.svg", svg)
 
 
@@ -78,7 +78,7 @@ def default_run() -> str:
         memory = format_bytes(1e6 * r["memory_mb"])
         rows.append([r["machine"], restricted or "nothing", *times, memory, r["commit"][:7]])
     header = ("machine", "restricted by", "from nothing", "again, all done", "memory at most", "commit")
-    return markdown_table(header, rows)
+    return markdown_table(header, rows) if rows else NOT_YET
 
 
 def quality(sides: Sequence[Learning]) -> str:
