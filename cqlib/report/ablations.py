@@ -6,97 +6,91 @@ from dataclasses import dataclass
 from typing import Any
 
 from cqlib.experiments.ablations import ABLATIONS, CQ_F, PROFILE, QUESTIONS, Ablation, Question
-from cqlib.experiments.changes import leaves
 from cqlib.experiments.claims import CLAIMS, Claim
-from cqlib.experiments.experiment import experiment, image_size, is_current
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import default_data, short_label
 from cqlib.experiments.variants import in_words, value_in_words
-from cqlib.metrics.quantities import QUANTITIES, temperatures
+from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report.run_sets import RunSet
-from cqlib.report.verdicts import ClaimResult, Results, claim_result, reach
+from cqlib.report.verdicts import ClaimResult, claim_result, reach
 
-REPORTED = ("bpd", "fid", "kid", "is", "recall")
+REPORTED = ("bpd", "is", "fid", "kid", "coverage")
 """The metrics on which `effects` reports."""
-BETTER = {"holds": "better", "does not hold": "worse", "equal": "no difference"}
+BETTER = {"holds": "better", "contradicted": "worse", "equal": "no difference"}
 """Label of `claim_result` -> words for it, where the claim is that a change makes a row better."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What a change did to a row: a result for each of `REPORTED`, positive where the changed row is better; `failed`
-    says how its unfinished runs ended."""
+    """What a change did to a row: a result for each of `REPORTED`, positive where the changed row is better."""
 
     ablation: str
     words: str
     results: tuple[ClaimResult, ...]
-    failed: str
 
     @property
-    def has_results(self) -> bool:
+    def tested(self) -> bool:
         """Whether there is any result."""
-        return any(result.effect is not None for result in self.results)
+        return any(result.label != "not run" for result in self.results)
 
 
 def run_set(records: Sequence[Record]) -> RunSet:
     """The runs of ablations as one run set, in which a changed row is a row of its own beside the plain one, under the
-    name that `variants.variant` gives it. Those of former recipes are left out."""
+    name that `variants.variant` gives it."""
     (data,) = default_data(CQ_F, PROFILE)
-    runs = tuple(run for run in records if (run.data.name, run.profile) == (data, PROFILE) and is_current(run))
-    return RunSet("published", data, image_size(data, PROFILE), PROFILE, runs)
+    runs = tuple(run for run in records if (run.data.name, run.profile) == (data, PROFILE))
+    return RunSet("published", data, runs[0].data.shape[-1] if runs else 0, PROFILE, runs)
 
 
-def tried(runs: RunSet) -> dict[str, list[tuple[str, Results]]]:
-    """Id of each claim that an ablation was run for -> what was changed, in words, and the results of the claim between
+def tried(runs: RunSet) -> dict[str, list[tuple[str, ClaimResult]]]:
+    """Id of each claim that an ablation was run for -> what was changed, in words, and the result of the claim between
     the rows so changed; the first is "as it is", without a change."""
-    lines_by_claim: dict[str, list[tuple[str, Results]]] = {}
+    lines_by_claim: dict[str, list[tuple[str, ClaimResult]]] = {}
     for claim in CLAIMS:
-        bears = {_change(a, (claim.row_a, claim.row_b)): a.claim(claim) for a in ABLATIONS if claim.id in a.claims}
-        lines = [(words, tuple(claim_result(changed, runs, t) for t in temperatures(claim.metric)))
-                 for words, changed in {"as it is": claim, **bears}.items()]  # fmt: skip
-        lines = [(words, results) for words, results in lines if results[0].label != "not run"]
+        rows = (claim.row_a, claim.row_b)
+        bears = {_change(a, rows, runs): a.claim(claim) for a in ABLATIONS if claim.id in a.claims}
+        lines = [(words, claim_result(changed, runs)) for words, changed in {"as it is": claim, **bears}.items()]
+        lines = [(words, result) for words, result in lines if result.label != "not run"]
         if any(words != "as it is" for words, _ in lines):
             lines_by_claim[claim.id] = lines
     return lines_by_claim
 
 
-def effects(runs: RunSet, temperature: float) -> list[tuple[Question, list[Effect]]]:
+def effects(runs: RunSet) -> list[tuple[Question, list[Effect]]]:
     """What the ablations of each question did to each row that they change, against that row as it is."""
     groups = []
     for question in QUESTIONS:
-        changed = ((ablation, row) for ablation in question.ablations for row in ablation.changes)
-        every = [effect(*each, runs, temperature) for each in changed]
+        every = [effect(ablation, row, runs) for ablation in question.ablations for row in ablation.changes]
         groups.append((question, list({each.words: each for each in every}.values())))  # two may share a run
     return groups
 
 
-def effect(ablation: Ablation, row: str, runs: RunSet, temperature: float) -> Effect:
+def effect(ablation: Ablation, row: str, runs: RunSet) -> Effect:
     """What an ablation did to one of the rows that it changes, against that row as it is."""
-    changed, results = ablation.variant(row), []
-    for metric in REPORTED:
-        claim = Claim(f"ablations/{metric}", "", runs.data, metric, changed, row, QUANTITIES[metric].better)
-        results.append(claim_result(claim, runs, temperature if temperature in temperatures(metric) else None))
-    failed = ", ".join(sorted({run.ending for run in runs.records_of(changed) if run.ending}))
-    return Effect(ablation.name, f"{short_label(row)}: {_change(ablation, (row,))}", tuple(results), failed)
+    changed = ablation.variant(row)
+    claims = (Claim(f"ablations/{metric}", "", runs.data, metric, changed, row, QUANTITIES[metric].better)
+              for metric in REPORTED)  # fmt: skip
+    words = f"{short_label(row)}: {_change(ablation, (row,), runs)}"
+    return Effect(ablation.name, words, tuple(claim_result(claim, runs) for claim in claims))
 
 
-def effect_table(runs: RunSet, temperature: float) -> dict[str, Any]:
+def effect_table(runs: RunSet) -> dict[str, Any]:
     """`effects` as the macro `effect_table` takes them, with the names of the columns and the `reach` of the pictures
     in each column."""
-    groups = effects(runs, temperature)
+    groups = effects(runs)
     columns = list(zip(*(effect.results for _, group in groups for effect in group), strict=True))
-    names = [next((r.score for r in column if r.metric_name), QUANTITIES[metric].name)
+    names = [next((r.metric_name for r in column if r.metric_name), QUANTITIES[metric].name)
              for metric, column in zip(REPORTED, columns, strict=True)]  # fmt: skip
-    return {"names": names, "reach": list(map(reach, columns)), "groups": groups,
-            "at": f"T = {temperature:g}", "label": runs.label}  # fmt: skip
+    return {"names": names, "reach": list(map(reach, columns)), "groups": groups, "label": runs.label}
 
 
-def _change(ablation: Ablation, rows: Sequence[str]) -> str:
-    """ "λ 25 instead of 100": the settings of `rows` that the ablation changes, and the values that it replaces."""
+def _change(ablation: Ablation, rows: Sequence[str], runs: RunSet) -> str:
+    """ "λ 25 instead of 100": the settings of `rows` that the ablation changes, and the values that it replaces, as far
+    as there are runs that have them."""
     changes: dict[str, None] = {}
     for row in map(canonical, rows):
-        plain = dict(leaves(experiment(row, PROFILE).recipe))
         for path, value in ablation.changes.get(row, {}).items():
-            changes[f"{in_words({path: value})} instead of {value_in_words(plain[path])}"] = None
+            plain = [value_in_words(run.setting("recipe", *path.split("."))) for run in runs.records_of(row)[:1]]
+            changes[" instead of ".join([in_words({path: value}), *plain])] = None
     return "; ".join(changes)

@@ -12,7 +12,7 @@ from scipy.stats import t as student
 from cqlib.experiments import ablations
 from cqlib.experiments.load import RECORD, RUNS
 from cqlib.experiments.record import Record, load_records, undamaged_record
-from cqlib.metrics.quantities import FEATURES, decimal, score_of, temperature_of
+from cqlib.metrics.quantities import FEATURES, decimal, score_of
 from cqlib.util.errors import UserError, unknown_name
 from cqlib.util.paths import RECORDS
 from cqlib.util.text import columns, count_of
@@ -105,7 +105,6 @@ def _pairs(first: Record, second: Record) -> Iterator[Difference]:
     for name in shared(first, second):
         yield f"n of {name}", str(first.metrics[name].n), str(second.metrics[name].n)
     yield both("features", _features)
-    yield both("temperatures", lambda r: ", ".join(sorted({*map(temperature_of, r.metrics)} - {""})))
     yield from _protocols(first, second)
     yield both("profile", lambda r: r.profile)
     configs = [dict(_leaves({key: value for key, value in r.config.items() if key not in KEYS_COMPARED_ELSEWHERE}))
@@ -162,7 +161,7 @@ def shared_numbers(first: Record, second: Record, published: Sequence[Record]) -
 
 
 def _same_recipe(a: Record, b: Record) -> bool:
-    return not a.ending and (a.config | {"seed": 0}, a.data) == (b.config | {"seed": 0}, b.data)
+    return a.done and (a.config | {"seed": 0}, a.data) == (b.config | {"seed": 0}, b.data)
 
 
 def lines(first: Record, second: Record) -> Iterator[str]:

@@ -19,11 +19,11 @@ ALIGN_Y = {-1: "top", 0: "center", 1: "bottom"}
 
 
 class Label(NamedTuple):
-    """`text` for the marks at `anchors` (data coordinates of `axes`), beside any one of them."""
+    """`text` for the mark at `anchor` (data coordinates of `axes`)."""
 
     text: str
     axes: Axes
-    anchors: Sequence[tuple[float, float]]
+    anchor: tuple[float, float]
     colour: str
 
 
@@ -34,7 +34,7 @@ def place(
     figure.draw_without_rendering()  # fixes the layout, so that pixels mean something
     scale = figure.dpi / 72
     margin = 1.5 * scale
-    marks = np.concatenate([label.axes.transData.transform(label.anchors) for label in labels])
+    marks = np.stack([label.axes.transData.transform(label.anchor) for label in labels])
     taken = np.hstack([marks - MARK * scale, marks + MARK * scale])  # boxes: left, bottom, right, top, in pixels
     points = [axes.transData.transform(np.stack([x, y], 1)) for axes, x, y in segments]
     ends = [(line[0], line[-1]) for line in points]  # a line may be a single point
@@ -45,20 +45,20 @@ def place(
         probe = label.axes.text(0, 0, label.text)
         size = np.array(probe.get_window_extent().size)
         probe.remove()
-        places = list(itertools.product(DISTANCES, label.anchors, DIRECTIONS))
-        away = np.array([direction for _, _, direction in places])
-        offsets = np.array([distance for distance, _, _ in places])[:, None] * away / np.hypot(*away.T)[:, None]
-        at = label.axes.transData.transform([anchor for _, anchor, _ in places])
+        places = list(itertools.product(DISTANCES, DIRECTIONS))
+        away = np.array([direction for _, direction in places])
+        offsets = np.array([distance for distance, _ in places])[:, None] * away / np.hypot(*away.T)[:, None]
+        at = label.axes.transData.transform(label.anchor)
         corners = at + scale * offsets - size * (1 - away) / 2  # text grows away from its mark
         boxes = np.hstack([corners - margin, corners + size + margin])
         outside = np.prod(size + 2 * margin) - _overlaps(boxes, frame)
         crossed = ((lines > boxes[:, None, :2]) & (lines < boxes[:, None, 2:])).all(2).sum(1)
         covered = _overlaps(boxes, taken) + 4 * outside + 20 * scale**2 * crossed
         best = int(covered.round(3).argmin())
-        distance, anchor, (dx, dy) = places[best]
+        distance, (dx, dy) = places[best]
         leader = {"arrowstyle": "-", "color": label.colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 4}
         text = label.axes.annotate(
-            label.text, anchor, tuple(offsets[best]), textcoords="offset points", color=label.colour,
+            label.text, label.anchor, tuple(offsets[best]), textcoords="offset points", color=label.colour,
             ha=ALIGN_X[dx], va=ALIGN_Y[dy], annotation_clip=False, arrowprops=leader if distance > NEAR else None,
         )  # fmt: skip
         text.set_in_layout(False)

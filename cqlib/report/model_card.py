@@ -50,7 +50,7 @@ def write(e: Experiment, runs_dir: Path, folder: Path) -> list[Path]:
     if folder.is_dir() and any(folder.iterdir()) and not earlier:
         raise UsageError(f"{folder} holds other files, and no card: name another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    for old in (*folder.glob("samples_T*"), folder / load.ENCODER):  # of the earlier card
+    for old in (*folder.glob("samples.*"), folder / load.ENCODER):  # of the earlier card
         if old.name not in files:
             old.unlink(missing_ok=True)
     for name, source in files.items():
@@ -69,7 +69,7 @@ def _files(e: Experiment, runs_dir: Path) -> dict[str, Path]:
         sources = {load.RECORD: PUBLISHED / "records" / f"{e.folder}.json"}
         sources |= {name: load.published_weights(e.folder, name) for name in load.weight_files(e)}
         samples = PUBLISHED / "samples" / e.folder
-    return sources | {file.name: file for file in sorted(samples.glob("samples_T*"))}
+    return sources | {file.name: file for file in sorted(samples.glob("samples.*"))}
 
 
 def card(record: Record, system: System, files: list[str]) -> str:

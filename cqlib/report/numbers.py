@@ -3,13 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from cqlib.experiments.experiment import is_current
 from cqlib.experiments.paper import CLOSE, DATA_SETS, ROWS, TOLERANCES, PaperNumber, canonical
 from cqlib.experiments.record import Record
 from cqlib.experiments.variants import in_words
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
-from cqlib.metrics.quantities import metric_names, temperatures
-from cqlib.report.comparable import largest_comparable
+from cqlib.metrics.quantities import metric_names
 from cqlib.report.run_sets import RunSet, mean_of
 from cqlib.util.text import count_of
 
@@ -27,18 +25,17 @@ class NumberVerdict(NamedTuple):
     reason: str
 
 
-def number_verdict(number: PaperNumber, runs: Sequence[Record], temperature: float | None = None) -> NumberVerdict:
+def number_verdict(number: PaperNumber, runs: Sequence[Record]) -> NumberVerdict:
     """Compare a number of the paper with runs of its row, one record per seed, averaged over those that are comparable
-    with it, as a table's cell averages them: of today's recipe under profile "paper", on the paper's data at its size,
-    scored on held-out images, with Inception features and at least 10,000 samples. Else the reason names what
-    differs."""
+    with it: of the recipe of profile "paper", on the paper's data at its size, scored on held-out images, with
+    Inception features and at least 10,000 samples. Else the reason names what differs."""
     if number.value is None:
         return NumberVerdict("not comparable", "the slides print no number here")
-    done = [record for record in runs if not record.ending]
+    done = [record for record in runs if record.done]
     if not done:
         endings = ", ".join(sorted({record.ending for record in runs}))
-        return NumberVerdict("not run", f"no run that counts: {endings}" if endings else "no run")
-    names = metric_names(number.metric, temperature)
+        return NumberVerdict("not run", f"no run ended: {endings}" if endings else "no run")
+    names = metric_names(number.metric)
     measured = [record for record in done if any(name in record.metrics for name in names)]
     if not measured:
         return NumberVerdict("not run", f"no finished run has measured {names[0]}")
@@ -46,7 +43,7 @@ def number_verdict(number: PaperNumber, runs: Sequence[Record], temperature: flo
     if fewest := min(differences, key=len):
         return NumberVerdict("not comparable", "other " + ", other ".join(fewest))
     equal = [run for run, unequal in zip(measured, differences, strict=True) if not unequal]
-    mean = mean_of([run.metrics[names[0]] for run in largest_comparable(equal, names[0])])
+    mean = mean_of([run.metrics[names[0]] for run in equal])
     unit = "bpd" if number.metric == "bpd" else "%"
     difference = (mean.value - number.value) * (1 if unit == "bpd" else 100 / number.value)
     tolerance = TOLERANCES[number.metric]
@@ -64,8 +61,7 @@ def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
                for row in ROWS.values() for number in row.numbers if number.value is not None}  # fmt: skip
     counts = dict.fromkeys(NUMBER_LABELS, 0)
     for number in printed.values():
-        temperature = temperatures(number.metric)[0]
-        verdicts = [number_verdict(number, runs.records_of(number.row), temperature) for runs in sets]
+        verdicts = [number_verdict(number, runs.records_of(number.row)) for runs in sets]
         counts[min((v.label for v in verdicts), key=NUMBER_LABELS.index, default="not run")] += 1
     return counts
 
@@ -84,8 +80,6 @@ def _differences(number: PaperNumber, record: Record, name: str) -> Iterator[str
         yield f"profile ({record.profile}, not {PROFILE})"
     if record.changes:
         yield f"recipe ({in_words(record.changes)})"
-    elif not is_current(record):
-        yield "recipe (a former one)"
     if name not in record.metrics:
         yield "features (lite0, not Inception)"
         return

@@ -17,17 +17,17 @@ from cqlib.experiments import paper
 from cqlib.experiments.ablations import FOLDER, SEEDS
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import ROWS, label_of
-from cqlib.metrics.quantities import QUANTITIES, TEMPERATURES, heading
-from cqlib.report import ablations, facts, pictures, small_tables, tables, trade_off
-from cqlib.report.claim_cards import VERDICTS, cards, count_claims, look, matrix, spelled
-from cqlib.report.contributed import contributed
+from cqlib.metrics.quantities import QUANTITIES, heading
+from cqlib.report import ablations, digits, facts, pictures, small_tables, tables, trade_off
+from cqlib.report.claim_cards import VERDICTS, cards, count_claims, matrix
+from cqlib.report.headlines import headlines
 from cqlib.report.jinja import environment
 from cqlib.report.numbers import COMPARABLE, count_numbers
 from cqlib.report.run_sets import ORIGINS, RunSet, display_groups, nearest_first, run_sets
 from cqlib.report.verdicts import DIGITS, ClaimResult
 from cqlib.util import VERSION
 from cqlib.util.files import write_atomic
-from cqlib.util.paths import CONTRIBUTED, PUBLISHED
+from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import without_paths
 
 TITLE = "Coverage and Quality Driven Training of Generative Image Models"
@@ -37,8 +37,8 @@ def render(
     out: Path, *, runs_dir: Path, failures: Sequence[str] = (), data_dir: Path | None = None,
     profile: str | None = None,
 ) -> Path:  # fmt: skip
-    """Write `out`/index.html, whole or not at all, and return its path. It is made from the records and sample grids in
-    `runs_dir`, the published and the contributed ones, and `out`/notebooks. Equal input gives an equal page. OSError
+    """Write `out`/index.html, whole or not at all, and return its path. It is made from the records and samples in
+    `runs_dir`, the published ones, and `out`/notebooks. Equal input gives an equal page. OSError
     where it cannot be written.
 
     Where `runs_dir` is `PUBLISHED`, the page leaves out this machine's runs and is the same everywhere: grids below
@@ -50,13 +50,12 @@ def render(
     local, unreadable = ([], []) if alone else load_records(runs_dir)
     published, damaged = load_records(PUBLISHED / "records")
     changed, broken = load_records(PUBLISHED / FOLDER)
-    others, refused = contributed(CONTRIBUTED)
-    problems = [f"record left out: {line}" for line in (*unreadable, *damaged, *refused, *broken)]
-    sets = run_sets(local, published, others)
+    problems = [f"record left out: {line}" for line in (*unreadable, *damaged, *broken)]
+    sets = run_sets(local, published)
     profile = profile or next((runs.profile for runs in sets if runs.origin == "local"), "quick")
     ablation_runs = ablations.run_set(changed)
     all_cards = cards(sets)
-    results = [result for card in all_cards for results in card.tests for result in results]
+    results = [result for card in all_cards for result in card.tests]
     beside = out if alone else None
     table1 = [row.id for row in paper.TABLE1.rows]
     first = next(iter(display_groups(sets, table1, profile)), [])
@@ -76,6 +75,8 @@ def render(
         failures=[" ".join(line.split()) for line in (*failures, *problems)],
         first=first,
         first_samples=first_samples,
+        digits=digits.lines(first, table1),
+        headlines=headlines(nearest_first(first)[0]) if first else {},
         views=[_views(table, sets, results, profile, alone) for table in paper.TABLES],
         trade_off=[figure for i, runs in enumerate(trade_off.sets_with_fronts(sets, profile))
                    for figure in trade_off.figures(runs, how_to_read=i == 0)],
@@ -84,7 +85,7 @@ def render(
         claim_counts=count_claims(card for card in all_cards if not card.claim.own),
         own_counts=count_claims(card for card in all_cards if card.claim.own),
         tried=ablations.tried(ablation_runs),
-        effects=[ablations.effect_table(ablation_runs, t) for t in TEMPERATURES if changed],
+        effects=ablations.effect_table(ablation_runs) if changed else None,
         all_cards=all_cards,
         systems=[row for row in ROWS if paper.canonical(row) == row],
         samples=[(runs, found) for runs, found in more if found],
@@ -132,7 +133,7 @@ def _environment() -> Environment:
     """Jinja2 that escapes all text and takes machine paths out of it."""
     html = environment(autoescape=True, finalize=lambda value: without_paths(value) if type(value) is str else value)
     html.globals.update(
-        tones=COMPARABLE, verdicts=VERDICTS, look=look, spelled=spelled, better=ablations.BETTER, digits=DIGITS,
+        tones=COMPARABLE, verdicts=VERDICTS, better=ablations.BETTER, decimals=DIGITS,
         origins=ORIGINS, footnotes=paper.FOOTNOTES, quantities=QUANTITIES, facts=facts, label_of=label_of,
         heading=heading, median=statistics.median, tuning_seeds=",".join(map(str, SEEDS)),
     )

@@ -20,21 +20,20 @@ from cqlib.data.grids import EXACT, grid, webp
 from cqlib.data.published import missing_files
 from cqlib.data.reading import READ_ERRORS
 from cqlib.experiments import paper
-from cqlib.experiments.record import Record, file_name
+from cqlib.experiments.record import Record
 from cqlib.experiments.rows import DEVELOPMENT_DATA, marker_numbers, short_label
-from cqlib.experiments.trade_off import VARIANTS
 from cqlib.losses import discriminator_loss
-from cqlib.metrics.quantities import AT, QUANTITIES
+from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import plots
 from cqlib.report.fronts import mean, points_of, spread
-from cqlib.report.run_sets import ORIGINS, RunSet, nearest_first
+from cqlib.report.run_sets import ORIGINS, RunSet, nearest_first, on_front
 from cqlib.util.errors import UserError
-from cqlib.util.paths import CONTRIBUTED, PUBLISHED
+from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import signed, without_paths
 
 FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # curves that are not `more`: held-out scores, the paper's two losses
 KINDS = {".png": "PNG", ".webp": "WEBP"}  # suffix of a sample grid's file -> its format
-MEASURED = ("BPD", "FD", "FID", "KD", "KID", "Recall")  # along training, on held-out images
+MEASURED = ("BPD", "FD", "FID", "KD", "KID", "Coverage")  # along training, on held-out images
 MAX_LINES = 8  # curves in one plot that can still be told apart
 FAMILIES = {  # (whether the slides print BPD, whether they print IS or FID) for a row of Table 3 -> kind of system
     (False, True): "adversarial (no likelihood: BPD by a VAE around it)",
@@ -47,9 +46,8 @@ IGNORANCE = "knows nothing, 2 ln 2"
 
 
 def samples_folder(runs: RunSet, runs_dir: Path | str) -> Path:
-    """The folder with the folders of these runs' sample grids; this machine's runs are in `runs_dir`."""
-    folders = {"local": Path(runs_dir), "published": PUBLISHED / "samples", "contributed": CONTRIBUTED}
-    return folders[runs.origin] / (runs.contributor and file_name(runs.contributor))
+    """The folder with the folders of these runs' samples; this machine's runs are in `runs_dir`."""
+    return Path(runs_dir) if runs.origin == "local" else PUBLISHED / "samples"
 
 
 def grids(
@@ -67,32 +65,28 @@ def grids(
     can_be_shown = figures and (out is None or sets[0].data == DEVELOPMENT_DATA)
     if can_be_shown and (content := real_images(sets[0].data, sets[0].size, data_dir, columns)):
         image = _image(content, f"Real test images of {without_paths(sets[0].data)}")
-        real = {"label": "Real test images", "text": "(the first ones)", "images": [image], "of": None, "origin": ""}
+        real = {"label": "Real test images", "text": "(the first ones)", "image": image, "of": None, "origin": ""}
         figures.insert(0, real)
     return figures
 
 
 def _samples(runs: RunSet, row: str, folder: Path, out: Path | None) -> dict[str, Any] | None:
-    """A figure with the sample grids of the row's first seed that has some, of a failed run only where there are none
+    """A figure with the samples of the row's first seed that has some, of a diverged run only where there are none
     else; None where no seed has."""
     label = short_label(row)
-    for run in sorted(runs.records_of(row), key=lambda run: bool(run.ending)):
-        files = {at: file for at in AT if (file := sample_file(folder / run.folder, at))}
-        if files:
-            images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}", _link(file, out))
-                      for at, file in files.items()]  # fmt: skip
-            places = ("", "") if len(files) == 1 else (" left", " right")
-            shown = ", ".join(f"T = {at[1]}{place}" for at, place in zip(files, places, strict=False))
-            text = f"{shown}; seed {run.seed}{', which ' * bool(run.ending)}{run.ending}"
-            return {"label": label, "text": text, "images": images, "of": (runs, row),
+    for run in sorted(runs.records_of(row), key=lambda run: not run.done):
+        if file := sample_file(folder / run.folder):
+            text = f"seed {run.seed}{', which ' * bool(run.ending)}{run.ending}"
+            image = _image(file.read_bytes(), f"Samples of {label}", _link(file, out))
+            return {"label": label, "text": text, "image": image, "of": (runs, row),
                     "origin": ORIGINS[runs.origin].lower()}  # fmt: skip
     return None
 
 
-def sample_file(folder: Path, at: str) -> Path | None:
-    """The grid of a run's samples at "T1" or "T0", PNG or WebP; None where there is no whole picture."""
+def sample_file(folder: Path) -> Path | None:
+    """The grid of a run's samples, PNG or WebP; None where there is no whole picture."""
     for suffix, kind in KINDS.items():
-        file = folder / f"samples_{at}{suffix}"
+        file = folder / f"samples{suffix}"
         if os.path.isfile(file):  # False, and no error, where its name is too long for a file
             with suppress(*READ_ERRORS), Image.open(file, formats=[kind]) as image:
                 image.verify() if kind == "PNG" else image.load()  # a WebP's `verify` looks at its head alone
@@ -129,7 +123,7 @@ def plots_of(sets: Sequence[RunSet], alone: bool = False) -> dict[str, list[dict
 
 def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
     """The rows that share a picture: (title, rows that ran) for each table that has a row which no earlier picture
-    shows, then for rows of no table. The points of the trade-off are left out (`cqlib.report.trade_off`)."""
+    shows, then for rows of no table. Other points of the trade-off are left out (`cqlib.report.trade_off`)."""
     shared: dict[str, list[str]] = {}
     shown: set[str] = set()
     for table in paper.TABLES:
@@ -137,7 +131,8 @@ def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
         if not shown.issuperset(map(paper.canonical, ran)):
             shared[" with ".join([table.name, *(short_label(row) for row in table.beside if row in ran)])] = ran
             shown.update(map(paper.canonical, ran))
-    if others := [row for row in runs.rows if row not in shown and row not in VARIANTS]:
+    others = [row for row in runs.rows if row not in shown and not on_front(row, runs.profile, runs.data)]
+    if others:
         shared["Beside the tables"] = others
     return list(shared.items())
 
@@ -162,19 +157,18 @@ def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]
             figure = plots.quality_against_likelihood(
                 points, ylabel=f"{distance} (lower is better)", marks=looks, legend=legend, size=size
             )
-            values = [f"{p.label} at T = {int(p.filled)} {p.bpd:.2f}, {p.distance:,.0f}" for p in points]
-            alt = f"{distance} against BPD, {name}. {runs.title}. {', '.join(values)}"
+            values = [f"{p.label} {p.bpd:.2f}, {p.distance:,.0f}" for p in points]
+            alt = f"{distance} against BPD, {name}. {runs.title}. {'; '.join(values)}"
             bars = "; bars: standard deviations over seeds" if any(p.bpd_std for p in points) else ""
-            caption = f"{name}, quality against likelihood: filled T = 1, open T = 0{bars}; lower left is better."
-            figures.append(plot(figure, alt, f"{caption} {runs.title}.", wide=bool(legend)))
+            caption = f"{name}, quality against likelihood{bars}; lower left is better. {runs.title}."
+            figures.append(plot(figure, alt, caption, wide=bool(legend)))
     return figures
 
 
 def points_of_row(runs: RunSet, row: str, distance: str) -> list[plots.Point]:
-    """BPD and a distance, at temperatures 1 (filled) and 0, over the runs that have measured both."""
-    by_temperature = {t: points_of(runs.done(row), f"{distance}@T{t}").values() for t in (1, 0)}
-    return [plots.Point(short_label(row), *mean(points), bool(t), *spread(points))
-            for t, points in by_temperature.items() if points]  # fmt: skip
+    """BPD and a distance, over the runs that have measured both; empty where none has."""
+    points = points_of(runs.done(row), distance).values()
+    return [plots.Point(short_label(row), *mean(points), *spread(points))] if points else []
 
 
 def learning_curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) -> list[dict[str, Any]]:
@@ -195,7 +189,7 @@ def learning_curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) 
         if left_out := [label for label in every if label not in series]:
             caption += f" Not drawn: {', '.join(left_out)}."
         if measured:
-            share = curve.startswith("Recall")
+            share = curve.startswith("Coverage")
             caption = " ".join(filter(None, (caption, order(series), levelling(series, share))))
         figures.append(plot(figure, alt, caption, more=not curve.startswith(FIRST)))
     return figures

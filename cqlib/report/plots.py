@@ -62,13 +62,12 @@ class End(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A mark of `quality_against_likelihood`, filled or open; `bpd_std` and `distance_std` are standard deviations over
-    seeds, 0 for one seed. A line joins marks with the same `line`, or, where that is empty, with the same label."""
+    """A mark of `quality_against_likelihood`; `bpd_std` and `distance_std` are standard deviations over seeds, 0 for
+    one seed. A line joins marks with the same `line`; one without stands alone."""
 
     label: str
     bpd: float
     distance: float
-    filled: bool
     bpd_std: float = 0.0
     distance_std: float = 0.0
     line: str = ""
@@ -184,10 +183,7 @@ def quality_against_likelihood(
     The axis of BPD of more than `FEW` models is broken where one gap would take half of it. `marks`: line -> its number
     in `colour_and_marker`; `legend`: what stands above the plot -> such a number; `size` in inches.
     """
-    bars: dict[tuple[str, str], list[tuple[float, float]]] = {}  # of each model, whose two temperatures share one BPD
-    for p in points:
-        bars.setdefault((p.line, p.label), []).append((p.bpd - p.bpd_std, p.bpd + p.bpd_std))
-    parts = _ranges([(min(low for low, _ in both), max(high for _, high in both)) for both in bars.values()])
+    parts = _ranges([(p.bpd - p.bpd_std, p.bpd + p.bpd_std) for p in points])
     widths = [high - low for low, high in parts]
     options: dict[str, Any] = {"squeeze": False, "sharey": True, "width_ratios": widths, "style": PLAIN}
     with subplots(*size, 1, len(parts), **options) as (figure, axes):
@@ -211,15 +207,11 @@ def quality_against_likelihood(
                 for ax in dict.fromkeys((panel(p), panel(q))):
                     lines.append((ax, [p.bpd, q.bpd], [p.distance, q.distance], colour))
             for p in mine:
-                fill, above = colour if p.filled else PAPER, 2 + p.filled
-                look: dict[str, Any] = {"facecolor": fill, "edgecolor": colour, "zorder": above, "clip_on": False}
-                panel(p).scatter(p.bpd, p.distance, s=42, marker=marker, **look)
+                panel(p).scatter(p.bpd, p.distance, s=42, marker=marker, color=colour, zorder=3, clip_on=False)
                 lines.append((panel(p), [p.bpd - p.bpd_std, p.bpd + p.bpd_std], [p.distance] * 2, colour))
                 ends = [p.distance - p.distance_std, p.distance + p.distance_std]
                 lines.append((panel(p), [p.bpd] * 2, ends, colour))
-            for label in dict.fromkeys(p.label for p in mine):
-                anchors = [p for p in mine if p.label == label]
-                labels.append(Label(label, panel(anchors[0]), [(p.bpd, p.distance) for p in anchors], colour))
+                labels.append(Label(p.label, panel(p), (p.bpd, p.distance), colour))
         for ax, x, y, colour in lines:
             ax.plot(x, y, color=colour, linewidth=0.9, zorder=1)
         if min(p.distance for p in points) >= 0:  # a score that has a least value

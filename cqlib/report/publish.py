@@ -1,4 +1,4 @@
-"""Publishes finished runs: their records, sample grids of first seeds and the weights of `MODELS` go to
+"""Publishes finished runs: their records, samples of first seeds and the weights of `MODELS` go to
 reports/published, and README, docs and the page are rendered anew."""
 
 import shutil
@@ -12,26 +12,26 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cqlib import data as data_sets
-from cqlib.data.grids import webp
+from cqlib.data.grids import published_grid, webp
 from cqlib.experiments import ablations, paper
 from cqlib.experiments.load import ENCODER, WEIGHTS, load, published_weights
-from cqlib.experiments.record import Record, slug, undamaged_records, write_record
-from cqlib.experiments.rows import RESULT_PROFILES
+from cqlib.experiments.experiment import is_current
+from cqlib.experiments.record import Record, machine_path, slug, undamaged_records, write_record
+from cqlib.experiments.rows import RESULT_PROFILES, default_data
 from cqlib.metrics import evaluation
-from cqlib.metrics.quantities import TEMPERATURES
 from cqlib.report import page as report
 from cqlib.report import plots, readme
-from cqlib.report.contributed import published_grids, refusal
+from cqlib.report.pictures import sample_file
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED
 
-PICTURE = {"profile": "quick", "data": "photos10"}
+PICTURE = {"profile": "quick", "data": default_data("table1/cq-f", "quick")[0]}
 """The run set of README's picture of Table 1, seed 0, and of the published models."""
 MODELS = (*(row.id for row in paper.TABLE1.rows), "extra/cq-f-conditional")
 """Rows whose first seed is published with its weights, so that a reader can sample at once. Larger nets would take the
-room that the records need; of those only sample grids are published."""
+room that the records need; of those only samples are published."""
 
 
 def publishable(folder: Path, select: Callable[[Record], bool] = lambda record: True) -> list[Record]:
@@ -44,6 +44,18 @@ def publishable(folder: Path, select: Callable[[Record], bool] = lambda record: 
     return records
 
 
+def refusal(record: Record) -> str:
+    """Why a record must not be published: its recipe is no longer today's, it was made from code that is not known to
+    be committed, or has a path of a machine in it; empty if it may be published."""
+    if path := machine_path(record):
+        return f"{path} is a path of this machine: train on a name below --data-dir instead"
+    if not is_current(record):
+        return "made by a recipe that has changed since: run it again"
+    if record.git.dirty is None:
+        return "made from code of unknown state, for want of git or of a clone: commit it in a clone, then run it again"
+    return "made from uncommitted code: commit, then run it again" if record.git.dirty else ""
+
+
 def of_tables(record: Record) -> bool:
     """Whether a record is published for the tables: its profile is not that of tests, its seed not one of those that
     are for tuning, and its recipe the row's own or one of `ablations.PUBLISHED_CHANGES`; other trials stay with whoever
@@ -53,8 +65,8 @@ def of_tables(record: Record) -> bool:
 
 
 def publish(runs_dir: Path) -> list[Path]:
-    """Publish the runs in `runs_dir`: copy records, the weights of first seeds that count, the grids of these and of
-    those that broke down before; draw README's picture, render README, docs and page. Returns the files written."""
+    """Publish the runs in `runs_dir`: copy records, the weights and samples of first seeds that ended; draw README's
+    picture, render README, docs and page. Returns the files written."""
     records = publishable(runs_dir, of_tables)
     undamaged_records(PUBLISHED / "records")  # before anything is written
     finished = {record.folder for record in records if record.done}  # others may finish meanwhile
@@ -62,36 +74,27 @@ def publish(runs_dir: Path) -> list[Path]:
     in_picture = [slug(row.id, PICTURE["data"], PICTURE["profile"], 0) for row in paper.TABLE1.rows]
     picture = _picture(runs_dir) if finished.issuperset(in_picture) else None
     written = [write_record(record, PUBLISHED / "records") for record in records]
-    # Effects of ablations are not computed from single images or curves, which are more than half of a record.
-    written += [write_record(replace(record, per_image={}, curve={}), ablations.PUBLISHED) for record in changed]
-    first: dict[tuple[str, str, str], list[Record]] = {}
+    # Effects of ablations are not computed from curves, which are half of a record.
+    written += [write_record(replace(record, curve={}), ablations.PUBLISHED) for record in changed]
+    first: dict[tuple[str, str, str], Record] = {}
     for record in sorted(undamaged_records(PUBLISHED / "records"), key=lambda record: record.seed):
-        shown = first.setdefault((record.variant, record.data.name, record.profile), [])
-        if record.done and all(earlier.ending for earlier in shown):
-            shown.append(record)
-    names = {record.folder: record for shown in first.values() for record in shown}
+        if record.done:
+            first.setdefault((record.variant, record.data.name, record.profile), record)
+    names = {record.folder: record for record in first.values()}
     for name, record in names.items():
         if name in finished:
-            written += _publish_samples(runs_dir / name, name, record.data.shape[-1])
+            if file := sample_file(runs_dir / name):
+                grid = published_grid(file.read_bytes(), record.data.shape[-1])
+                written.append(write_atomic(PUBLISHED / "samples" / name / "samples.webp", grid))
             ours = (record.data.name, record.profile) == (PICTURE["data"], PICTURE["profile"])
-            if ours and record.variant in MODELS and not record.ending:
+            if ours and record.variant in MODELS:
                 written += _publish_model(runs_dir / name, name)
     for folder in sorted((PUBLISHED / "samples").glob("*/")):
         if folder.name not in names:
-            shutil.rmtree(folder)  # grids of a later seed, published before the first seed was
+            shutil.rmtree(folder)  # samples of a later seed, published before the first seed was
     if picture:
         written.append(write_atomic(PUBLISHED / "table1.webp", picture))
     return [*written, *readme.write(), report.render(PUBLISHED, runs_dir=PUBLISHED)]
-
-
-def _publish_samples(folder: Path, name: str, size: int) -> list[Path]:
-    """Publish a run's sample grids, of images of `size` pixels a side; where the run has none, the published ones stay.
-    Returns the files written."""
-    grids = published_grids(folder, size)
-    for old in (PUBLISHED / "samples" / name).glob("samples_*"):
-        if grids and old.name not in grids:
-            old.unlink()
-    return [write_atomic(PUBLISHED / "samples" / name / file, content) for file, content in grids.items()]
 
 
 def _publish_model(folder: Path, name: str) -> list[Path]:
@@ -118,16 +121,14 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _picture(runs_dir: Path) -> bytes:
-    """Real test images and samples of every row of Table 1, at temperatures 0 and 1, as a WebP."""
+    """Real test images and samples of every row of Table 1, as a WebP."""
     n = 36
     models = {row.label: load(row.id, **PICTURE, seed=0, runs_dir=runs_dir) for row in paper.TABLE1.rows}
     real = data_sets.load(PICTURE["data"], size=models["CQ-F"].shape[-1]).test.images
-    board = {
-        f"T = {t:g}": {"real, no T": real[n * i : n * (i + 1)]}
-        | {label: evaluation.draw_samples(model, n, temperature=t, seed=1) for label, model in models.items()}
-        for i, t in enumerate(TEMPERATURES)
+    board = {"Real images": real[:n]} | {
+        label: evaluation.draw_samples(model, n, seed=1) for label, model in models.items()
     }
-    figure = plots.sample_board(board, columns=6)
+    figure = plots.sample_board({"": board}, columns=6)
     figure.set_dpi(plots.STYLE["savefig.dpi"])
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

@@ -6,8 +6,7 @@ import json
 import statistics
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import chain, groupby
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,17 @@ from jinja2 import Template
 from cqlib.data.photos10 import PHOTOS
 from cqlib.data.sets import ENTRIES
 from cqlib.experiments import paper
-from cqlib.experiments.ablations import IN_FP32
 from cqlib.experiments.experiment import image_size
 from cqlib.experiments.load import published_weights
 from cqlib.experiments.record import slug, undamaged_records
 from cqlib.experiments.rows import RESULT_PROFILES, default_data, label_of, notebooks, training_command
-from cqlib.metrics.quantities import TEMPERATURES, decimal, heading, temperatures
-from cqlib.report import claims_file
-from cqlib.report.ablations import effect
-from cqlib.report.claim_cards import at_temperatures, cards, count_claims, look, matrix
+from cqlib.metrics.quantities import QUANTITIES, decimal, heading
+from cqlib.report import claims_file, mixture
+from cqlib.report.claim_cards import cards, count_claims
 from cqlib.report.facts import gpu_hours
+from cqlib.report.headlines import headlines, in_words
 from cqlib.report.jinja import environment
 from cqlib.report.run_sets import RunSet, display_groups, run_sets
-from cqlib.report.tables import PUBLISHED_DATA
-from cqlib.report.verdicts import DECIDED, ClaimResult, Results
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, RECORDS, ROOT
@@ -49,11 +45,6 @@ DOCUMENTS: Mapping[Path, Mapping[str, str]] = {
     DOCS / "results.md": {
         **{name: f"table {name}" for name in TABLES},
         **{f"{name}-claims": f"claims {name}" for name in TABLES},
-        **{f"{name}-matrix": f"matrix {name}" for name in TABLES},
-    },
-    DOCS / "further-results.md": {
-        **{f"{name}-elsewhere": f"other_tables {name}" for name in TABLES},
-        "table1-precision": "precision table1",
     },
     DOCS / "running.md": {"notebooks": "all_notebooks", "gpu-hours": "gpu_hours"},
     DOCS / "data.md": {"photos10": "photographs", "datasets": "data_sets"},
@@ -61,23 +52,9 @@ DOCUMENTS: Mapping[Path, Mapping[str, str]] = {
 """File -> its parts by name -> the macro of `docs.md.j2`, and the table that it is about."""
 EXECUTED = PUBLISHED / "notebooks"
 """Folder of executed notebooks. A notebook's link leads there if it is there, else to its source."""
-COLUMNS = ("BPD", "IS-lite0@T0", "IS-lite0@T1", "FD-lite0@T0", "FD-lite0@T1", "KD-lite0@T0", "KD-lite0@T1",
-           "Precision-lite0@T0", "Recall-lite0@T0")  # fmt: skip
+FD, COVERAGE = (QUANTITIES[id].lite0 for id in ("fid", "coverage"))
+COLUMNS = ("BPD", *(QUANTITIES[id].lite0 for id in ("is", "fid", "kid", "coverage")))
 """What is measured, in the tables of docs."""
-HEADLINES = {
-    "f lowers BPD, with and without L_Q": {"with": "f-quality-bpd", "without": "f-bpd"},
-    "f improves IS and FID without L_Q": {"IS": "f-is", "FID": "f-fid"},
-    "L_Q improves IS and FID without f": {"IS": "quality-loss-is", "FID": "quality-loss-fid"},
-    "L_Q improves IS and FID with f": {"IS": "quality-loss-f-is", "FID": "quality-loss-f-fid"},
-    "Without f, L_Q leaves BPD unchanged": {"": "quality-loss-bpd"},
-    "CQ-F beats CQ in IS and FID": {"IS": "f-quality-is", "FID": "f-quality-fid"},
-    "CQ-F beats GAN in IS and FID": {"IS": "cq-f-gan-is", "FID": "cq-f-gan-fid"},
-    "CQ-F beats GAN in BPD": {"": "cq-f-gan-bpd"},
-    "CQ-F beats GAN in recall and classes (ours)": {"recall": "cq-f-gan-recall", "classes": "cq-f-gan-classes"},
-}
-"""What a reader wants to know first -> the claims of Table 1 that say it, each under the word for its part of it."""
-OTHERWISE = "‡"
-"""Marks a verdict on FID where that by KID is another one."""
 
 
 def part(macro: str, sets: Sequence[RunSet]) -> str:
@@ -93,8 +70,9 @@ def _template() -> Template:
     markdown.filters["printed"] = printed
     markdown.globals |= {
         **TABLES, "m": sys.modules[__name__], "ENTRIES": ENTRIES, "PHOTOS": PHOTOS, "heading": heading,
-        "PUBLISHED_DATA": PUBLISHED_DATA, "notebooks": notebooks, "training_command": training_command,
-        "count_claims": count_claims, "look": look, "claim_matrix": matrix,
+        "notebooks": notebooks, "training_command": training_command,
+        "count_claims": count_claims, "cards": cards, "mixture": mixture,
+        "chief_claims": headlines, "in_words": in_words,
     }  # fmt: skip
     return markdown.get_template("docs.md.j2")
 
@@ -112,96 +90,16 @@ def write() -> list[Path]:
     sets = run_sets([], records)
     for file, parts in DOCUMENTS.items():
         write_atomic(file, render(file.read_text(encoding="utf-8"), parts, sets))
-    return [*DOCUMENTS, *claims_file.write(sets)]
+    return [*DOCUMENTS, claims_file.write(sets)]
 
 
 # --- what the template asks
 
 
-def headline_verdicts(runs: RunSet, mark: str = OTHERWISE) -> dict[str, str]:
-    """The chief claims of Table 1 with their verdicts in words, with a `mark` where KID disagrees."""
-    by_id = {card.claim.id: card for card in cards([runs], "table1")}
-    words = {}
-    for text, claims in HEADLINES.items():
-        seen: dict[str, dict[str, list[str]]] = {}  # temperature -> verdict -> parts
-        for part, claim in claims.items():
-            card = by_id[f"table1/{claim}"]
-            results = card.tests[0] if card.tests else [
-                ClaimResult(card.claim, runs, "not run", t) for t in temperatures(card.claim.metric)]
-            for result in results:
-                seen.setdefault(result.at, {}).setdefault(result.verdict, []).append(part + mark * result.disagrees)
-        words[text] = at_temperatures([(verdicts_of(of_parts), at) for at, of_parts in seen.items()])
-    return words
-
-
-def headline_effect(text: str, runs: RunSet) -> str:
-    """ " (−0.12 bpd)" for a chief claim about BPD; empty for those of several claims."""
-    if "" not in HEADLINES[text]:
-        return ""
-    (card,) = (card for card in cards([runs], "table1") if card.claim.id == f"table1/{HEADLINES[text]['']}")
-    return f" ({card.tests[0][0].size})" if card.tests else ""
-
-
-def decided_headlines(runs: RunSet) -> list[ClaimResult]:
-    """The results of the chief claims that hold or do not hold, at each temperature."""
-    ids = {f"table1/{claim}" for claims in HEADLINES.values() for claim in claims.values()}
-    results = (r for card in cards([runs], "table1") if card.claim.id in ids for r in chain(*card.tests[:1]))
-    return [result for result in results if result.label in DECIDED]
-
-
-def otherwise_elsewhere(sets: Sequence[RunSet], runs: RunSet) -> tuple[RunSet, int] | None:
-    """Another run set of today's recipes with as many seeds of Table 1 as `runs`, and how many headlines have other
-    verdicts there; None where there is none."""
-    for other in others(sets, paper.TABLE1):
-        if not (other.outdated or other.changes) and seeds(other, paper.TABLE1) == seeds(runs, paper.TABLE1):
-            here, there = (headline_verdicts(each, mark="") for each in (runs, other))
-            if any("not run" in there[text] and "not run" not in here[text] for text in here):
-                continue  # it lacks rows
-            return other, sum(here[text] != there[text] for text in here)
-    return None
-
-
-def verdicts_of(parts: Mapping[str, Sequence[str]]) -> str:
-    """ "holds", or "undecided (IS) and equal (FID)"; a part with a mark is named in any case."""
-    if len(parts) == 1 and not any(name.endswith(OTHERWISE) for names in parts.values() for name in names):
-        return next(iter(parts))
-    return " and ".join(f"{verdict} ({', '.join(names)})" for verdict, names in parts.items())
-
-
-def displayed(sets: Sequence[RunSet], which: paper.Table) -> RunSet:
-    """The published run set with the most rows of a table; of equals that of `quick`."""
-    return display_groups(sets, [row.id for row in which.rows], "quick")[0][0]
-
-
-def others(sets: Sequence[RunSet], which: paper.Table) -> list[RunSet]:
-    """The run sets on other images that test a claim of a table: those of former recipes last, and before them those
-    with most seeds first."""
-    shown = displayed(sets, which)
-    testing = [runs for runs in sets if (runs.data, runs.size) != (shown.data, shown.size)
-               and any(card.tests for card in cards([runs], f"{which.id}/"))]  # fmt: skip
-    return sorted(testing, key=lambda runs: (runs.outdated, -most_seeds(runs, which)))
-
-
-def in_fp32(sets: Sequence[RunSet], which: paper.Table) -> RunSet | None:
-    """The run set that differs from the one shown for a table only in being trained in fp32; None without one."""
-    shown, changes = displayed(sets, which), next(iter(IN_FP32.changes.values()))
-    return next((runs for runs in sets if runs == replace(shown, changes=changes, records=runs.records)), None)
-
-
-def devices(runs: RunSet, which: paper.Table) -> list[str]:
-    """The devices that a table's rows ran on."""
-    return sorted({run.device for row in which.rows for run in runs.done(row.id)})
-
-
-def effects_of_fp32(runs: RunSet, fp32: RunSet) -> Iterator[tuple[str, list[ClaimResult]]]:
-    """(label, results) of each row that ran in fp32: what that did to its BPD, FID and IS, T = 0 before T = 1, positive
-    where fp32 is better."""
-    both = replace(runs, records=(*runs.records, *fp32.records))
-    for row in IN_FP32.changes:
-        if fp32.done(row) and runs.done(row):
-            results = chain(*(effect(IN_FP32, row, both, t).results for t in TEMPERATURES))
-            of = {(result.claim.metric, result.temperature): result for result in results}
-            yield label_of(row), [of[metric, t] for metric in ("bpd", "fid", "is") for t in temperatures(metric)]
+def displayed(sets: Sequence[RunSet], which: paper.Table) -> RunSet | None:
+    """The published run set with the most rows of a table; of equals that of `quick`; None without any."""
+    groups = display_groups(sets, [row.id for row in which.rows], "quick")
+    return groups[0][0] if groups else None
 
 
 def with_weights(runs: RunSet, row: paper.Row) -> str:
@@ -228,7 +126,7 @@ def most_seeds(runs: RunSet, which: paper.Table) -> int:
 
 def scoring(runs: RunSet) -> str:
     """ "n = 2,000 at side 96": how many samples the scores are of, and to how many pixels a side they are resized."""
-    counts = sorted({run.metrics["FD-lite0@T1"].n for run in runs.records if "FD-lite0@T1" in run.metrics})
+    counts = sorted({run.metrics[FD].n for run in runs.records if FD in run.metrics})
     return f"n = {' or '.join(f'{n:,}' for n in counts)} at side {' or '.join(map(str, runs.sides))}"
 
 
@@ -251,28 +149,17 @@ def of_real_images(runs: RunSet, name: str) -> str:
     return "" if bar is None else decimal(name, bar.value)
 
 
-def no_better_than_untrained(runs: RunSet, which: paper.Table) -> Iterator[str]:
-    """ "SNGAN (838.7 against 836.7)": rows whose samples an untrained copy's match, by mean distance at T = 1."""
-    for row in which.rows:
-        trained, untrained = (runs.mean(row.id, f"FD-lite0{copy}@T1") for copy in ("", "-untrained"))
-        if trained and untrained and trained.value >= untrained.value:
-            yield f"{row.label} ({trained.value:.1f} against {untrained.value:.1f})"
-
-
-def by_kid(results: Results) -> str:
-    """What KID says of a claim about FID, its own verdict in bold; empty for others."""
-    checks = [(f"**{r.agreement}**" if r.disagrees else r.agreement, r.at) for r in results if r.agreement]
-    return at_temperatures(checks) if checks else ""
+def mixed(runs: RunSet, names: Sequence[str]) -> list[str]:
+    """What the mixture of GAN and VAE-F has in the columns `names`, BPD first; empty without both."""
+    return [cell.text.replace("—", "") for cell in (mixture.cells(runs, names) or ())[:-1]]
 
 
 def profile_runs(sets: Sequence[RunSet]) -> Iterator[tuple[str, str, RunSet | None]]:
-    """For each profile but "smoke": its name, its images, and the run set in which CQ-F has been run by today's recipe,
-    or None."""
+    """For each profile but "smoke": its name, its images, and the run set in which CQ-F has been run, or None."""
     for profile in RESULT_PROFILES:
         data = default_data("table1/cq-f", profile)[0]
         size = image_size(data, profile)
-        wanted = (profile, data, size, False)
-        found = (runs for runs in sets if (runs.profile, runs.data, runs.size, runs.outdated) == wanted)
+        found = (runs for runs in sets if (runs.profile, runs.data, runs.size) == (profile, data, size))
         yield profile, f"`{data}` {size}×{size}", next((runs for runs in found if runs.done("table1/cq-f")), None)
 
 

@@ -1,6 +1,6 @@
 """Run sets: the runs that may be averaged, and their means. A run set holds the runs of one origin (published with this
-project, contributed by one person, or made here) on the same images, of one size, with one profile and its recipes of
-today, or with former ones, of any seeds.
+project, or made here) on the same images, of one size, with one profile, in one precision, of any seeds. Every run that
+ended counts in every mean; one that diverged is shown and has no numbers.
 
 Who chooses among several: `nearest_first` the one whose samples and curves are shown, `fullest_by` the one of which a
 notebook shows pictures, `display_groups` those that stand side by side in a table (the first of them in README and
@@ -10,28 +10,24 @@ docs), `claim_cards.cards` the one that decides a claim; of figure_nvp_compariso
 import json
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import NamedTuple
 
 from cqlib.experiments import paper
-from cqlib.experiments.experiment import is_current
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import ROWS, training_command
-from cqlib.experiments.trade_off import VARIANTS
+from cqlib.experiments.trade_off import NOTHING, front
 from cqlib.experiments.variants import Changes, in_words
 from cqlib.metrics.metric import STARRED, Metric
-from cqlib.metrics.quantities import decimal, digits, real_name
+from cqlib.metrics.quantities import QUANTITIES, decimal, digits, real_name
 from cqlib.recipe import Evaluation
-from cqlib.report import comparable
-from cqlib.report.fronts import hypervolumes
 from cqlib.util.errors import UserError
 from cqlib.util.files import canonical_json
 from cqlib.util.text import without_paths
 
 ROW_ORDER = {row: i for i, row in enumerate(ROWS)}
-ORIGINS = {"published": "This project", "contributed": "Contributed", "local": "This machine"}
+ORIGINS = {"published": "This project", "local": "This machine"}
 
 
 @dataclass(frozen=True)
@@ -65,21 +61,16 @@ class RunSet:
     profile: str
     records: tuple[Record, ...] = field(repr=False)
     distinguished_by: str = ""
-    """Tells it from another run set of the same names: "images 01234567", "scores at side 128, n = 2,000"."""
+    """Tells it from another run set of the same names: "images 01234567", "scores at side 128, n = 2,000", "bf16"."""
     changes: Changes = field(default_factory=dict)
     """The changes to the recipes of all its rows. Records with other changes count as rows of their own, under their
     `variant`."""
-    contributor: str = ""
-    """Who contributed it."""
-    outdated: bool = False
-    """Whether the recipes of its rows, or how they are measured, have changed since."""
 
     @property
     def label(self) -> str:
-        """ "photos10 16×16, quick, λ 25", "cifar10 32×32, paper, by NAME"; of a path only its last part."""
-        parts = (f"{without_paths(self.data)} {self.size}×{self.size}", self.profile,
-                 "former recipes" * self.outdated, self.distinguished_by, in_words(self.changes),
-                 self.contributor and f"by {self.contributor}")  # fmt: skip
+        """ "photos10 16×16, quick, λ 25"; of a path only its last part."""
+        place = f"{without_paths(self.data)} {self.size}×{self.size}"
+        parts = place, self.profile, self.distinguished_by, in_words(self.changes)
         return ", ".join(filter(None, parts))
 
     @property
@@ -101,13 +92,19 @@ class RunSet:
         return list(self.rows.get(paper.canonical(row), ()))
 
     def done(self, row: str) -> list[Record]:
-        """The records of the row's finished runs, in the order of seeds, without those that broke down."""
-        return [record for record in self.records_of(row) if not record.ending]
+        """The records of the row's runs that ended, in the order of seeds."""
+        return [record for record in self.records_of(row) if record.done]
+
+    def diverged(self, row: str) -> str:
+        """ "1 of 5 diverged", "diverged" where the row has one run; empty where none did."""
+        runs = self.records_of(row)
+        count = len(runs) - len(self.done(row))
+        return "" if not count else "diverged" if len(runs) == 1 else f"{count} of {len(runs)} diverged"
 
     @property
     def finished(self) -> list[Record]:
-        """The records of all finished runs that did not break down."""
-        return [record for record in self.records if not record.ending]
+        """The records of all runs that ended."""
+        return [record for record in self.records if record.done]
 
     def metrics_of(self, row: str) -> list[str]:
         """The names of all metrics that finished runs of `row` have measured."""
@@ -121,30 +118,23 @@ class RunSet:
     @property
     def sides(self) -> list[int]:
         """The sides to which images are magnified before lite0 scores them, in pixels."""
-        scored = (run for run in self.records if "FD-lite0@T1" in run.metrics)
-        return sorted({_side(run) for run in scored})
+        return sorted({_side(run) for run in self.records if QUANTITIES["fid"].lite0 in run.metrics})
 
     def mean(self, row: str, metric: str) -> Mean | None:
-        """The metric's mean over the largest group of the row's finished runs that measured it alike; None where none
-        did."""
-        measured = comparable.largest_comparable(self.done(row), metric)
-        return mean_of([run.metrics[metric] for run in measured]) if measured else None
-
-    def left_out(self, row: str, metric: str) -> list[int]:
-        """The seeds that `mean` leaves out, as they measured the metric otherwise or in another precision."""
-        measured = comparable.largest_comparable(self.done(row), metric)
-        return [run.seed for run in self.done(row) if metric in run.metrics and run not in measured]
+        """The metric's mean over the row's runs that ended and have it; None where none does."""
+        measured = [run.metrics[metric] for run in self.done(row) if metric in run.metrics]
+        return mean_of(measured) if measured else None
 
     def real_images(self, name: str) -> Metric | None:
-        """The score `name`, at any temperature, of real images, the same in all runs; None if unknown."""
+        """The score `name` of real images, the same in all runs; None if unknown."""
         real = real_name(name)
         return next((run.metrics[real] for run in self.records if real in run.metrics), None)
 
     def command(self, only: str, rows: Iterable[str]) -> str:
-        """The command that trains `only` by today's recipes, with as many seeds as that of `rows` which has most here;
-        they are rows of `only`."""
+        """The command that trains `only` with as many seeds as that of its `rows` which has most here."""
         seeds = max(len(self.done(row)) for row in rows)
-        return training_command(only, self.profile, self.data, changes=self.changes) + f" --seeds {seeds}" * (seeds > 1)
+        several = f" --seeds 0-{seeds - 1}" if seeds > 1 else ""
+        return training_command(only, self.profile, self.data, changes=self.changes) + several
 
     def cell(self, row: str, metric: str) -> Cell:
         """`mean`, to print."""
@@ -158,49 +148,48 @@ class _Key(NamedTuple):
     """What records must share to be averaged: there is a run set for each."""
 
     origin: str
-    contributor: str
     data: str
     size: int
     profile: str
-    outdated: bool
     changes: str
     """As canonical JSON: "{}" for the rows' own recipes."""
     images: str
     """The fingerprint in words; the files behind a name may have changed."""
     scoring: str
     """How samples are scored, in words; "" where the config does not say."""
+    precision: str
 
 
-def run_sets(
-    local: Sequence[Record],
-    published: Sequence[Record],
-    contributed: Mapping[str, Sequence[Record]] = MappingProxyType({}),
-) -> list[RunSet]:
+def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSet]:
     """The run sets of all `ORIGINS`. Within one, records are in the paper's order of rows, then by seed; of two records
     of one run the first is taken. Runs with changes make a set of their own, but for the points of the trade-off, which
     join the set of unchanged runs, after all its rows, by row and lambda."""
-    others = (("contributed", name, records) for name, records in contributed.items())
     sets: dict[_Key, dict[tuple[str, int], Record]] = {}
-    for origin, contributor, records in (("published", "", published), *others, ("local", "", local)):
+    for origin, records in (("published", published), ("local", local)):
         for record in sorted(records, key=lambda record: bool(record.changes)):  # those without changes first
-            key = _key(record, origin, contributor)
+            key = _key(record, origin)
             unchanged = key._replace(changes="{}")
-            if record.variant in VARIANTS and unchanged in sets:  # a point of the trade-off joins the set of its rows
+            if on_front(record.variant, record.profile, record.data.name) and unchanged in sets:
                 key = unchanged
             sets.setdefault(key, {}).setdefault((paper.canonical(record.variant), record.seed), record)
-    return [_with_hypervolumes(_run_set(key, runs, sets)) for key, runs in sets.items()]
+    return [_run_set(key, runs, sets) for key, runs in sets.items()]
 
 
-def _key(record: Record, origin: str, contributor: str) -> _Key:
+def on_front(name: str, profile: str, data: str) -> bool:
+    """Whether a row, or a changed one by its `variant`, is a point of the trade-off."""
+    return any(name in front(row, profile, data).values() for row in NOTHING)
+
+
+def _key(record: Record, origin: str) -> _Key:
     data = record.data
-    return _Key(origin, contributor, data.name, data.shape[-1], record.profile, not is_current(record),
-                canonical_json(record.changes), f"images {data.fingerprint}", _scoring(record))  # fmt: skip
+    return _Key(origin, data.name, data.shape[-1], record.profile, canonical_json(record.changes),
+                f"images {data.fingerprint}", _scoring(record), record.precision)  # fmt: skip
 
 
 def _run_set(key: _Key, runs: Mapping[tuple[str, int], Record], keys: Iterable[_Key]) -> RunSet:
     records = tuple(runs[run] for run in sorted(runs, key=lambda run: _order(run, runs[run])))
     return RunSet(key.origin, key.data, key.size, key.profile, records, _distinguished_by(key, keys),
-                  json.loads(key.changes), key.contributor, key.outdated)  # fmt: skip
+                  json.loads(key.changes))  # fmt: skip
 
 
 def _order(run: tuple[str, int], record: Record) -> tuple[int, int, list[float], tuple[str, int]]:
@@ -210,60 +199,46 @@ def _order(run: tuple[str, int], record: Record) -> tuple[int, int, list[float],
 
 
 def _distinguished_by(key: _Key, keys: Iterable[_Key]) -> str:
-    """What tells a set from others of the same name: its images, and its scoring where the images are the same."""
+    """What tells a set from others of the same name: its images; its scoring and precision where the images are the
+    same."""
 
     def name(k: _Key) -> _Key:
-        return k._replace(data=without_paths(k.data), images="", scoring="")
+        return k._replace(data=without_paths(k.data), images="", scoring="", precision="")
 
     same_name = [k for k in keys if name(k) == name(key)]
-    parts = [key.images] * any(k.images != key.images for k in same_name)
-    parts += [key.scoring] * any(k.scoring != key.scoring for k in same_name if k.images == key.images)
+    same_images = [k for k in same_name if k.images == key.images]
+    parts = [key.images] * (len(same_images) < len(same_name))
+    parts += [key.scoring] * any(k.scoring != key.scoring for k in same_images)
+    parts += [key.precision] * any(k.precision != key.precision for k in same_images)
     return ", ".join(filter(None, parts))
 
 
-def _with_hypervolumes(runs: RunSet) -> RunSet:
-    """`runs` whose records of CQ and CQ-F have the hypervolume of their front over lambda, where it is whole."""
-    volumes = hypervolumes(runs.done, runs.profile)
-
-    def extended(run: Record) -> Record:
-        more = volumes.get((run.variant, run.seed))
-        return replace(run, metrics={**run.metrics, **more}) if more else run
-
-    return replace(runs, records=tuple(map(extended, runs.records))) if volumes else runs
-
-
 def nearest_first(sets: Sequence[RunSet]) -> list[RunSet]:
-    """In the order in which one of them is chosen to be shown: this machine's, published ones, contributed ones; those
-    of changed recipes after these, those of former ones last."""
-    nearest = ("local", "published", "contributed")
-    return sorted(sets, key=lambda runs: (runs.outdated, bool(runs.changes), nearest.index(runs.origin)))
+    """In the order in which one of them is chosen to be shown: this machine's, then published ones; those of changed
+    recipes last."""
+    return sorted(sets, key=lambda runs: (bool(runs.changes), runs.origin != "local"))
 
 
 def fullest_by(sets: Sequence[RunSet], ran: Callable[[RunSet], float], profile: str = "") -> RunSet:
-    """The run set of which most `ran`, today's recipes before former ones; of equals one of `profile`, then the
-    nearest. UserError if there is none."""
+    """The run set of which most `ran`; of equals one of `profile`, then the nearest. UserError if there is none."""
     if not sets:
         raise UserError("there are no records yet: ./run_all.sh makes them")
-
-    def rank(runs: RunSet) -> tuple[bool, float, bool]:
-        return ran(runs) > 0 and not runs.outdated, ran(runs), runs.profile == profile
-
-    return max(nearest_first(sets), key=rank)
+    return max(nearest_first(sets), key=lambda runs: (ran(runs), runs.profile == profile))
 
 
 def display_groups(sets: Iterable[RunSet], rows: Sequence[str], profile: str) -> list[list[RunSet]]:
-    """The run sets that have any of `rows`, in groups that a table shows side by side: of one data set, size, profile
-    and state of the recipes, in the order of `ORIGINS`. The first group is what this machine ran under `profile`, if
-    anything, else the one with most of `rows`; groups of former recipes come last."""
-    found: dict[tuple[str, int, str, bool], list[RunSet]] = {}
+    """The run sets that have any of `rows`, in groups that a table shows side by side: of one data set, size and
+    profile, in the order of `ORIGINS`. The first group is what this machine ran under `profile`, if anything, else the
+    one with most of `rows`."""
+    found: dict[tuple[str, int, str], list[RunSet]] = {}
     for runs in (runs for runs in sets if any(map(runs.records_of, rows))):
-        found.setdefault((runs.data, runs.size, runs.profile, runs.outdated), []).append(runs)
+        found.setdefault((runs.data, runs.size, runs.profile), []).append(runs)
 
-    def rank(place: list[RunSet]) -> tuple[bool, bool, int, bool, bool, int]:
+    def rank(place: list[RunSet]) -> tuple[bool, int, bool, bool, int]:
         here, asked = any(runs.origin == "local" for runs in place), place[0].profile == profile
         ran = sum(any(runs.records_of(row) for runs in place) for row in rows)
         count = sum(len(runs.records_of(row)) for runs in place for row in rows)
-        return not place[0].outdated, here and asked, ran, asked, here, count
+        return here and asked, ran, asked, here, count
 
     return sorted(found.values(), key=rank, reverse=True)
 

@@ -5,15 +5,9 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
-from cqlib.experiments.record import Record
 from cqlib.experiments.rows import short_label
 from cqlib.metrics.protocols import PROTOCOLS, protocol_of
 from cqlib.metrics.quantities import QUANTITIES
-from cqlib.models.adversarial import CriticConfig, critic_net
-from cqlib.report import comparable
 from cqlib.report.run_sets import RunSet, most_common
 
 COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d{1,18}\b")
@@ -28,64 +22,42 @@ def _rows_with_runs(sets: Sequence[RunSet], rows: Collection[str] | None) -> Ite
 
 def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[dict[str, Any]]:
     """What each of `rows`, by default all that ran, costs, by run set: the finished runs on their most common device,
-    the numbers of parameters, and the critic's multiply-adds for one image."""
+    and the numbers of parameters."""
     lines = []
     for runs, row in _rows_with_runs(sets, rows):
         device = most_common(run.device for run in runs.done(row))
         done = [run for run in runs.done(row) if run.device == device]
         lines.append({"label": short_label(row), "runs": runs.title, "device": device, "done": done,
-                      "counts": done[0].parameters, "critic": critic_multiply_adds(done[0])})  # fmt: skip
+                      "counts": done[0].parameters})  # fmt: skip
     return lines
 
 
-def critic_multiply_adds(record: Record) -> int | None:
-    """Multiply-adds of the record's critic for one image; None where it has none, or one of another kind."""
-    widths, blocks = (record.setting("recipe", "system", "critic", name) for name in ("widths", "blocks"))
-    channels, size = (record.setting("recipe", "system", name) for name in ("image_channels", "size"))
-    if not isinstance(widths, list) or len(widths) > 10 or (blocks or 0) not in range(100):
-        return None
-    config = CriticConfig(tuple(widths), blocks=blocks or 0)
-    try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
-            net = critic_net(config, size, channels)
-            with FlopCounterMode(display=False) as counter:
-                net(torch.empty(1, channels, size, size))
-    except Exception:  # a foreign record may have anything in the place of numbers, and a net may raise anything for it
-        return None
-    return counter.get_total_flops() // 2
-
-
 def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, Any]]:
-    """For each of `rows`, by run set and kind of features: the Fréchet distance at T = 1 at the last and at the best
-    step, that of an untrained copy and of independent Gaussian pixels; the BPD and that of a histogram per pixel; and
-    whether the model beats these baselines."""
+    """For each of `rows`, by run set and kind of features: the Fréchet distance, that of an untrained copy and of
+    independent Gaussian pixels; the BPD and that of a histogram per pixel; and whether the model beats these
+    baselines."""
     lines = []
     for (runs, row), distance in itertools.product(_rows_with_runs(sets, rows), QUANTITIES["fid"].names):
-        names = [f"{distance}@T1", *(f"{distance}-{bar}@T1" for bar in ("best", "untrained", "gaussian")), "BPD",
-                 "BPD-histogram"]  # fmt: skip
-        last, _, untrained, gaussian, bpd, histogram = (runs.mean(row, name) for name in names)
+        names = [distance, f"{distance}-untrained", f"{distance}-gaussian", "BPD", "BPD-histogram"]
+        last, untrained, gaussian, bpd, histogram = (runs.mean(row, name) for name in names)
         if last and (untrained or gaussian or histogram):
             races = ((last, untrained), (last, gaussian), (bpd, histogram))
-            steps = {run.best_step for run in runs.done(row) if names[1] in run.metrics}
             lines.append({
                 "label": short_label(row), "runs": runs.title, "distance": distance, "seeds": len(runs.done(row)),
                 "beats": all(a.value < b.value for a, b in races if a and b),
                 "cells": [runs.cell(row, name) for name in names],
-                "steps": ", ".join(f"{step:,}" for step in sorted(steps)) or "—",
             })  # fmt: skip
     return lines
 
 
 def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
-    """(metrics, protocol) for every protocol, where those that differ only in numbers of images or in the step chosen
-    are one; then the protocols of the literature, where any was used, and those that a data set was too small for."""
+    """(metrics, protocol) for every protocol, where those that differ only in numbers of images are one; then the protocols of the literature, where any was used, and those that a data set was too small for."""
     merged: dict[str, tuple[dict[str, None], list[list[int]]]] = {}
     for run in (run for runs in sets for run in runs.records):
         for name, metric in run.metrics.items():
-            text = comparable.protocol_key(metric)
-            metrics, counts = merged.setdefault(COUNT.sub(ANY, text), ({}, []))
+            metrics, counts = merged.setdefault(COUNT.sub(ANY, metric.protocol), ({}, []))
             metrics[name] = None
-            counts.append([int(count) for count in COUNT.findall(text)])
+            counts.append([int(count) for count in COUNT.findall(metric.protocol)])
     texts = []
     for words, (metrics, counts) in merged.items():
         for column in zip(*counts, strict=True):

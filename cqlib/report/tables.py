@@ -1,31 +1,18 @@
 """The paper's tables as lines to show: a line for each row, the paper's numbers beside what run sets measured."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cqlib.experiments import paper
-from cqlib.experiments.rows import label_of
-from cqlib.metrics.quantities import AT, FEATURES, QUANTITIES, decimal, heading, metric_names, score_of, temperatures
+from cqlib.experiments.rows import label_of, training_command
+from cqlib.metrics.quantities import FEATURES, decimal, heading, metric_names
+from cqlib.report import mixture
 from cqlib.report.numbers import COMPARABLE, NumberVerdict, number_verdict
 from cqlib.report.run_sets import ORIGINS, Cell, RunSet
 from cqlib.report.verdicts import ClaimResult
-from cqlib.util.text import numbered
 
-PUBLISHED_DATA = {
-    "npz:cifar10-first-3500": (
-        "true CIFAR-10: its first 3,500 training images, measured on the 500 that follow; with so few images, BPD "
-        "cannot be set against the paper's"
-    ),
-    "npz:cifar10-jpeg": (
-        "the whole of CIFAR-10 saved as JPEG at quality 75: compression has changed its pixels, so BPD compares with "
-        "nobody else's"
-    ),
-    "tiny-imagenet": "40,000 of Tiny ImageNet's 100,000 training images, 200 a class, averaged to 32×32",
-    "tiny-imagenet:64": "40,000 of Tiny ImageNet's 100,000 training images, 200 a class, at 64×64",
-}
-"""Name of data in the published records -> what it is, where its publishers do not describe it so."""
-PAPER = tuple((name, "") for name in paper.METRICS.values())
-"""The columns of the paper's numbers; the slides name no temperature."""
+PAPER = tuple(paper.METRICS.values())
+"""The columns of the paper's numbers."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +27,12 @@ class JudgedCell(Cell):
 @dataclass(frozen=True)
 class ColumnGroup:
     """Columns that belong together: `origin` is "paper" or that of a run set, `title` and `detail` stand above them,
-    `heads` has the name and temperature of each column."""
+    `heads` names each column."""
 
     origin: str
     title: str
     detail: str
-    heads: tuple[tuple[str, str], ...]
+    heads: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -63,15 +50,16 @@ class Line:
 
 @dataclass(frozen=True)
 class View:
-    """A whole table, ready for the template. `groups`: (heading, what is said beside it), "" for none -> lines. `notes`
-    say how the numbers compare with the paper's and on what data published runs were trained, `commands` how missing
-    rows are trained; `judged`: whether claims about its numbers have verdicts."""
+    """A whole table, ready for the template. `groups`: (heading, what is said beside it), "" for none -> lines. `remark`
+    explains a line; `notes` say how the numbers compare with the paper's, `commands` how missing rows are trained;
+    `judged`: whether claims about its numbers have verdicts."""
 
     id: str
     title: str
     sources: tuple[ColumnGroup, ...]
     groups: Mapping[tuple[str, str], Sequence[Line]]
     footnotes: tuple[str, ...] = ()
+    remark: str = ""
     notes: tuple[str, ...] = ()
     commands: tuple[tuple[str, str], ...] = ()
     judged: bool = False
@@ -81,7 +69,8 @@ def view(
     table: paper.Table, sets: Sequence[RunSet], results: Sequence[ClaimResult] = (),
     commands: tuple[tuple[str, str], ...] = (),
 ) -> View:  # fmt: skip
-    """`table` with the numbers of `sets`, each number with those of `results` that are about it."""
+    """`table` with the numbers of `sets`, each number with those of `results` that are about it. Without `sets` it has
+    the paper's numbers, and each row the command that trains it."""
     rows = [row.id for row in table.rows]
     names = [columns([runs], rows) for runs in sets]
     lines = []
@@ -89,12 +78,14 @@ def view(
         measured = (judged_cells(row, *pair, results) for pair in zip(sets, names, strict=True))
         cells = (*(paper_cells(row, data) for data in table.data), *measured)
         lines.append(Line(row.label, cells, row.ticks, row.citation, row.footnotes))
+    lines += real_images(table.data, sets, names)
+    mixed = list(_mixture(table, sets, names))
     papers = (ColumnGroup("paper", "Paper", paper.DATA_SETS[data].label, PAPER) for data in table.data)
     measured_here = (measured_columns(runs.origin, runs.label, n) for runs, n in zip(sets, names, strict=True))
-    notes_ = (*(note for runs in sets for note in notes(table.rows, runs)), *remarks(sets, rows))
+    notes_ = tuple(note for runs in sets for note in notes(table.rows, runs))
     return View(
-        table.id, f"{table.name}. {table.title}", (*papers, *measured_here),
-        {("", ""): [*lines, *real_images(table.data, sets, names)]}, table.footnotes, notes_, commands, bool(results),
+        table.id, f"{table.name}. {table.title}", (*papers, *measured_here), {("", ""): [*lines, *mixed]},
+        table.footnotes, mixture.MEANING if mixed else "", notes_, commands, bool(results),
     )  # fmt: skip
 
 
@@ -104,13 +95,7 @@ def missing(table: paper.Table, sets: Sequence[RunSet], profile: str, alone: boo
     absent = {row.id: label_of(row.id) for row in table.rows if not any(runs.records_of(row.id) for runs in trained)}
     if len(absent) == len(table.rows):
         absent = {table.id: "all of them"}
-    return tuple((label, f"./run_all.sh --profile {profile} --only {name}") for name, label in absent.items())
-
-
-def remarks(sets: Sequence[RunSet], rows: Collection[str]) -> tuple[str, ...]:
-    """Sentences on the data that published runs of any of `rows` were trained on, where its name does not say it."""
-    trained_on = {runs.data for runs in sets if runs.origin == "published" and any(map(runs.records_of, rows))}
-    return tuple(f"{name} is {text}." for name, text in PUBLISHED_DATA.items() if name in trained_on)
+    return tuple((label, training_command(name, profile)) for name, label in absent.items())
 
 
 # --- columns
@@ -118,15 +103,13 @@ def remarks(sets: Sequence[RunSet], rows: Collection[str]) -> tuple[str, ...]:
 
 def measured_columns(origin: str, detail: str, names: Sequence[str]) -> ColumnGroup:
     """The group of the columns `names` of measured numbers, with a last column for the number of seeds."""
-    heads = (heading(name).partition(", ")[::2] for name in names)
-    return ColumnGroup(origin, ORIGINS[origin], detail, (*heads, ("Seeds", "")))
+    return ColumnGroup(origin, ORIGINS[origin], detail, (*map(heading, names), "Seeds"))
 
 
-def columns(sets: Sequence[RunSet], rows: Collection[str]) -> list[str]:
-    """The measured columns: BPD, and IS, FID and KID under each kind of features that any of `sets` has, at each T."""
+def columns(sets: Sequence[RunSet], rows: Sequence[str]) -> list[str]:
+    """The measured columns: BPD, and the scores on each kind of features that any of `sets` has."""
     metrics = {name for runs in sets for row in rows for name in runs.metrics_of(row)}
-    kinds = [names for names in FEATURES.values() if any(f"{name}@T1" in metrics for name in names)]
-    return ["BPD", *(f"{name}@{at}" for names in kinds for name in names for at in AT)]
+    return ["BPD", *(name for names in FEATURES.values() if metrics.intersection(names) for name in names)]
 
 
 # --- cells
@@ -140,14 +123,14 @@ def paper_cells(row: paper.Row, data: str) -> tuple[Cell, ...]:
 def judged_cells(
     row: paper.Row, runs: RunSet | None, names: Sequence[str], results: Sequence[ClaimResult] = ()
 ) -> tuple[Cell, ...]:
-    """The cells of a row in the columns `names`, as `runs` measured it, and its number of seeds; or one cell that says
-    how its runs ended, which is empty without a run set. Each number has those of `results` that are claims of the
-    row's table about it, and the verdict on the paper's number where the two can be compared."""
+    """The cells of a row in the columns `names`, as `runs` measured it, and its number of seeds, with those that
+    diverged; one cell where no run ended, which is empty without a run set. Each number has those of `results` that are
+    claims of the row's table about it, and the verdict on the paper's number where the two can be compared."""
     if runs is None:
         return empty(names)
-    if not (seeds := len(runs.done(row.id))):
-        ends = [f"seed {run.seed} {run.ending}" for run in runs.records_of(row.id)]
-        return empty(names, ", ".join(ends) or "not run")
+    seeds, diverged = len(runs.done(row.id)), runs.diverged(row.id)
+    if not seeds:
+        return empty(names, diverged or "not trained yet")
     table, row_a = paper.table_of(row.id).id, paper.canonical(row.id)
     about = [r for r in results if r.runs is runs and (r.claim.table, paper.canonical(r.claim.row_a)) == (table, row_a)]
     numbers = {name: verdict for name, _, verdict in _compared(row, runs) if verdict.label in COMPARABLE}
@@ -155,39 +138,41 @@ def judged_cells(
     for name in names:
         claims = tuple(r for r in about if r.metric_name == name)
         entries.append(JudgedCell(**vars(runs.cell(row.id, name)), claims=claims, number=numbers.get(name)))
-    return (*entries, Cell(str(seeds)))
+    return (*entries, Cell(diverged or str(seeds)))
 
 
 def real_cells(runs: RunSet | None, names: Sequence[str]) -> tuple[Cell, ...]:
-    """The cells of real images in the columns `names`: the IS of test images; FID and KID between training images and
-    as many test images, which no model can be expected to beat; the number of images. Empty for what no record has."""
+    """The cells of real images in the columns `names`: the IS of test images; other scores are those of training images
+    against as many test images, which no model can be expected to beat; the number of images. Empty for what no record
+    has."""
     if runs is None:
         return empty(names)
-    cells, counts = [Cell("")], []
-    for score in dict.fromkeys(map(score_of, names[1:])):
-        measured = runs.real_images(score)
-        cells.append(Cell(decimal(score, measured.value) if measured else "", span=len(AT)))
-        counts += [measured.n] if measured else []
+    measured = [runs.real_images(name) for name in names]
+    counts = [metric.n for metric in measured if metric]
+    cells = (Cell(decimal(name, metric.value) if metric else "") for name, metric in zip(names, measured, strict=True))
     return (*cells, Cell(f"n = {max(counts):,}" if counts else ""))
 
 
 def real_images(
     data: Sequence[str], sets: Sequence[RunSet | None], names: Sequence[Sequence[str]]
 ) -> Iterator[Line]:  # fmt: skip
-    """Yield the line of real images, over the paper's columns for `data` and those of `sets`, with the precision and
-    recall of real images beside its name; nothing where no set has measured any."""
+    """Yield the line of real images, over the paper's columns for `data` and those of `sets`; nothing where no set has
+    measured any."""
     measured = list(map(real_cells, sets, names))
     if any(cell.text for cells in measured for cell in cells):
-        shares = next(filter(None, (", ".join(_shares(runs)) for runs in sets if runs)), "")
-        yield Line("Real images", (*((Cell("", span=len(PAPER)),) for _ in data), *measured), citation=shares)
+        yield Line("Real images", (*_no_paper(data), *measured))
 
 
-def _shares(runs: RunSet) -> Iterator[str]:
-    """ "precision 0.55", "recall 0.76" of real images, which no model can be expected to beat either."""
-    for quantity in (QUANTITIES["precision"], QUANTITIES["recall"]):
-        for name in quantity.names:
-            if measured := runs.real_images(name):
-                yield f"{quantity.id} {decimal(name, measured.value)}"
+def _mixture(table: paper.Table, sets: Sequence[RunSet], names: Sequence[Sequence[str]]) -> Iterator[Line]:
+    """Yield the line of the mixture under Table 1; nothing where no set has both of its models."""
+    measured = list(map(mixture.cells, sets, names))
+    if table is paper.TABLE1 and any(measured):
+        cells = (found or empty(of_set) for found, of_set in zip(measured, names, strict=True))
+        yield Line(mixture.LABEL, (*_no_paper(table.data), *cells), citation="computed, not trained")
+
+
+def _no_paper(data: Sequence[str]) -> tuple[tuple[Cell, ...], ...]:
+    return tuple((Cell("", span=len(PAPER)),) for _ in data)
 
 
 def empty(names: Sequence[str], text: str = "") -> tuple[Cell, ...]:
@@ -199,19 +184,18 @@ def empty(names: Sequence[str], text: str = "") -> tuple[Cell, ...]:
 
 
 def _compared(row: paper.Row, runs: RunSet) -> Iterator[tuple[str, str, NumberVerdict]]:
-    """(column, metric, verdict) at each temperature for the paper's numbers of a row on the run set's data, or, where
-    the slides have none for it, on the first data set for which they have any."""
+    """(column, metric, verdict) for the paper's numbers of a row on the run set's data, or, where the slides have none
+    for it, on the first data set for which they have any."""
     printed = [number for number in row.numbers if number.value is not None]
     data = runs.data if runs.data in {number.data for number in row.numbers} else printed[0].data if printed else ""
     for number in (number for number in printed if number.data == data):
-        for t in temperatures(number.metric):
-            verdict = number_verdict(number, runs.records_of(number.row), t)
-            yield metric_names(number.metric, t)[0], number.metric.upper(), verdict
+        verdict = number_verdict(number, runs.records_of(number.row))
+        yield metric_names(number.metric)[0], number.metric.upper(), verdict
 
 
 def notes(rows: Sequence[paper.Row], runs: RunSet) -> Iterator[str]:
-    """Sentences on how a run set's numbers compare with the paper's, with the rows where these have different verdicts,
-    and on the seeds that means leave out."""
+    """Sentences on how a run set's numbers compare with the paper's, with the rows where these have different
+    verdicts."""
     by_verdict: dict[NumberVerdict, dict[str, dict[str, None]]] = {}
     for row in (row for row in rows if runs.done(row.id)):
         for name, metric, verdict in _compared(row, runs):
@@ -222,11 +206,3 @@ def notes(rows: Sequence[paper.Row], runs: RunSet) -> Iterator[str]:
         labels = dict.fromkeys(label for of_metric in metrics.values() for label in of_metric)
         where = "" if alone and verdict.label not in COMPARABLE else f" ({', '.join(labels)})"
         yield f"{runs.title}: {', '.join(metrics)}{where} {verdict.label}: {verdict.reason}."
-    for row in rows:
-        left_out: dict[tuple[int, ...], list[str]] = {}
-        for metric in runs.metrics_of(row.id):
-            left_out.setdefault(tuple(runs.left_out(row.id, metric)), []).append(metric)
-        for seeds, names in left_out.items():
-            if seeds:
-                without = f"without {numbered('seed', seeds)}, measured otherwise or in another precision"
-                yield f"{runs.title}: {', '.join(names)} of {row.label}: {without}."

@@ -9,29 +9,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cqlib.experiments.rows import marker_numbers, short_label
-from cqlib.experiments.trade_off import CQ, CQ_F, GAN, NOTEBOOK, NOTHING, USUAL, changed_rows, front
-from cqlib.experiments.variants import variant
-from cqlib.metrics.quantities import AT, QUANTITIES, Quantity, decimal
+from cqlib.experiments.trade_off import CQ, CQ_F, GAN, LAMBDA, NOTEBOOK, NOTHING, front, usual
+from cqlib.experiments.variants import row_and_changes
+from cqlib.metrics.quantities import QUANTITIES, Quantity, decimal
 from cqlib.report import plots
-from cqlib.report.fronts import Point, crossings, mean, points_by_weight, points_of, spread
+from cqlib.report.fronts import Point, mean, points_by_weight, points_of, spread
 from cqlib.report.pictures import plot
 from cqlib.report.run_sets import RunSet, fullest_by
 from cqlib.util.text import count_of, join_with_and
 
 FRONTS = {"without f": CQ, "with f": CQ_F}
 REAL, COVERS = "samples look more real", "samples cover more"
-DRAWN = {QUANTITIES[id]: better for id, better in (("fid", REAL), ("kid", REAL), ("is", REAL), ("recall", COVERS))}
+DRAWN = {QUANTITIES[id]: better for id, better in (("fid", REAL), ("kid", REAL), ("is", REAL), ("coverage", COVERS))}
 """Score that is drawn against BPD -> what a better value of it means."""
 FIRST = QUANTITIES["fid"]
 """The paper's score; the captions of its pictures tell the `story`."""
-BITS = "bits per dimension: fewer = real images are covered better"
+BITS = "bits per dimension: lower = better likelihood"
 HOW_TO_READ = (
-    f"Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is VAE and VAE-F, "
-    f"{USUAL:g} CQ and CQ-F of Table 1. The points of a line that no other of its points beats in both are its front. "
-    "f is the invertible network that lets pixels depend on each other. The GAN’s bits are those of a VAE around its "
-    "frozen generator. Bars are standard deviations over seeds."
+    "Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is VAE and VAE-F, {:g} "
+    "CQ and CQ-F of Table 1. f is the invertible network that lets pixels depend on each other. The GAN’s bits are those "
+    "of a VAE around its frozen generator. Bars are standard deviations over seeds."
 )
-TEMPERATURE = {"T0": "T = 0: the decoder’s mean", "T1": "T = 1: with the decoder’s noise"}
 
 
 def fullest(sets: Sequence[RunSet], profile: str) -> RunSet:
@@ -39,7 +37,7 @@ def fullest(sets: Sequence[RunSet], profile: str) -> RunSet:
     is none."""
 
     def ran(runs: RunSet) -> float:
-        return fmean(bool(runs.done(name)) for row in NOTHING for name in front(row, runs.profile).values())
+        return fmean(bool(runs.done(name)) for row in NOTHING for name in _front(row, runs).values())
 
     return fullest_by(sets, ran, profile)
 
@@ -47,51 +45,45 @@ def fullest(sets: Sequence[RunSet], profile: str) -> RunSet:
 def sets_with_fronts(sets: Sequence[RunSet], profile: str) -> list[RunSet]:
     """The fullest run set, then all others that have runs with another lambda than Table 1's."""
     first = [fullest(sets, profile)] if sets else []
-    others = [runs for runs in sets if any(runs.done(variant(row, c)) for row, c in changed_rows(runs.profile))]
+    others = [runs for runs in sets if any(row_and_changes(name)[1].keys() == {LAMBDA} for name in runs.rows)]
     return first + [runs for runs in others if runs not in first]
 
 
 def figures(runs: RunSet, how_to_read: bool = True) -> list[dict[str, Any]]:
-    """Pictures of BPD against each of `DRAWN` at both temperatures, where a front has two points or more. All but
-    those of `FIRST` are marked `more`; if `how_to_read`, the captions of `FIRST` at T = 0 say how to read them."""
+    """Pictures of BPD against each of `DRAWN`, where a front has two points or more. All but those of `FIRST` are
+    marked `more`; if `how_to_read`, the captions of `FIRST` say how to read them."""
     panels = []
-    for quantity, name, at in ((q, name, at) for q in DRAWN for name in q.names for at in AT):
-        if max(map(len, fronts(runs, f"{name}@{at}").values())) > 1:
-            caption = _caption(runs, quantity, name, at, how_to_read)
-            panels.append(plot(*draw_fronts(runs, quantity, name, at), caption, more=quantity is not FIRST))
+    for quantity, name in ((quantity, name) for quantity in DRAWN for name in quantity.names):
+        if max(map(len, fronts(runs, name).values())) > 1:
+            caption = _caption(runs, quantity, name, how_to_read)
+            panels.append(plot(*draw_fronts(runs, quantity, name), caption, more=quantity is not FIRST))
     return panels
 
 
 def fronts(runs: RunSet, score: str) -> dict[str, dict[float, dict[int, Point]]]:
     """ "without f", "with f" -> lambda -> seed -> BPD and `score`, of what is finished."""
-    return {words: points_by_weight(runs.done, row, runs.profile, score) for words, row in FRONTS.items()}
+    return {words: points_by_weight(runs.done, _front(row, runs), score) for words, row in FRONTS.items()}
 
 
-def means(points: Mapping[float, Mapping[int, Point]]) -> dict[float, Point]:
-    """lambda -> means over seeds."""
-    return {weight: mean(by_seed.values()) for weight, by_seed in points.items()}
-
-
-def draw_fronts(runs: RunSet, quantity: Quantity, name: str, at: str) -> tuple[Figure, str]:
+def draw_fronts(runs: RunSet, quantity: Quantity, name: str) -> tuple[Figure, str]:
     """The figure, and what it shows in words."""
-    score = f"{name}@{at}"
     points = [
-        plots.Point(f"{weight:,g}" if weight else "λ = 0", *mean(seeds.values()), True, *spread(seeds.values()), words)
-        for words, front in fronts(runs, score).items() for weight, seeds in front.items()
+        plots.Point(f"{weight:,g}" if weight else "λ = 0", *mean(seeds.values()), *spread(seeds.values()), words)
+        for words, front in fronts(runs, name).items() for weight, seeds in front.items()
     ]  # fmt: skip
-    if gan := points_of(runs.done(GAN), score).values():
-        points.append(plots.Point(short_label(GAN), *mean(gan), True, *spread(gan)))
+    if gan := points_of(runs.done(GAN), name).values():
+        points.append(plots.Point(short_label(GAN), *mean(gan), *spread(gan)))
     rows = {**FRONTS, short_label(GAN): GAN}
     looks = {words: marker_numbers([row])[short_label(row)] for words, row in rows.items()}
     legend = {f"{words} ({short_label(NOTHING[row])}, {short_label(row)})": looks[words]
               for words, row in FRONTS.items()}  # fmt: skip
     figure = plots.quality_against_likelihood(
-        points, ylabel=f"{name}: {quantity.better} = {DRAWN[quantity]}", xlabel=BITS, title=TEMPERATURE[at],
-        marks=looks, legend=legend, size=(4.2, 4.0),
+        points, ylabel=f"{name}: {quantity.better} = {DRAWN[quantity]}", xlabel=BITS, marks=looks, legend=legend,
+        size=(5.2, 4.2),
     )  # fmt: skip
     _point_to_better(figure.axes[0], quantity.better)
     values = [f"{p.line} {p.label} {p.bpd:.2f}, {decimal(name, p.distance)}".lstrip() for p in points]
-    return figure, f"{name} against bits per dimension at T = {at[1]}, {runs.title}: {'; '.join(values)}"
+    return figure, f"{name} against bits per dimension, {runs.title}: {'; '.join(values)}"
 
 
 def _point_to_better(axes: Axes, better: str) -> None:
@@ -102,42 +94,24 @@ def _point_to_better(axes: Axes, better: str) -> None:
     axes.text(0.075, text, "better", transform=axes.transAxes, color=plots.FAINT, va="center", fontsize=8)
 
 
-def _caption(runs: RunSet, quantity: Quantity, name: str, at: str, how_to_read: bool) -> str:
-    """The caption of a picture. For `FIRST` it also tells what the picture shows and, at T = 0, how to read all of them
-    (if `how_to_read`) and which points are not trained yet."""
-    parts = [f"{name} against likelihood at T = {at[1]}. {runs.title}."]
+def _caption(runs: RunSet, quantity: Quantity, name: str, how_to_read: bool) -> str:
+    """The caption of a picture. For `FIRST` it also tells how to read all of them (if `how_to_read`), what the picture
+    shows, and which points are not trained yet."""
+    parts = [f"{name} against likelihood. {runs.title}."]
     if quantity is FIRST:
-        first = at == AT[0]
-        parts += [HOW_TO_READ] * (first and how_to_read)
-        parts += [story(runs, name, at), of_seeds(runs, f"{name}@{at}"), not_trained(runs) if first else ""]
-    else:
-        bars = any(len(runs.done(row)) > 1 for row in runs.rows)
-        parts.append("Bars are standard deviations over seeds." if bars else of_seeds(runs, f"{name}@{at}"))
+        parts += [HOW_TO_READ.format(usual(runs.data))] * how_to_read
+        parts += [story(runs, name), of_seeds(runs, name), not_trained(runs)]
     return " ".join(filter(None, parts))
 
 
-def story(runs: RunSet, name: str, at: str) -> str:
-    """Sentences on how many points without f are beaten in both coordinates by one with f, where the fronts cross, and
-    what that means for the paper; empty where a front has no points."""
-    lines = {words: means(points) for words, points in fronts(runs, f"{name}@{at}").items()}
-    without, with_f = lines.values()
+def story(runs: RunSet, name: str) -> str:
+    """A sentence on how many points without f are beaten in both coordinates by one with f; empty where a front has no
+    points."""
+    without, with_f = ([mean(seeds.values()) for seeds in line.values()] for line in fronts(runs, name).values())
     if not without or not with_f:
         return ""
-    left = [w for w, (x, y) in without.items() if not any(u < x and v < y for u, v in with_f.values())]
-    best = {words: min((y, weight) for weight, (_, y) in line.items()) for words, line in lines.items()}
-    reached = " and ".join(f"{decimal(name, y)} {words} (λ = {weight:,g})" for words, (y, weight) in best.items())
-    beaten = f"{len(without) - len(left)} of the {len(without)} points without f"
-    text = [f"By the means, a point with f beats {beaten} in both; the lowest {name} is {reached}."]
-    for (x, y), beyond in (crossing_points := crossings(without.values(), with_f.values())):
-        fewer, more = list(FRONTS)[:: 1 if beyond else -1]
-        text.append(f"The fronts cross at {x:.2f} bits and {name} {decimal(name, y)}: with fewer bits quality is "
-                    f"better {fewer}, with more {more}, so that the paper’s message holds on one side of it.")
-    if not crossing_points and left:
-        weights = join_with_and(f"{weight:,g}" for weight in left)
-        text.append(f"No weight with f beats λ = {weights} without f in both.")
-    elif not crossing_points:
-        text.append("Whatever one weight gives without f, some weight gives better at both with f.")
-    return " ".join(text)
+    beaten = sum(any(u < x and v < y for u, v in with_f) for x, y in without)
+    return f"By the means, a point with f beats {beaten} of the {len(without)} points without f in both."
 
 
 def of_seeds(runs: RunSet, score: str) -> str:
@@ -152,6 +126,10 @@ def of_seeds(runs: RunSet, score: str) -> str:
 
 def not_trained(runs: RunSet) -> str:
     """The points of either front, and the GAN, that have no finished run, with the command; empty if all have one."""
-    rows = dict.fromkeys([*chain(*(front(row, runs.profile).values() for row in FRONTS.values())), GAN])
+    rows = dict.fromkeys([*chain(*(_front(row, runs).values() for row in FRONTS.values())), GAN])
     absent = [short_label(row) for row in rows if not runs.done(row)]
     return f"Not trained yet: {'; '.join(absent)}. {runs.command(NOTEBOOK, rows)} trains them." if absent else ""
+
+
+def _front(row: str, runs: RunSet) -> Mapping[float, str]:
+    return front(row, runs.profile, runs.data)
