@@ -37,10 +37,6 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:  # type: ignore[override]
         """As argparse's, but an unknown option, or a word that is left over, is a UsageError."""
         parsed, extra = super().parse_known_args(args, namespace)
-        for action in self._actions:  # argparse before Python 3.13 reads "--out=--" as an option without a value
-            value = getattr(parsed, action.dest, None)
-            if action.option_strings and (value == [] or (isinstance(value, list) and [] in value)):
-                raise UsageError(f"{'/'.join(action.option_strings)}: expected one argument")
         for word in extra:
             if word.startswith("-"):
                 raise unknown_name("option", word.split("=")[0], self._option_string_actions)
@@ -146,17 +142,11 @@ def address(text: str) -> str:
     return text
 
 
-def absolute(path: Path) -> Path:
-    """`path`, absolute and, unless that leads elsewhere because of a link, without "..": one place has one name."""
-    plain = Path(os.path.normpath(path.absolute()))
-    return plain if os.path.realpath(plain) == os.path.realpath(path) else path.absolute()
-
-
 def path(text: str) -> Path:
     """A path that the file system and UTF-8 can hold, made absolute; not empty."""
     try:
         if text and is_storable_path(text):
-            return absolute(Path(text).expanduser())
+            return Path(os.path.abspath(Path(text).expanduser()))
     except RuntimeError:  # ~somebody who has no home
         pass
     raise argparse.ArgumentTypeError(f"'{text}' is not a path that can be used")
@@ -171,14 +161,9 @@ def folder(text: str) -> Path:
 
 
 def new_file(text: str) -> Path:
-    """The absolute path of a file to write: neither a folder nor, through whatever link, a device or a pipe, which the
-    file would replace; its own folder exists or can be made."""
+    """The absolute path of a file to write, whose folder exists or can be made."""
     file = path(text)
-    if file.exists() and not (file.is_file() or file.is_dir()):
-        raise argparse.ArgumentTypeError(f"{file} is not a plain file: name another")
-    if file.is_symlink():
-        file = Path(os.path.realpath(file))  # the link stays
-    if line := f"{file} is a folder" if os.path.isdir(file) else why_not_a_folder(file.parent):
+    if line := f"{file} is a folder" if file.is_dir() else why_not_a_folder(file.parent):
         raise argparse.ArgumentTypeError(line)
     return file
 
@@ -198,7 +183,7 @@ def absolute_data_path(name: str, data_dir: Path | None) -> str:
     if own_path(name) is None or (local and not os.path.isabs(text) and find_local(text, local) == local / text):
         return name
     existing = find_local(text, Path())
-    return f"{kind}:{absolute(existing)}" + (f":{size}" if size else "") if existing else name
+    return f"{kind}:{os.path.abspath(existing)}" + (f":{size}" if size else "") if existing else name
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
