@@ -12,13 +12,12 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cqlib import data as data_sets
-from cqlib.data.grids import published_grid, webp
+from cqlib.data.grids import published_grid, tiles, unscaled, webp
 from cqlib.experiments import ablations, paper
-from cqlib.experiments.load import ENCODER, WEIGHTS, load, published_weights
-from cqlib.experiments.experiment import is_current
+from cqlib.experiments.load import ENCODER, WEIGHTS, published_weights
+from cqlib.experiments.experiment import image_size, is_current
 from cqlib.experiments.record import Record, machine_path, slug, undamaged_records, write_record
 from cqlib.experiments.rows import RESULT_PROFILES, default_data
-from cqlib.metrics import evaluation
 from cqlib.report import page as report
 from cqlib.report import plots, readme
 from cqlib.report.pictures import sample_file
@@ -29,6 +28,8 @@ from cqlib.util.paths import PUBLISHED
 
 PICTURE = {"profile": "quick", "data": default_data("table1/cq-f", "quick")[0]}
 """The run set of README's picture of Table 1, seed 0, and of the published models."""
+SHOWN = 36
+"""Images of each row in the picture."""
 MODELS = (*(row.id for row in paper.TABLE1.rows), "extra/cq-f-conditional")
 """Rows whose first seed is published with its weights, so that a reader can sample at once. Larger nets would take the
 room that the records need; of those only samples are published."""
@@ -120,14 +121,14 @@ def _equal(a: Any, b: Any) -> bool:
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
-def _picture(runs_dir: Path) -> bytes:
-    """Real test images and samples of every row of Table 1, as a WebP."""
-    n = 36
-    models = {row.label: load(row.id, **PICTURE, seed=0, runs_dir=runs_dir) for row in paper.TABLE1.rows}
-    real = data_sets.load(PICTURE["data"], size=models["CQ-F"].shape[-1]).test.images
-    board = {"Real images": real[:n]} | {
-        label: evaluation.draw_samples(model, n, seed=1) for label, model in models.items()
-    }
+def _picture(folder: Path) -> bytes:
+    """Real test images and the first samples of every row of Table 1, from the runs in `folder`, as a WebP."""
+    size = image_size(PICTURE["data"], PICTURE["profile"])
+    real = data_sets.load(PICTURE["data"], size=size).test.images
+    board = {"Real images": real[:SHOWN]}
+    for row in paper.TABLE1.rows:
+        if file := sample_file(folder / slug(row.id, PICTURE["data"], PICTURE["profile"], 0)):
+            board[row.label] = tiles(unscaled(file.read_bytes(), size), size)[:SHOWN]
     figure = plots.sample_board({"": board}, columns=6)
     figure.set_dpi(plots.STYLE["savefig.dpi"])
     canvas = FigureCanvasAgg(figure)

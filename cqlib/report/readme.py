@@ -164,10 +164,9 @@ def profile_runs(sets: Sequence[RunSet]) -> Iterator[tuple[str, str, RunSet | No
 
 
 def cost(profile: str, runs: RunSet | None) -> tuple[str, str]:
-    """Time and memory of a profile. `quick`: those of the default command, as measured. `paper`: one seed of Table 1,
+    """Time and memory of a profile. `quick`: those of the default command, if measured. `paper`: one seed of Table 1,
     as estimated. Others: one seed of Table 1, by the rows' median times over seeds and the most memory of any run."""
-    if profile == "quick":
-        run = default_run()
+    if profile == "quick" and (run := default_run()):
         return duration(run["seconds"]), format_bytes(run["memory_mb"] * 1e6)
     if profile == "paper":
         return f"{gpu_hours('Table 1'):.0f} h of an A100, estimated", "—"
@@ -179,10 +178,10 @@ def cost(profile: str, runs: RunSet | None) -> tuple[str, str]:
     return f"{duration(seconds)} of a core", format_bytes(memory)
 
 
-def default_run() -> dict[str, Any]:
-    """Time and memory of the default command, of the slowest machine that it was measured on."""
+def default_run() -> dict[str, Any] | None:
+    """Time and memory of the default command, of the slowest machine that it was measured on; None before it was."""
     measured = json.loads((PUBLISHED / "bench" / "default_run.json").read_text())
-    return max(measured, key=itemgetter("seconds"))
+    return max(measured, key=itemgetter("seconds"), default=None)
 
 
 def equation_map() -> Iterator[tuple[str, Iterable[str], Iterable[str]]]:
