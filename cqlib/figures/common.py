@@ -21,6 +21,7 @@ from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.report import cells, page, pictures, plots, small_tables, tables
+from cqlib.report import digits as counted_digits
 from cqlib.report.cells import picture
 from cqlib.report.claim_cards import cards, matrix
 from cqlib.report.run_sets import RunSet, display_groups, fullest_by, most_common, nearest_first, run_sets
@@ -112,7 +113,7 @@ def sets_of(records: Sequence[Record]) -> list[RunSet]:
 def table(name: str, sets: Sequence[RunSet], profile: str) -> HTML:
     """Table "table1", "table2" or "table3": the paper beside these run sets, and what `profile` has not trained yet."""
     (paper_table,) = (item for item in paper.TABLES if item.id == name)
-    results = [result for card in cards(sets, f"{name}/") for results in card.tests for result in results]
+    results = [result for card in cards(sets, f"{name}/") for result in card.tests]
     commands = tables.missing(paper_table, sets, profile, alone=False)
     return HTML(page.macro("paper_table", tables.view(paper_table, sets, results, commands)))
 
@@ -127,6 +128,13 @@ def not_reproduced(table: str, records: Sequence[Record]) -> HTML:
     """Which of the paper's claims whose ids begin with `table` did not come out, and what is missing, in sentences."""
     sets = sets_of(records)
     return HTML(page.macro("shortfalls", sets, cards(sets, table)))
+
+
+def digits(rows: Sequence[str], sets: Sequence[RunSet]) -> HTML:
+    """Which digits the samples of `rows` show, as a classifier counts them."""
+    lines = counted_digits.lines(sets, rows)
+    none = "<p>No digits were counted: they are on photodigits alone.</p>"
+    return HTML(page.macro("digit_table", lines) if lines else none)
 
 
 def costs(table: str, sets: Sequence[RunSet]) -> HTML:

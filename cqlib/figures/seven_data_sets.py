@@ -87,7 +87,7 @@ def joint(sets: Sequence[RunSet], data_names: Sequence[str], profile: str, data_
     view = View(
         "table4", "Seven data sets. Likelihood and quality together",
         (ColumnGroup("paper", "Paper", "", tables.PAPER), *measured), groups,
-        ("seven-data-sets",) if inferred else (), (*notes, *tables.remarks(sets, ROWS)),
+        ("seven-data-sets",) if inferred else (), notes=tuple(notes),
     )  # fmt: skip
     return HTML(page.macro("paper_table", view))
 
