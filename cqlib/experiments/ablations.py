@@ -66,7 +66,7 @@ class Question:
 
 
 QUESTIONS = (
-    Question("What does the critic see, and which losses train f?", "Eq. (1) shows the critic x ~ p_θ(x), and by Eq. (2) "
+    Question("What does the critic see, and which losses train f?", "Eq. (1) shows the critic x ~ p_θ(x); by Eq. (2) "
              "L_Q trains all of θ; a formula remembered of a later version has the decoder’s mean f⁻¹(μ(z)) for x", (
         Ablation("critic-sees-mean", {row: {SEES: "mean"} for row in (CQ, CQ_F)}, QUALITY + BPD),
         Ablation("f-by-coverage", {CQ_F: {TRAINED_BY: "coverage"}}, F_QUALITY),

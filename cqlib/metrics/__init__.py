@@ -1,1 +1,1 @@
-"""Scores: bits per dimension, and IS, FID, KID, precision/recall through torch-fidelity."""
+"""Scores: bits per dimension, and IS, FID, KID, coverage."""

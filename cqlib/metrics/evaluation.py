@@ -95,7 +95,7 @@ def draw_samples(
         return {"": to_uint8(model.sample(size, temperature=temperature, generator=generator))}
 
     sizes = [min(BATCH, n - start) for start in range(0, n, BATCH)]
-    return by_batch(model, sizes, draw, name="samples", seed=seed, results=results)[""]
+    return by_batch(model, sizes, draw, name=f"T{temperature:g}", seed=seed, results=results)[""]
 
 
 def sample_metrics(

@@ -1,4 +1,4 @@
-"""Features for IS, FID, KID and precision/recall: which extractor, layers and weights. Weights are identified by their
+"""Features for IS, FID, KID and coverage: which extractor, layers and weights. Weights are identified by their
 hash, and loaded so that no code in a file can run. torch-fidelity takes seconds to import: only functions import it."""
 
 import errno
@@ -48,7 +48,7 @@ class Features:
 
     name: str  # "lite0" or "inception"
     extractor_name: str  # in torch-fidelity's registry
-    pooled: str  # layer for FID, KID, precision and recall
+    pooled: str  # layer for FID, KID and coverage
     logits: str  # layer for the Inception score
     title: str
     resize: str  # how images reach the extractor, in words

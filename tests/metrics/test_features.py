@@ -140,8 +140,8 @@ def test_inception_from_a_weights_file(monkeypatch, tmp_path, capfd):
     chosen = features.inception(random_inception_weights(tmp_path / "weights.pth", monkeypatch))
     assert chosen.name == "inception"
     monkeypatch.setattr(metric_fid, "fid_statistics_to_metric", lambda *_, **__: {metric_fid.KEY_METRIC_FID: 1.0})
-    scores = score(noise_images(4, seed=1), noise_images(4, seed=2), chosen)  # of 2048 features it takes seconds
-    assert scores["FID"].protocol.startswith("FID: n_real = n_fake = 4, held-out test split, TF-Inception pooled")
+    scores = score(noise_images(6, seed=1), noise_images(6, seed=2), chosen)  # of 2048 features it takes seconds
+    assert scores["FID"].protocol.startswith("FID: n_real = n_fake = 6, held-out test split, TF-Inception pooled")
     assert "2048" in scores["FID"].protocol and "299" in scores["FID"].protocol
     assert f"unknown weights (sha256 {chosen.weights_sha256[:16]}" in scores["FID"].protocol
     assert "logits (1008 classes)" in scores["IS"].protocol

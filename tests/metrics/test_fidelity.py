@@ -1,4 +1,4 @@
-"""IS, FID, KID, precision and recall against closed forms and torch-fidelity; names; protocols; errors."""
+"""IS, FID, KID and coverage against closed forms and torch-fidelity; names; protocols; errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cqlib.metrics.features import LITE0_NAME
 from cqlib.metrics.protocols import default_protocol
 from cqlib.util.errors import UserError
 
-KINDS = ("IS", "FID", "KID", "Precision", "Recall")
+KINDS = ("IS", "FID", "KID", "Coverage")
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_set_against_itself(scores_of):
     points = gaussian(60, np.ones(5), np.eye(5), 5)
     scores = scores_of(points, points)
     assert scores["FD-lite0"].value == pytest.approx(0, abs=1e-4)
-    assert scores["Precision-lite0"].value == scores["Recall-lite0"].value == 1
+    assert scores["Coverage-lite0"].value == 1
 
 
 def test_kid_against_its_closed_form_and_unbiased_about_zero():
@@ -125,45 +125,39 @@ def test_inception_score_of_handmade_logits(scores_of, monkeypatch):
     assert mixed.value == pytest.approx(2**0.5, rel=1e-4)
 
 
-def test_precision_is_of_the_fake_and_recall_of_the_real(scores_of):
-    n = 100
-    left, right = (gaussian(n, np.array([x, 0.0]), np.eye(2), 8 + i) for i, x in enumerate((-50.0, 50.0)))
-    collapsed, both = left, torch.cat([left[: n // 2] + 1e-3, right[: n // 2]])
-    scores = scores_of(collapsed, both)
-    assert scores["Precision-lite0"].value > 0.8
-    assert scores["Recall-lite0"].value == pytest.approx(0.5, abs=0.02)
-    apart = scores_of(left, right)
-    assert apart["Precision-lite0"].value == apart["Recall-lite0"].value == 0
+def coverage_by_definition(fake, real, k):
+    """Naeem et al. 2020, Eq. (8): the share of real points X_i with a sample in the ball around X_i that reaches to its
+    k-th nearest real neighbour; in float64, one distance at a time."""
+    covered = 0
+    for i, x in enumerate(real.double()):
+        to_real = sorted(float((x - other).norm()) for j, other in enumerate(real.double()) if j != i)
+        covered += any(float((x - y).norm()) < to_real[k - 1] for y in fake.double())
+    return covered / len(real)
 
 
-def test_the_third_nearest_neighbour_is_how_far_a_point_reaches():
-    """0 reaches 2, 3 or 7 far by 2, 3 or 4 neighbours, and the others in `one` reach no farther to the left."""
-    one, other = (torch.tensor(x)[:, None] for x in ([0.0, 1.0, 2.0, 3.0, 7.0], [-2.5, -5.0, -50.0, -90.0]))
-    for fake, real, name in ((other, one, "Precision-lite0"), (one, other, "Recall-lite0")):
-        found = fidelity.pooled_scores(fake, real, ["precision", "recall"], features=features.lite0(224), split="test")
-        assert found[name].value == 0.25
+@pytest.mark.parametrize("n_fake, n_real, shift", [(8, 41, 0.0), (41, 30, 3.0), (10, 60, 2.0)])
+def test_coverage_is_that_of_its_definition_and_of_its_authors_formula(scores_of, monkeypatch, n_fake, n_real, shift):
+    monkeypatch.setattr(fidelity, "CHUNK", 16)
+    rng = np.random.default_rng(n_fake)
+    fake, real = (torch.from_numpy(rng.standard_normal((n, 7))).float() for n in (n_fake, n_real))
+    fake += shift * torch.eye(7)[0]
+    found = scores_of(fake, real)["Coverage-lite0"]
+    assert found.value == coverage_by_definition(fake, real, 5) and found.n == n_fake
+    assert 0 < found.value < 1
+    # as in their package prdc, with k + 1 because a point is its own nearest neighbour there
+    radius = torch.cdist(real, real).kthvalue(6, dim=1).values
+    assert found.value == pytest.approx(float((torch.cdist(real, fake).amin(1) < radius).float().mean()))
 
 
-@pytest.mark.parametrize(
-    ("real_labels", "fake_labels", "share"),
-    [
-        ([0, 1, 2, 3] * 5, [3, 2, 1, 0] * 4, 1.0),
-        ([0, 1, 2, 3] * 5, [0, 2] * 8, 0.5),  # two of four equal classes
-        ([0] * 10 + [1] * 5 + [2] * 5, [0] * 12, 0.5),  # a class that is half of the data
-        ([0] * 10 + [1] * 5 + [2] * 5, [1, 2] * 6, 0.5),  # all but that class, in the data's proportions
-        ([0, 1] * 8, [0, 0, 0, 1] * 3, 4 / 3**0.75 / 2),  # the entropy of (3/4, 1/4) is ln 4 - 3/4 ln 3
-    ],
-)
-def test_share_of_classes_that_samples_reach(scores_of, monkeypatch, real_labels, fake_labels, share):
-    monkeypatch.setattr(fidelity, "CHUNK", 5)
-    rng = np.random.default_rng(9)
-    centres = 20 * torch.from_numpy(rng.standard_normal((4, 6)))
-    real, fake = (centres[which] + torch.from_numpy(rng.standard_normal((len(which), 6)))
-                  for which in (real_labels, fake_labels))  # fmt: skip
-    others = [7] * 50  # labels of images beyond those that are compared
-    scores = scores_of(fake, real, labels=torch.tensor(real_labels + others))
-    assert scores["Classes-lite0"].value == pytest.approx(share) and scores["Classes-lite0"].n == len(fake_labels)
-    assert "Classes" not in scores_of(fake, real)  # images without labels
+def test_coverage_is_the_share_of_the_modes_that_are_reached(scores_of):
+    modes = torch.arange(8)[:, None] * torch.full((1, 4), 50.0)
+    noise = torch.from_numpy(np.random.default_rng(8).standard_normal((2, 30, 4)))
+    real = (modes[:, None] + noise[0]).flatten(0, 1)
+    values = [scores_of((modes[:k, None] + noise[1]).flatten(0, 1), real)["Coverage-lite0"].value for k in range(1, 9)]
+    assert np.diff(values).min() > 0.05 and values[-1] > 0.9
+    assert values == pytest.approx([k * values[-1] / 8 for k in range(1, 9)], abs=0.02)
+    same_image = scores_of(modes[:1].repeat(240, 1) + 0.1, real)["Coverage-lite0"].value
+    assert same_image < values[0]  # precision would be 1
 
 
 @pytest.mark.slow
@@ -172,9 +166,9 @@ def test_equal_to_torch_fidelity_as_a_whole():
     fake, real = noise_images(20, seed=1), noise_images(20, seed=2) // 2
     scores = score(fake, real)
     whole = torch_fidelity.calculate_metrics(
-        input1=Images(fake), input2=Images(real), isc=True, fid=True, kid=True, prc=True,
+        input1=Images(fake), input2=Images(real), isc=True, fid=True, kid=True,
         feature_extractor=LITE0_NAME, feature_extractor_weights_path=features.lite0(224).weights,
-        feature_layer_isc="logits", feature_layer_fid="1280", feature_layer_kid="1280", feature_layer_prc="1280",
+        feature_layer_isc="logits", feature_layer_fid="1280", feature_layer_kid="1280",
         isc_splits=2, kid_subset_size=10, rng_seed=fidelity.SEED, batch_size=5,
         cuda=False, cache=False, save_cpu_ram=True, verbose=False,
     )  # fmt: skip
@@ -182,8 +176,6 @@ def test_equal_to_torch_fidelity_as_a_whole():
         "IS-lite0": "inception_score_mean",
         "FD-lite0": "frechet_inception_distance",
         "KD-lite0": "kernel_inception_distance_mean",
-        "Precision-lite0": "precision",
-        "Recall-lite0": "recall",
     }.items():
         assert scores[kind].value == pytest.approx(whole[key], rel=1e-3), kind
     assert scores["KD-lite0"].std == pytest.approx(whole["kernel_inception_distance_std"], rel=1e-3)
@@ -205,22 +197,19 @@ class Images(torch.utils.data.Dataset):
 # --- names, protocols, manners, errors ---
 
 
-@pytest.mark.parametrize(("ids", "split", "n", "told"), [
-    (["FID"], "test", 9, "unknown score 'FID': did you mean 'fid'"),
-    (["is"], "test", 9, "unknown score 'is'"),
-    (["fid"], "tset", 9, "unknown split 'tset': did you mean 'test'"),
-    (["fid"], "test", 3, "at least 4 samples and as many real images, not 9 samples and 3 real images"),
+@pytest.mark.parametrize(("ids", "n", "told"), [
+    (["FID"], 9, "unknown score 'FID': did you mean 'fid'"),
+    (["is"], 9, "unknown score 'is'"),
+    (["fid"], 5, "at least 6 samples and as many real images, not 9 samples and 5 real images"),
 ])  # fmt: skip
-def test_scores_that_cannot_be_taken_are_told_in_a_sentence(ids, split, n, told):
+def test_scores_that_cannot_be_taken_are_told_in_a_sentence(ids, n, told):
     with pytest.raises((ValueError, UserError), match=told):
-        fidelity.pooled_scores(torch.rand(9, 2), torch.rand(n, 2), ids, features=features.lite0(224), split=split)
+        fidelity.pooled_scores(torch.rand(9, 2), torch.rand(n, 2), ids, features=features.lite0(224))
 
 
 def test_names():
     lite = features.lite0(224)
-    assert [lite.label(kind) for kind in KINDS] == [
-        "IS-lite0", "FD-lite0", "KD-lite0", "Precision-lite0", "Recall-lite0",
-    ]  # fmt: skip
+    assert [lite.label(kind) for kind in KINDS] == ["IS-lite0", "FD-lite0", "KD-lite0", "Coverage-lite0"]
     inception = replace(lite, name="inception")
     assert tuple(inception.label(kind) for kind in KINDS) == KINDS
 
@@ -242,7 +231,7 @@ def test_protocols_and_manners(tmp_path, capfd, monkeypatch):
     assert scores["KD-lite0"].protocol == (
         f"KD-lite0: {head}, mean over 100 subsets of 10 drawn with seed 5, cubic polynomial kernel, {tail}"
     )
-    assert scores["Recall-lite0"].protocol == f"Recall-lite0: {head}, 3 nearest neighbours, {tail}"
+    assert scores["Coverage-lite0"].protocol == f"Coverage-lite0: {head}, k = 5, {tail}"
     assert scores["IS-lite0"].protocol == (
         "IS-lite0: n_fake = 20 in 2 splits, shuffled with seed 5, EfficientNet-lite0 logits (16 classes), "
         "bilinear resize to 224, torch-fidelity 0.4.0"
@@ -260,6 +249,6 @@ def test_protocols_and_manners(tmp_path, capfd, monkeypatch):
     assert tuple(scores) == tuple(bars) == names
     assert {metric.n for metric in (*scores.values(), *bars.values())} == {20}
     assert scores["IS-lite0"].std > 0 and scores["KD-lite0"].std > 0
-    assert scores["FD-lite0"].std is scores["Precision-lite0"].std is scores["Recall-lite0"].std is None
+    assert scores["FD-lite0"].std is scores["Coverage-lite0"].std is None
     again = score(fake, real, lite, cache_dir=tmp_path, split="train")
     assert again == scores  # bit for bit, from the cache

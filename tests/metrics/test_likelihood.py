@@ -13,7 +13,6 @@ from cqlib.data.dataset import Split
 from cqlib.metrics import bpd, evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll, histogram_nll
 from cqlib.metrics.evaluation import draw_samples, likelihood_metrics
-from cqlib.metrics.metric import GROUP
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem
 from cqlib.recipe import Evaluation
@@ -41,8 +40,8 @@ class Uniform(LikelihoodSystem):
     ],
 )
 def test_an_exact_number_is_measured_once_and_a_bound_twice(bound, words):
-    metrics, per_image = likelihood_metrics(Uniform(bound), DATA, Evaluation(4, 4, 2, 3))
-    assert metrics.keys() == words.keys() and per_image == {"BPD": [8.0] * 4}
+    metrics = likelihood_metrics(Uniform(bound), DATA, Evaluation(4, 4, 2, 3))
+    assert metrics.keys() == words.keys()
     assert [metrics[name].n for name in words] == [4, 3, 3][: len(words)]
     for name, start in words.items():
         assert metrics[name].protocol.startswith(start)
@@ -58,14 +57,14 @@ class Noisy(Uniform):
 
 def test_the_spread_is_the_standard_error_and_results_that_are_kept_are_those_of_their_own_measurement(tmp_path):
     asked = Evaluation(4, 4, 2, 3)
-    metrics, _ = likelihood_metrics(Noisy("ELBO"), DATA, asked)
+    metrics = likelihood_metrics(Noisy("ELBO"), DATA, asked)
     bits = bits_per_dimension(held_out_nll(Noisy("ELBO"), DATA.test.images), 768)
     assert metrics["BPD"].std == pytest.approx(float(bits.std()) / 2)
     better = held_out_nll(Noisy("ELBO"), DATA.test.images[:3], importance_samples=2)
     gain = bits[:3] - bits_per_dimension(better, 768)  # of the same images
     assert metrics["BPD-IW-gain"].value == pytest.approx(float(gain.mean()))
     assert metrics["BPD-IW-gain"].std == pytest.approx(float(gain.std()) / 3**0.5)
-    again = [likelihood_metrics(Noisy("ELBO"), DATA, asked, results=PartialResults(tmp_path, "k"))[0] for _ in range(2)]
+    again = [likelihood_metrics(Noisy("ELBO"), DATA, asked, results=PartialResults(tmp_path, "k")) for _ in range(2)]
     assert metrics["BPD"].value != metrics["BPD-IW"].value and again == [metrics] * 2
 
 
@@ -92,7 +91,7 @@ def test_sampling_time_is_the_median_after_a_first_batch(monkeypatch):
 @pytest.mark.parametrize("row", ["table1/vae", "table2/cqf-residual"])
 def test_the_kl_of_each_layer_is_measured_where_there_are_layers(tmp_path, row):
     model = system(row)
-    found, _ = likelihood_metrics(model, DATA, Evaluation(4, 4, 2, 3), results=PartialResults(tmp_path, "k"))
+    found = likelihood_metrics(model, DATA, Evaluation(4, 4, 2, 3), results=PartialResults(tmp_path, "k"))
     layers = {name for name in found if name.startswith("KL-")}
     assert layers == ({"KL-4x4-1", "KL-8x8-1"} if row == "table2/cqf-residual" else set())
     assert (tmp_path / "measured-kl.checkpoint").exists() == bool(layers)
@@ -115,18 +114,11 @@ class Brightness(Uniform):
 def test_bits_and_the_histogram_beside_them_are_of_test_images():
     test = torch.randint(200, 256, (4, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     data = replace(DATA, test=Split("test", test, torch.zeros(4).long()))
-    metrics, per_image = likelihood_metrics(Brightness("exact"), data, Evaluation(4, 4, 2, 3, histogram=True))
+    metrics = likelihood_metrics(Brightness("exact"), data, Evaluation(4, 4, 2, 3, histogram=True))
     bits = bits_per_dimension(768 * math.log(256) - test.float().mean((1, 2, 3)), 768)
-    assert per_image["BPD"] == pytest.approx(bits.tolist(), abs=1e-4)
+    assert metrics["BPD"].value == pytest.approx(float(bits.mean()))
     expected = bits_per_dimension(histogram_nll(data.train.images, test).mean(), 768)
     assert metrics["BPD-histogram"].value == pytest.approx(float(expected))
-
-
-def test_which_photograph_each_image_is_of_is_told_with_their_bits():
-    """So that intervals over images resample photographs, not single crops."""
-    data = replace(DATA, test=replace(DATA.test, groups=torch.tensor([7, 7, 8, 8])))
-    assert likelihood_metrics(Uniform("exact"), data, Evaluation(3, 3, 2, 3))[1][GROUP] == [7, 7, 8]
-    assert GROUP not in likelihood_metrics(Uniform("exact"), DATA, Evaluation(3, 3, 2, 3))[1]
 
 
 def test_histogram_is_a_distribution_fitted_to_each_pixel(monkeypatch):

@@ -21,7 +21,6 @@ from cqlib.metrics.quantities import QUANTITIES, SCORES
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import System
 from cqlib.recipe import Evaluation
-from cqlib.report import contributed
 from cqlib.util.errors import StoppedEarly, UsageError
 from cqlib.util.stop import StopRequest
 
@@ -51,7 +50,7 @@ def test_frechet_distance_of_unequal_sets_is_that_of_the_first_images_of_each(sc
     scores = scores_of(torch.cat([fake, far]), torch.cat([real, far]), torch.zeros(340, 10))
     expected = frechet(means[0], covariances[0], means[1], covariances[1])
     assert scores["FD-lite0"].value == pytest.approx(expected, rel=1e-4)
-    assert [scores[f"{name}-lite0"].n for name in ("FD", "KD", "Recall", "IS")] == [300, 300, 300, 200]
+    assert [scores[f"{name}-lite0"].n for name in ("FD", "KD", "Coverage", "IS")] == [300, 300, 300, 200]
 
 
 def test_kid_of_unequal_sets_is_unbiased(scores_of):
@@ -67,14 +66,11 @@ def test_kid_of_unequal_sets_is_unbiased(scores_of):
     assert "100 subsets of 40 drawn" in scores["KD-lite0"].protocol
 
 
-def test_precision_and_recall_of_unequal_sets(scores_of):
+def test_coverage_of_unequal_sets(scores_of):
     protocol = Protocol("p", "train", 60, 20, 20)
     left, right = (gaussian(60, np.array([x, 0.0]), np.eye(2), i) for i, x in enumerate((-50.0, 50.0)))
-    both = torch.cat([left[:30], right[:30]])
-    scores = scores_of(left[:20], both, torch.zeros(20, 10), protocol)
-    # every sample is a real image, and reaches at most the left half of them
-    assert scores["Precision-lite0"].value == 1
-    assert 0.3 < scores["Recall-lite0"].value <= 0.5
+    scores = scores_of(left[:20], torch.cat([left[:30], right[:30]]), torch.zeros(20, 10), protocol)
+    assert 0.4 < scores["Coverage-lite0"].value <= 0.5  # at most the left half of the real images
 
 
 def test_inception_score_counts_its_own_samples_and_splits(scores_of, monkeypatch):
@@ -97,7 +93,7 @@ def test_words_name_the_protocol_and_both_numbers(scores_of):
     )
     assert all(": protocol unequal, n_" in metric.protocol for metric in scores.values())
     equal = scores_of(*sets, Protocol("e", "test", 300, 300, 300))
-    assert "protocol e, n_real = n_fake = 300, held-out test split" in equal["Recall-lite0"].protocol
+    assert "protocol e, n_real = n_fake = 300, held-out test split" in equal["Coverage-lite0"].protocol
 
 
 # --- the presets ---
@@ -133,7 +129,7 @@ def test_what_a_data_set_lacks():
 
 @pytest.mark.parametrize("name", list(PROTOCOLS))
 def test_names_go_there_and_back(name):
-    metric = "FD-lite0@T1"
+    metric = "FD-lite0"
     assert protocols.protocol_of(protocols.with_protocol(metric, name)) == name
     assert protocols.protocol_of(metric) == ""
 
@@ -159,10 +155,10 @@ class Thumbnail(FeatureExtractorBase):
 class Drawing(System):
     """A system whose samples are noise of its generator, and that counts them."""
 
-    def __init__(self, decoder_noise=True):
+    def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
-        self.decoder_noise, self.drawn = decoder_noise, 0
+        self.drawn = 0
 
     def sample(self, n, *, temperature, generator):
         self.drawn += n
@@ -179,67 +175,34 @@ def measured(monkeypatch, tmp_path):
     monkeypatch.setattr(protocols, "PROTOCOLS", presets)
 
     def quality(
-        wanted=("50k/50k-train", "sngan"), n_train=120, n_test=50, is_images=100, model=None, on=LITE, classes=1,
-        seed=0, **more,
+        wanted=("50k/50k-train", "sngan"), n_train=120, n_test=50, is_images=100, model=None, seed=0, of="samples",
+        **more,
     ):
         splits = (
-            Split(name, noise_images(n, 8, seed=seed) // 2, (torch.arange(n) + (name == "test")) % classes)
+            Split(name, noise_images(n, 8, seed=seed) // 2, torch.zeros(n, dtype=torch.int64))
             for name, n, seed in (("train", n_train, 1), ("test", n_test, 2))
         )
-        data, model = Dataset("d", 8, tuple(map(str, range(classes))), *splits), model or Drawing()
+        data, model = Dataset("d", 8, ("all",), *splits), model or Drawing()
         asked = Evaluation(40, 40, 1, 1, is_images=is_images, protocols=wanted)
-        cache = FeatureCache(on, tmp_path, **more)
-        metrics, grids, notes = evaluation.sample_metrics(model, data, asked, cache, seed=seed)
-        return SimpleNamespace(metrics=metrics, grids=grids, notes=notes, data=data, model=model, presets=presets,
-                               asked=asked)  # fmt: skip
+        cache = FeatureCache(LITE, tmp_path, **more)
+        metrics, grid, notes = evaluation.sample_metrics(model, data, asked, cache, seed=seed, of=of)
+        return SimpleNamespace(metrics=metrics, grid=grid, notes=notes, data=data, model=model, presets=presets)
 
     return quality
 
 
 def test_a_run_has_samples_of_its_own_and_no_more_images_than_the_smaller_split(measured):
-    first, other = (measured(wanted=(), seed=seed).grids["samples_T1"] for seed in (0, 1))
+    first, other = (measured(wanted=(), seed=seed).grid for seed in (0, 1))
     assert not torch.equal(first, other)
-    assert measured(wanted=(), n_train=30).metrics["FD-lite0@T1"].n == 30
+    assert measured(wanted=(), n_train=30).metrics["FD-lite0"].n == 30
 
 
-def test_the_bars_of_real_images_are_those_of_their_labels(measured, tmp_path):
-    assert "Classes-lite0-real" not in measured(wanted=()).metrics
-    assert "Classes-lite0-real" in measured(wanted=(), classes=2).metrics  # of the same images, in the same folder
-
-
-def test_labels_are_those_of_the_real_images_that_samples_are_held_against(measured, monkeypatch):
-    asked, bars, score, real_images = [], [], fidelity.score, fidelity.real_images
-
-    def asked_score(fake, real, of, **more):
-        asked.append((of.split, more["labels"]))
-        return score(fake, real, of, **more)
-
-    def asked_bars(*sets, **more):
-        bars.append(more["labels"])
-        return real_images(*sets, **more)
-
-    monkeypatch.setattr(fidelity, "score", asked_score)
-    monkeypatch.setattr(fidelity, "real_images", asked_bars)
-    data = measured(classes=2).data
-    assert {split for split, _ in asked} == {"train", "test"}
-    assert all(torch.equal(labels, getattr(data, split).labels) for split, labels in asked)
-    assert torch.equal(*bars, data.test.labels[: len(*bars)])
-
-
-INCEPTION = dataclasses.replace(LITE, name="inception", resize=features.INCEPTION_RESIZE)
-"""In all that names and protocols say."""
-
-
-@pytest.mark.parametrize("on", [LITE, INCEPTION], ids=lambda on: on.name)
-@pytest.mark.parametrize("few", [{}, {"n_train": 99}, {"n_test": 30}, {"wanted": (), "is_images": None}], ids=str)
-def test_what_is_asked_of_contributed_records_is_what_is_measured(measured, on, few):
-    found = measured(on=on, **few)
-    train, shape = len(found.data.train), SimpleNamespace(shape=found.data.test.shape)
-    record = SimpleNamespace(data=shape, n_train=train, metrics=found.metrics)
-    expected = dict(contributed._expected(SimpleNamespace(profile="study", evaluation=found.asked), record))
-    assert expected.pop("BPD") and expected.keys() == {name for name in found.metrics if "@" in name}
-    for name, words in expected.items():
-        assert all(word in found.metrics[name].protocol for word in words), (name, words)
+def test_means_are_scored_where_they_are_asked_for_and_the_protocol_says_so(measured):
+    samples, means = measured(wanted=()), measured(wanted=(), of="means")
+    assert torch.equal(means.grid, evaluation.draw_samples(Drawing(), 64, temperature=0.0, seed=10_000))
+    assert means.metrics["FD-lite0"].protocol.startswith("FD-lite0 of the decoder's means, not of samples: ")
+    assert means.metrics["FD-lite0"].value != samples.metrics["FD-lite0"].value
+    assert means.metrics["FD-lite0-floor"] == samples.metrics["FD-lite0-floor"]
 
 
 def test_a_new_distance_has_its_floor_beside_those_that_were_kept(measured, monkeypatch):
@@ -247,6 +210,7 @@ def test_a_new_distance_has_its_floor_beside_those_that_were_kept(measured, monk
     again = dataclasses.replace(QUANTITIES["fid"], id="again", name="Again", lite0="Again-lite0")
     for module in (evaluation, features, fidelity, quantities):
         monkeypatch.setattr(module, "SCORES", (*SCORES, again))
+    monkeypatch.setitem(fidelity.COMPUTED_BY, "again", fidelity.frechet_distance)
     after = measured()
     assert "Again-lite0-floor" not in before.metrics
     assert after.metrics["Again-lite0-floor"] == before.metrics["FD-lite0-floor"] == after.metrics["FD-lite0-floor"]
@@ -254,23 +218,20 @@ def test_a_new_distance_has_its_floor_beside_those_that_were_kept(measured, monk
 
 def test_every_protocol_scores_the_same_samples(measured):
     found = measured()
-    assert found.model.drawn == 200 and found.notes == []  # 100 for each temperature, once
-    for temperature in evaluation.TEMPERATURES_AS_DRAWN:
-        fake = evaluation.draw_samples(Drawing(), 100, temperature=temperature, seed=10_000)
-        assert torch.equal(found.grids[f"samples_T{temperature:g}"], fake[:64])
-        for preset in found.presets.values():
-            real = getattr(found.data, preset.split).images
-            for kind, metric in score(fake, real, protocol=preset).items():
-                name = f"{kind}@T{temperature:g}"
-                if preset.name != "paper":
-                    name = protocols.with_protocol(name, preset.name)
-                if preset.name == "paper" or kind in ("IS-lite0", "FD-lite0", "KD-lite0"):
-                    assert found.metrics.pop(name) == metric, name
+    assert found.model.drawn == 100 and found.notes == []
+    fake = evaluation.draw_samples(Drawing(), 100, seed=10_000)
+    assert torch.equal(found.grid, fake[:64])
+    for preset in found.presets.values():
+        real = getattr(found.data, preset.split).images
+        for kind, metric in score(fake, real, protocol=preset).items():
+            name = kind if preset.name == "paper" else protocols.with_protocol(kind, preset.name)
+            if preset.name == "paper" or kind != "Coverage-lite0":
+                assert found.metrics.pop(name) == metric, name
     train, test = (split.images[:40] for split in (found.data.train, found.data.test))
     for name, bar in (("FD-lite0-floor", score(train, test, protocol=found.presets["paper"])["FD-lite0"]),
                       ("IS-lite0-real", score(test, train, protocol=found.presets["paper"])["IS-lite0"])):  # fmt: skip
         assert found.metrics[name].value == pytest.approx(bar.value) and bar.value > 0
-    bars = ["FD-lite0-floor", "IS-lite0-real", "KD-lite0-floor", "Precision-lite0-real", "Recall-lite0-real"]
+    bars = ["Coverage-lite0-real", "FD-lite0-floor", "IS-lite0-real", "KD-lite0-floor"]
     assert sorted(found.metrics) == bars
     assert "of real images: protocol paper, n_train = n_test = 40" in found.metrics["FD-lite0-floor"].protocol
 
@@ -278,27 +239,20 @@ def test_every_protocol_scores_the_same_samples(measured):
 def test_a_protocol_that_the_data_set_cannot_fill_is_left_out_and_noted(measured):
     found = measured(n_train=99)
     assert found.notes == ["protocol 50k/50k-train left out: it needs 100 training images and there are 99"]
-    assert "FD-lite0@T1 [sngan]" in found.metrics
+    assert "FD-lite0 [sngan]" in found.metrics
     assert not any("50k" in name for name in found.metrics)
 
 
 def test_the_main_protocol_says_when_the_test_split_is_too_small_for_it(measured):
-    metric = measured(n_test=30).metrics["FD-lite0@T1"]
+    metric = measured(n_test=30).metrics["FD-lite0"]
     assert metric.n == 30 and "protocol paper at 30 images, n_real = n_fake = 30" in metric.protocol
 
 
 def test_without_protocols_nothing_is_added(measured):
     found = measured(wanted=(), is_images=None)
-    assert found.model.drawn == 80
+    assert found.model.drawn == 40
     assert not any("[" in name or "protocol" in metric.protocol for name, metric in found.metrics.items())
     assert {metric.n for metric in found.metrics.values()} == {40}
-
-
-def test_a_system_without_decoder_noise_is_measured_once(measured):
-    found = measured(model=Drawing(decoder_noise=False))
-    assert found.model.drawn == 100
-    for name, metric in found.metrics.items():
-        assert "@T1" not in name or found.metrics[name.replace("@T1", "@T0")] == metric
 
 
 def test_unknown_protocols_stop_before_anything_is_drawn(measured):

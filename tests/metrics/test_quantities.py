@@ -3,33 +3,40 @@
 import pytest
 
 from cqlib.metrics import fidelity
-from cqlib.metrics.quantities import FEATURES, QUANTITIES, SCORES, decimal, real_name
+from cqlib.metrics.quantities import FEATURES, QUANTITIES, SCORES, decimal, heading, metric_names, real_name
 
 
 def test_every_score_is_computed_and_named_once():
-    assert all(callable(getattr(fidelity, quantity.how)) for quantity in SCORES)
+    assert list(fidelity.COMPUTED_BY) == [quantity.id for quantity in SCORES]
     names = [name for quantity in SCORES for name in (quantity.name, quantity.lite0)]
     assert len(set(names)) == len(names) and all(names)
-    assert FEATURES == {"inception": ("IS", "FID", "KID"), "lite0": ("IS-lite0", "FD-lite0", "KD-lite0")}
+    lite0 = ("IS-lite0", "FD-lite0", "KD-lite0", "Coverage-lite0")
+    assert FEATURES == {"inception": ("IS", "FID", "KID", "Coverage"), "lite0": lite0}
+    assert metric_names("fid") == ("FID", "FD-lite0") and metric_names("bpd") == ("BPD",)
     assert {id: quantity.arrow for id, quantity in QUANTITIES.items() if quantity.better == "higher"} == dict.fromkeys(
-        ("is", "precision", "recall", "classes", "hypervolume"), "↑"
+        ("is", "coverage"), "↑"
     )
 
 
 @pytest.mark.parametrize(
     "name, of_real",
-    [("FD-lite0@T0", "FD-lite0-floor"), ("KID@T1", "KID-floor"), ("IS", "IS-real"),
-     ("Recall-lite0@T1", "Recall-lite0-real"), ("BPD", ""), ("BPD-IW", "")],
+    [("FD-lite0", "FD-lite0-floor"), ("KID [sngan]", "KID-floor"), ("IS", "IS-real"),
+     ("Coverage-lite0", "Coverage-lite0-real"), ("BPD", ""), ("BPD-IW", "")],
 )  # fmt: skip
-def test_a_score_of_real_images_has_no_temperature(name, of_real):
+def test_names_of_scores_of_real_images(name, of_real):
     assert real_name(name) == of_real
 
 
 @pytest.mark.parametrize("value, text", [(-0.00001, "0.0000"), (-1.5, "−1.50"), (1994.0, "1,994"), (0.0, "0.0000")])
 def test_a_number_has_the_sign_of_what_is_printed(value, text):
-    assert decimal("KD-lite0@T1", value) == text
+    assert decimal("KD-lite0", value) == text
 
 
-@pytest.mark.parametrize("name", ["BPD", "BPD-IW", "IS-lite0@T1", "Precision-lite0@T0", "Recall@T1"])
+@pytest.mark.parametrize("name", ["BPD", "BPD-IW", "IS-lite0", "Coverage-lite0", "Coverage-real"])
 def test_some_have_two_decimals_whatever_their_size(name):
     assert decimal(name, 0.0123) == "0.01" and decimal(name, 1234.5) == "1,234.50"
+
+
+def test_a_heading_says_which_way_is_better():
+    names = ("FD-lite0", "FID [sngan]", "Coverage", "BPD-IW", "KL-8x8-1")
+    assert [heading(name) for name in names] == ["FD-lite0 ↓", "FID [sngan] ↓", "Coverage ↑", "BPD-IW ↓", "KL-8x8-1"]

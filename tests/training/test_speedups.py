@@ -26,10 +26,9 @@ from cqlib.nets.coupling import CouplingNet
 from cqlib.nets.norms import GroupNorm
 from cqlib.training import loop as training
 from cqlib.training.batches import ImageBatches
-from cqlib.training.device import fast_bf16, to_device
+from cqlib.training.device import to_device
 from cqlib.training.optimisers import AveragedWeights, make_optimiser, warm_ema
 from cqlib.training.timing import make_step
-from cqlib.util.errors import UserError
 from cqlib.util.fp32 import full_fp32
 from cqlib.util.paths import ROOT
 
@@ -187,7 +186,7 @@ CHANGED = [
 def test_a_step_is_that_of_the_textbook_loop(row, changes, monkeypatch):
     """On the same images with the same noise, in fp32: losses and weights after several steps."""
     recipe = experiment(row, "smoke").recipe
-    training = replace(recipe.training, autocast="off", channels_last=False, **changes)
+    training = replace(recipe.training, channels_last=False, **changes)
     torch.manual_seed(0)
     images = torch.randint(256, (24, *build(recipe.system).shape), dtype=torch.uint8)
     monkeypatch.setattr(ImageBatches, "next", lambda self, size: (images[:size], {}))
@@ -247,16 +246,6 @@ def test_weights_that_moved_count_in_the_next_autocast():
         for value in (1.0, 2.0):
             torch.nn.init.constant_(layer.weight, value)
             assert output().tolist() == [[2 * value, 2 * value]]
-
-
-def test_bf16_can_be_held_off(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    for value, fast in (("", True), ("1", True), ("0", False)):
-        monkeypatch.setenv("CQLIB_BF16", value)
-        assert fast_bf16(CPU) == fast
-    monkeypatch.setenv("CQLIB_BF16", "off")
-    with pytest.raises(UserError, match="CQLIB_BF16 is 'off': 0 trains without bf16"):
-        fast_bf16(CPU)
 
 
 def test_a_training_keeps_what_it_frees(monkeypatch):

@@ -98,10 +98,9 @@ def test_resuming_is_bit_equal(tmp_path):
     assert not torch.equal(weights(other), weights(whole))
 
 
-def test_a_training_says_what_it_ran_on_and_every_change_of_it(tmp_path, monkeypatch):
+def test_a_training_says_what_it_ran_on_and_every_change_of_it(tmp_path):
     def go(bf16, stop=None):
-        monkeypatch.setattr(training, "fast_bf16", lambda device: bf16)
-        return train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=stop)
+        return train(Line(), IMAGES, config(bf16=bf16), seed=0, folder=tmp_path, stop=stop)
 
     for bf16, steps in ((True, 2), (True, 1), (False, 3)):
         with pytest.raises(StoppedEarly):
@@ -173,7 +172,7 @@ def test_without_a_key_every_training_begins_anew(tmp_path):
     (IMAGES.long(), {}, r"\(3, 16, 16\) cannot be trained on torch.int64 \(40, 3, 16, 16\)"),
     (IMAGES / 255, {}, "pixels are uint8"),
     (IMAGES, {"optimiser": "Adam"}, "optimiser is adam or adamax or rmsprop, not 'Adam'"),
-    (IMAGES, {"autocast": "on"}, "autocast is off or auto, not 'on'"),
+    (IMAGES, {"optimiser": "sgd"}, "optimiser is adam or adamax or rmsprop, not 'sgd'"),
 ])  # fmt: skip
 def test_what_cannot_be_trained_is_told_before_the_first_step(tmp_path, data, changes, told):
     with pytest.raises(ValueError, match=told):
@@ -260,6 +259,17 @@ def test_too_many_in_a_row_stops_at_the_last_good_checkpoint(tmp_path):
     result = train(Line(bad=range(2, 99)), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path)
     assert result.status == "diverged" and result.steps == 6 and result.skipped == 3
     assert "3 non-finite steps in a row" in result.notes[0]
+
+
+def test_a_training_that_diverges_keeps_what_it_logged_and_its_snapshots(tmp_path):
+    """They are the evidence of how it went; the result is the state of the last checkpoint, here the first."""
+    diverging = Line(bad=range(13, 99))
+    result = train(diverging, IMAGES, config(max_nonfinite=3, snapshots=3), seed=0, folder=tmp_path)
+    assert (result.status, result.steps, result.skipped) == ("diverged", 0, 3)
+    lines = [json.loads(line) for line in (tmp_path / "training.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["skipped"]) for line in lines] == [(5, 0), (10, 0), (15, 3)]
+    assert all(line["total"] < 25 for line in lines)  # means of the finite losses
+    assert list(snapshots(tmp_path, "training", "this one")) == [5, 10]
 
 
 def test_adams_epsilon_is_the_configs():
@@ -381,19 +391,22 @@ def test_the_average_has_the_configs_decay(tmp_path, ema):
     assert loop.average.module.weight.item() == pytest.approx(average)
 
 
-@pytest.mark.parametrize("autocast", ["auto", "off"])
-def test_bf16_is_used_where_it_is_asked_for_and_nowhere_else(tmp_path, monkeypatch, autocast):
-    monkeypatch.setattr(training, "fast_bf16", lambda device: True)
+@pytest.mark.parametrize("bf16", [True, False])
+def test_bf16_is_used_where_it_is_asked_for_and_nowhere_else(tmp_path, bf16):
     seen = []
 
     class Spied(Line):
         def generator_losses(self, x):
-            seen.append(torch.is_autocast_enabled("cpu"))
+            layer = nn.functional.conv2d(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 3, 3))
+            seen.append((layer.dtype, torch.backends.cudnn.conv.fp32_precision))
             return super().generator_losses(x)
 
-    result = train(Spied(), IMAGES, config(steps=1, autocast=autocast), seed=0, folder=tmp_path)
-    assert seen == [autocast == "auto"]
-    assert result.device.endswith("bf16 convolutions" if autocast == "auto" else ", fp32")
+    assert not TrainingConfig(steps=1).bf16
+    before = torch.backends.cudnn.conv.fp32_precision
+    result = train(Spied(), IMAGES, config(steps=1, bf16=bf16), seed=0, folder=tmp_path)
+    assert seen == [(torch.bfloat16 if bf16 else torch.float32, "ieee")]
+    assert torch.backends.cudnn.conv.fp32_precision == before
+    assert result.device.endswith("bf16 convolutions" if bf16 else ", fp32")
 
 
 def test_learning_rates_fall_linearly_after_decay_from(tmp_path):

@@ -1,8 +1,10 @@
 """Where numbers come from: the commit, and whether the code was another."""
 
+import os
 import subprocess
 
 import pytest
+import torch
 
 from cqlib.util import provenance
 from cqlib.util.provenance import GitInfo
@@ -52,3 +54,17 @@ def test_a_commit_of_another_history_is_none_of_this_code(repository):
 def test_a_package_that_lies_in_no_repository_has_no_commit(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
     assert provenance.git_info() == GitInfo(None, None)
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the peak cannot be reset here")
+def test_the_peak_of_memory_is_that_since_the_reset():
+    """What was used and freed before, as by an earlier run in the same notebook, does not count."""
+    cpu, megabytes = torch.device("cpu"), 10**6
+    provenance.reset_peak_memory(cpu)
+    start = provenance.peak_memory_bytes(cpu)
+    earlier = torch.ones(100 * megabytes)  # 400 MB
+    assert provenance.peak_memory_bytes(cpu) > start + 390 * megabytes
+    del earlier
+    provenance.reset_peak_memory(cpu)
+    torch.ones(25 * megabytes)
+    assert 90 * megabytes < provenance.peak_memory_bytes(cpu) - start < 200 * megabytes
