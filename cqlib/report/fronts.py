@@ -12,8 +12,8 @@ Runs = Callable[[str], Sequence[Record]]
 
 
 def points_by_weight(runs: Runs, front: Mapping[float, str], score: str) -> dict[float, dict[int, Point]]:
-    """lambda -> seed -> BPD and `score` of the rows of a `front` (lambda -> name). A lambda is left out where no run has
-    measured both."""
+    """lambda -> seed -> BPD and `score` of the rows of a `front` (lambda -> name). A lambda is left out where no run
+    has measured both."""
     points = {weight: points_of(runs(name), score) for weight, name in front.items()}
     return {weight: by_seed for weight, by_seed in points.items() if by_seed}
 

@@ -75,22 +75,26 @@ def _files(e: Experiment, runs_dir: Path) -> dict[str, Path]:
 def card(record: Record, system: System, files: list[str]) -> str:
     """The card in Markdown; what comes from the record is escaped, and absolute paths in it are cut."""
     label, size = label_of(record.variant), "×".join(map(str, system.shape[1:]))
-    return environment(finalize=_escaped, keep_trailing_newline=True).get_template("card.md.j2").render(
-        front=Markup(_front_matter(record, system, f"{label} on {record.data.name} {size}")),
-        record=record,
-        label=label,
-        images=f"{record.data.name}, {size} pixels",
-        pictures=[Markup(name) for name in files if name.startswith("samples")],
-        encoder=load.ENCODER in files,
-        shape=", ".join(map(str, system.shape)),
-        commit=commit(record, 40),
-        profile=PROFILES[record.profile],
-        time=duration(record.seconds),
-        versions=", ".join(f"{name} {version}" for name, version in record.versions.items()),
-        terms=_terms(record.data.name),
-        about=Markup(sys.modules[type(system).__module__].__doc__ or ""),
-        decimal=decimal,
-        heading=heading,
+    return (
+        environment(finalize=_escaped, keep_trailing_newline=True)
+        .get_template("card.md.j2")
+        .render(
+            front=Markup(_front_matter(record, system, f"{label} on {record.data.name} {size}")),
+            record=record,
+            label=label,
+            images=f"{record.data.name}, {size} pixels",
+            pictures=[Markup(name) for name in files if name.startswith("samples")],
+            encoder=load.ENCODER in files,
+            shape=", ".join(map(str, system.shape)),
+            commit=commit(record, 40),
+            profile=PROFILES[record.profile],
+            time=duration(record.seconds),
+            versions=", ".join(f"{name} {version}" for name, version in record.versions.items()),
+            terms=_terms(record.data.name),
+            about=Markup(sys.modules[type(system).__module__].__doc__ or ""),
+            decimal=decimal,
+            heading=heading,
+        )
     )
 
 

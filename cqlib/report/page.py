@@ -133,9 +133,18 @@ def _environment() -> Environment:
     """Jinja2 that escapes all text and takes machine paths out of it."""
     html = environment(autoescape=True, finalize=lambda value: without_paths(value) if type(value) is str else value)
     html.globals.update(
-        tones=COMPARABLE, verdicts=VERDICTS, better=ablations.BETTER, decimals=DIGITS,
-        origins=ORIGINS, footnotes=paper.FOOTNOTES, quantities=QUANTITIES, facts=facts, label_of=label_of,
-        heading=heading, median=statistics.median, tuning_seeds=",".join(map(str, SEEDS)),
+        tones=COMPARABLE,
+        verdicts=VERDICTS,
+        better=ablations.BETTER,
+        decimals=DIGITS,
+        origins=ORIGINS,
+        footnotes=paper.FOOTNOTES,
+        quantities=QUANTITIES,
+        facts=facts,
+        label_of=label_of,
+        heading=heading,
+        median=statistics.median,
+        tuning_seeds=",".join(map(str, SEEDS)),
     )
     return html
 

@@ -14,8 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from cqlib import data as data_sets
 from cqlib.data.grids import published_grid, tiles, unscaled, webp
 from cqlib.experiments import ablations, paper
-from cqlib.experiments.load import ENCODER, WEIGHTS, published_weights
 from cqlib.experiments.experiment import image_size, is_current
+from cqlib.experiments.load import ENCODER, WEIGHTS, published_weights
 from cqlib.experiments.record import Record, machine_path, slug, undamaged_records, write_record
 from cqlib.experiments.rows import RESULT_PROFILES, default_data
 from cqlib.report import page as report

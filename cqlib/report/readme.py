@@ -19,7 +19,7 @@ from cqlib.experiments import paper
 from cqlib.experiments.experiment import image_size
 from cqlib.experiments.load import published_weights
 from cqlib.experiments.record import slug, undamaged_records
-from cqlib.experiments.rows import RESULT_PROFILES, default_data, label_of, notebooks, training_command
+from cqlib.experiments.rows import RESULT_PROFILES, default_data, notebooks, training_command
 from cqlib.metrics.quantities import QUANTITIES, decimal, heading
 from cqlib.report import claims_file, mixture
 from cqlib.report.claim_cards import cards, count_claims

@@ -20,6 +20,7 @@ from cqlib.experiments.rows import ROWS, training_command
 from cqlib.experiments.trade_off import NOTHING, front
 from cqlib.experiments.variants import Changes, in_words
 from cqlib.metrics.metric import STARRED, Metric
+from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.quantities import QUANTITIES, decimal, digits, real_name
 from cqlib.recipe import Evaluation
 from cqlib.util.errors import UserError
@@ -244,9 +245,11 @@ def display_groups(sets: Iterable[RunSet], rows: Sequence[str], profile: str) ->
 
 
 def _scoring(record: Record) -> str:
-    """How its samples were scored, where its config says so."""
+    """How its samples were scored, where its config says so, and whether by weights that nobody knows."""
     n = record.setting("evaluation", "fidelity_images")
-    return f"scores at side {_side(record)}, n = {n:,}" if isinstance(n, int) and n else ""
+    words = [f"scores at side {_side(record)}, n = {n:,}"] if isinstance(n, int) and n else []
+    unknown = any(UNKNOWN_WEIGHTS in metric.protocol for metric in record.metrics.values())
+    return ", ".join([*words, *[UNKNOWN_WEIGHTS] * unknown])
 
 
 def _side(record: Record) -> int:

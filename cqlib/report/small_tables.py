@@ -51,7 +51,8 @@ def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, A
 
 
 def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
-    """(metrics, protocol) for every protocol, where those that differ only in numbers of images are one; then the protocols of the literature, where any was used, and those that a data set was too small for."""
+    """(metrics, protocol) for every protocol, where those that differ only in numbers of images are one; then the
+    protocols of the literature, where any was used, and those that a data set was too small for."""
     merged: dict[str, tuple[dict[str, None], list[list[int]]]] = {}
     for run in (run for runs in sets for run in runs.records):
         for name, metric in run.metrics.items():

@@ -26,9 +26,9 @@ FIRST = QUANTITIES["fid"]
 """The paper's score; the captions of its pictures tell the `story`."""
 BITS = "bits per dimension: lower = better likelihood"
 HOW_TO_READ = (
-    "Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is VAE and VAE-F, {:g} "
-    "CQ and CQ-F of Table 1. f is the invertible network that lets pixels depend on each other. The GAN’s bits are those "
-    "of a VAE around its frozen generator. Bars are standard deviations over seeds."
+    "Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is VAE and VAE-F, "
+    "{:g} CQ and CQ-F of Table 1. f is the invertible network that lets pixels depend on each other. The GAN’s bits are "
+    "those of a VAE around its frozen generator. Bars are standard deviations over seeds."
 )
 
 
@@ -53,7 +53,7 @@ def figures(runs: RunSet, how_to_read: bool = True) -> list[dict[str, Any]]:
     """Pictures of BPD against each of `DRAWN`, where a front has two points or more. All but those of `FIRST` are
     marked `more`; if `how_to_read`, the captions of `FIRST` say how to read them."""
     panels = []
-    for quantity, name in ((quantity, name) for quantity in DRAWN for name in quantity.names):
+    for quantity, name in [(drawn, name) for drawn in DRAWN for name in drawn.names]:
         if max(map(len, fronts(runs, name).values())) > 1:
             caption = _caption(runs, quantity, name, how_to_read)
             panels.append(plot(*draw_fronts(runs, quantity, name), caption, more=quantity is not FIRST))

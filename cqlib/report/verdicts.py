@@ -7,6 +7,7 @@ from functools import partial
 
 from cqlib.experiments.claims import Claim, applies
 from cqlib.experiments.paper import DATA_SETS
+from cqlib.experiments.record import Record
 from cqlib.experiments.rows import short_label
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report.inference import LEVEL, Welch
@@ -48,7 +49,9 @@ class ClaimResult:
     @property
     def verdict(self) -> str:
         """The label; if that is "seen once", with the direction: "seen once, as claimed"."""
-        return f"seen once, {'as' if self.as_claimed else 'not as'} claimed" if self.label == "seen once" else self.label
+        if self.label != "seen once":
+            return self.label
+        return f"seen once, {'as' if self.as_claimed else 'not as'} claimed"
 
     @property
     def size(self) -> str:
@@ -103,8 +106,8 @@ def effect_text(effect: float, unit: str) -> str:
 
 def claim_result(claim: Claim, runs: RunSet) -> ClaimResult:
     """Test `claim` on a run set. All runs of the two rows count that ended. They share nothing but the test images, so
-    `judge` gets Welch's unpaired test. If a run of either row diverged, the claim is undecided; where a row has one run,
-    it is "seen once"."""
+    `judge` gets Welch's unpaired test. If a run of either row diverged, the claim is undecided; where a row has one
+    run, it is "seen once"."""
     result = partial(ClaimResult, claim, runs)
     if not applies(claim, runs.data):
         labels = [DATA_SETS[data].label if data in DATA_SETS else data for data in (claim.data, runs.data)]
@@ -114,23 +117,26 @@ def claim_result(claim: Claim, runs: RunSet) -> ClaimResult:
         reason = " and ".join(f"no finished run of {row}" for row in missing)
         return result("not run", reason=reason, missing_kind=len(missing))
     if diverged := " and ".join(f"{short_label(row)}: {text}" for row in rows if (text := runs.diverged(row))):
-        return result("undecided", reason=diverged, seeds=_seeds(rows, runs.done))
+        return result("undecided", reason=diverged, seeds=(_seeds(runs.done(rows[0])), _seeds(runs.done(rows[1]))))
     names = QUANTITIES[claim.metric].names
     if not (name := next((n for n in names if all(n in runs.metrics_of(row) for row in rows)), "")):
         return result("not run", reason=f"no runs of both rows have measured {names[-1]}")
-    measured = [[run for run in runs.done(row) if name in run.metrics] for row in rows]
+    side_a, side_b = ([run for run in runs.done(row) if name in run.metrics] for row in rows)
     scale = 100 if claim.unit == "points" else 1  # shares are tested in percentage points
-    a, b = ([scale * run.metrics[name].value for run in side] for side in measured)
+    a, b = ([scale * run.metrics[name].value for run in side] for side in (side_a, side_b))
     test, margin = Welch(a, b, claim.sign, claim.unit == "%"), QUANTITIES[claim.metric].equal
     effect = None if math.isnan(test.effect) else test.effect
-    tested = partial(result, effect=effect, seeds=tuple(tuple(run.seed for run in side) for side in measured),
-                     metric_name=name)  # fmt: skip
+    tested = partial(result, effect=effect, seeds=(_seeds(side_a), _seeds(side_b)), metric_name=name)
     if min(len(a), len(b)) == 1:
         within, larger = abs(test.effect) <= margin, claim.sign * (test.means[0] - test.means[1]) > 0
         return tested("seen once", as_claimed=within if claim.kind == "equal" else larger)
     label, p = judge(claim.kind, test, margin)
     low, high = test.interval() or (None, None)
     return tested(label, low=low, high=high, p=p)
+
+
+def _seeds(runs: Sequence[Record]) -> tuple[int, ...]:
+    return tuple(run.seed for run in runs)
 
 
 def judge(kind: str, test: Welch, margin: float) -> tuple[str, float]:
