@@ -9,6 +9,14 @@ from cqlib.experiments.variants import Changes, variant
 
 LAMBDA, USUAL = "system.quality_weight", 100.0
 """The place of lambda in a recipe, and its value there in all profiles."""
+WEIGHTS, OTHERS = {"photodigits": 400.0}, 25.0
+
+
+def usual(data: str, size: int = 16) -> float:
+    """lambda for images of `size` pixels: chosen at 16 x 16, and of the same weight per dimension at other sizes."""
+    return WEIGHTS.get(data, OTHERS) * (size / 16) ** 2
+
+
 CQ, CQ_F, GAN = "table1/cq", "table1/cq-f", "table1/gan"
 NOTHING = {CQ: "table1/vae", CQ_F: "table1/vae-f"}
 """What each of the two is without a quality loss."""
