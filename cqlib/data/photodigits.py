@@ -134,7 +134,7 @@ def digits(labels: Array, grounds: Array, stream: np.random.PCG64) -> Array:
 
     def number(least: Array | int, most: Array | int) -> Array:
         """A random whole number for each image, int64 (n,)."""
-        return least + (stream.random_raw(n) >> np.uint64(11)).astype(np.int64) % (most - least + 1)
+        return np.asarray(least + (stream.random_raw(n) >> np.uint64(11)).astype(np.int64) % (most - least + 1))
 
     fonts, heights = number(0, len(FONTS) - 1), number(*HEIGHTS)
     shapes = np.array([[glyph(font, digit).shape for digit in range(len(CLASSES))] for font in FONTS])[fonts, labels]
