@@ -1,4 +1,4 @@
-"""The data sets by name: `load("photos10")`, `load("folder:~/cats", size=32)`, `load("folder:~/cats:64")`.
+"""The data sets by name: `load("photodigits")`, `load("folder:~/cats", size=32)`, `load("folder:~/cats:64")`.
 
 A published one is a file of `cqlib.data.sets`; any other is a module here with a function `load`, and an entry in
 SOURCES.
@@ -26,16 +26,19 @@ TOY2D = ("eight-gaussians", "grid", "two-moons", "spiral", "checkerboard")
 
 class Source(NamedTuple):
     """An entry of the registry: one line about it, the sides in pixels that it can be asked for, and the module here
-    whose `load(name, size, data_dir)` makes the Dataset; where `size` is None, of its own size."""
+    whose `load(name, size, data_dir)` makes the Dataset; where `size` is None, of its own size. `mirrored`: whether a
+    mirrored image is as good as the image, so that flips are of use in training."""
 
     about: str
     sizes: tuple[int, ...]
     module: str
+    mirrored: bool = True
 
 
 _POINTS = "points in the plane with a known density"
 _YOURS = "your images: "
 SOURCES: dict[str, Source] = {
+    "photodigits": Source("digits 0 to 9 on crops of photographs; no download", (16, 32, 64), "photodigits", False),
     "photos10": Source("crops of ten photographs that come with the libraries it needs; no download", IMAGE_SIZES,
                        "photos10"),
     "toy2d": Source(f"{_POINTS}: eight Gaussians", (1,), "toy2d"),
@@ -103,8 +106,13 @@ def sizes(name: str) -> tuple[int, ...]:
     return _source(name).sizes
 
 
+def mirrored(name: str) -> bool:
+    """Whether a mirrored image of `name` is as good as the image; UsageError with the nearest valid name."""
+    return _source(name).mirrored
+
+
 def load(name: str, *, size: int | None = None, data_dir: Path | str | None = None) -> "Dataset":
-    """The data set `name` with images of `size` pixels a side (None: its own, for photos10 16).
+    """The data set `name` with images of `size` pixels a side (None: its own, for photodigits 16).
 
     `data_dir` (default: $CQLIB_DATA) is where relative paths and local copies are looked for first; published data sets
     that are missing are fetched to it (default: data/ of the repository) unless they are huge. UsageError for an

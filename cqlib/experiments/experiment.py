@@ -13,6 +13,7 @@ from cqlib.experiments.changes import apply_changes
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, slug
 from cqlib.experiments.rows import MAX_SEED, check_profile, check_row, default_data, refuse_points
+from cqlib.experiments.trade_off import usual
 from cqlib.experiments.variants import Changes, as_options, variant
 from cqlib.models.base import LikelihoodConfig
 from cqlib.models.gan_baseline import GANBaselineConfig
@@ -120,7 +121,7 @@ def experiment(
     if not isinstance(changes, Mapping):
         raise UsageError(f"changes are a dictionary such as {{'training.steps': 3000}}, not {one_line(changes)}")
     row = canonical(row)
-    recipe, evaluation = RECIPES[row](row, profile, size), EVALUATION[profile]
+    recipe, evaluation = _for_data(RECIPES[row](row, profile, size), data, size), EVALUATION[profile]
     if isinstance(recipe.system, GANBaselineConfig):
         evaluation = replace(evaluation, baselines=True)
     if isinstance(recipe.system, LikelihoodConfig):
@@ -130,6 +131,17 @@ def experiment(
         evaluation = replace(evaluation, milestone_images=MILESTONE_IMAGES)
     recipe, applied = apply_changes(row, recipe, changes, trial)
     return Experiment(row, profile, data, size, seed, recipe, evaluation, applied)
+
+
+def _for_data(recipe: Recipe, data: str, size: int) -> Recipe:
+    """What the data set decides: whether images may be mirrored, and lambda, the weight of L_Q."""
+    system, training, second = recipe.system, recipe.training, recipe.frozen_decoder
+    if getattr(system, "critic", None) is not None and hasattr(system, "quality_weight"):
+        system = replace(system, quality_weight=usual(data, size))
+    if not data_sets.mirrored(data):
+        training = replace(training, flips=False)
+        second = second and replace(second, training=replace(second.training, flips=False))
+    return Recipe(system, training, second)
 
 
 def experiment_of(record: Record) -> Experiment:

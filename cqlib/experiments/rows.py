@@ -27,7 +27,7 @@ RESULT_PROFILES = tuple(PROFILES)[1:]
 
 MAX_SEED = 2**31 - 1
 
-DEVELOPMENT_DATA = "photos10"
+DEVELOPMENT_DATA = "photodigits"
 """The default data set of every profile but `paper`."""
 
 EXTRA = {

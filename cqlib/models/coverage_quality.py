@@ -16,9 +16,9 @@ The encoder is trained by L_C alone; L_Q reaches the decoder through f^-1.
 
 Deviations (what the sources leave open; those of f are in `nets/coupling.py`):
 - L = L_C + lambda L_Q with L_C in nats per image (`quality_weight` = lambda); the paper does not state the unit.
-- `critic_input`: the critic sees the "mean" f^-1(mu(z)), which is the G_theta(z) of Eq. (2), or a "sample" x ~ p_theta
-  as in Eq. (1). `flow_updated_by`: f is updated by "coverage" alone or by "both" losses. Every profile uses "mean" and
-  "coverage", as the paper does (from memory, unverified).
+- The critic sees x ~ p_theta(x), the decoder's noise included, as in Eq. (1), and L_Q trains all of theta that makes x,
+  decoder and f, as in Eq. (2). A formula of a later version of the paper is remembered (unverified) with the decoder's
+  mean, f^-1(mu(z)), in place of x: that reading is an ablation (`critic_input`, `flow_updated_by`).
 - f acts on dequantised pixels in [-1, 1), with no logit layer.
 - sigma(z) is a standard deviation per feature, with a floor `sigma_floor`, in units of y. Without f these
   are pixels in [-1, 1], and the floor keeps densities of quantised data finite; with f, in units of pixels, it is the

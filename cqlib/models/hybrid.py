@@ -27,8 +27,8 @@ class CoverageQualityConfig:
 
     `widths` and `norm` are the channels (finest resolution first) and the normalisation of encoder and decoder;
     `latent` is the dimension of z; `sigma_floor` the least sigma, in units of y, without f those of pixels in [-1, 1];
-    `quality_weight` the lambda of L_C + lambda L_Q. `critic_input`: the critic sees the "mean" f^-1(mu(z)) or a
-    "sample" x ~ p_theta. `flow_updated_by`: which losses train f.
+    `quality_weight` the lambda of L_C + lambda L_Q. `critic_input`: the critic sees a "sample"
+    x ~ p_theta, as in Eq. (1), or, in ablations, the "mean" f^-1(mu(z)). `flow_updated_by`: which losses train f.
     """
 
     size: int
@@ -40,8 +40,8 @@ class CoverageQualityConfig:
     flow: FlowConfig | None = None
     critic: CriticConfig | None = None
     quality_weight: float = 100.0
-    critic_input: Literal["mean", "sample"] = "mean"
-    flow_updated_by: Literal["both", "coverage"] = "coverage"
+    critic_input: Literal["sample", "mean"] = "sample"
+    flow_updated_by: Literal["both", "coverage"] = "both"
 
 
 def mean_and_log_sigma(raw: Tensor, sigma_floor: float) -> tuple[Tensor, Tensor]:
