@@ -141,7 +141,7 @@ def _for_data(recipe: Recipe, data: str, size: int) -> Recipe:
     if not data_sets.mirrored(data):
         training = replace(training, flips=False)
         second = second and replace(second, training=replace(second.training, flips=False))
-    return Recipe(system, training, second)
+    return replace(recipe, system=system, training=training, frozen_decoder=second)
 
 
 def experiment_of(record: Record) -> Experiment:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cqlib.data.dataset import Dataset
-from cqlib.metrics import fidelity, protocols
+from cqlib.metrics import digits, fidelity, protocols
 from cqlib.metrics.bpd import BATCH, bits_per_dimension, by_batch, held_out_nll, histogram_nll
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import extract
@@ -104,7 +104,7 @@ def sample_metrics(
     """All scores of samples, with those of real images; the first `GRID` samples, uint8 (n, C, H, W); and a note on
     each protocol that the data set is too small for. The distances and IS of the same samples are also taken under each
     of `evaluation.protocols` ("FID [sngan]"); UsageError for an unknown one. `of` "means" scores the decoder's
-    means f^-1(mu(z)) in place of samples."""
+    means f^-1(mu(z)) in place of samples. On photodigits the digits are counted."""
     features = cache.features
     temperature, note = {"samples": (1.0, ""), "means": (0.0, " of the decoder's means, not of samples")}[of]
     fitting, notes = protocols.fitting(evaluation, len(data.train), len(data.test))
@@ -120,6 +120,9 @@ def sample_metrics(
         scores = fidelity.score(extracted, real[p.split], p, features=features, slow=p is main, note=note)
         metrics |= {name if p is main else protocols.with_protocol(name, p.name): m for name, m in scores.items()}
         cache.results.check()
+    if data.name == "photodigits":
+        real_digits = digits.counted(data.test.images[: main.n_real])
+        metrics |= digits.counted(samples[: main.n_fake]) | {f"{name}-real": m for name, m in real_digits.items()}
     return metrics, samples[:GRID], notes
 
 
