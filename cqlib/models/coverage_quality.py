@@ -101,7 +101,7 @@ def profile_settings(profile: str, size: int) -> ProfileSettings:
                                   log_every=200)  # fmt: skip
         return ProfileSettings(64, 128, FlowConfig(3, 32, 2), 64, 100.0, 1, training)
     # at 64x64 the critic is two layers deeper and, without normalisation, grows without bound at 1e-3 (docs/tuning.md)
-    training = TrainingConfig(steps=4500, batch_size=16, learning_rate=1e-3 if size <= 32 else 5e-4, betas=(0.9, 0.999),
+    training = TrainingConfig(steps=4000, batch_size=16, learning_rate=1e-3 if size <= 32 else 5e-4, betas=(0.9, 0.999),
                               critic_betas=(0.5, 0.99), decay_from=0.5)  # fmt: skip
     quick = ProfileSettings(32, 64, FlowConfig(3, 16, 2), 32, 1.0, 4, training)
     tiny = replace(training, steps=20, log_every=5)
