@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.metric import Metric
+from cqlib.util.fp32 import full_fp32
 
 WEIGHTS = Path(__file__).with_name("digits.safetensors")
 SIDE = 16
