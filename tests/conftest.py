@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 
 import pytest
+
+NO_RUNS = tempfile.TemporaryDirectory(prefix="cqlib-no-runs-")
+os.environ["CQLIB_RUNS"] = NO_RUNS.name  # before cqlib is imported: no test sees, or adds to, the runs of a user
 
 ARGUMENTS = (
     "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "

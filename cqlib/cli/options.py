@@ -16,7 +16,7 @@ from cqlib.experiments import rows
 from cqlib.experiments.ablations import BY_NAME
 from cqlib.util.errors import UsageError, UserError, one_line_errors, unknown_name, why_not_a_folder
 from cqlib.util.files import is_storable_path
-from cqlib.util.paths import ROOT
+from cqlib.util.paths import ROOT, RUNS
 
 
 def examples(*commands: str) -> str:
@@ -194,7 +194,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "default: 0"},
     "--set": {"type": change, "action": "append", "metavar": "PATH=VALUE", "dest": "changes",
               "help": "change a value of the recipe, may be repeated; `python -m cqlib show ROW` lists them"},
-    "--runs-dir": {"type": folder, "default": ROOT / "runs", "metavar": "DIR",
+    "--runs-dir": {"type": folder, "default": RUNS, "metavar": "DIR",
                    "help": "checkpoints, logs and records (default: runs/)"},
     "--out": {"type": folder, "default": ROOT / "reports" / "local", "metavar": "DIR",
               "help": "the report (default: reports/local/)"},

@@ -20,10 +20,9 @@ from cqlib.models.registry import build_apart
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint
 from cqlib.util.errors import UsageError, UserError
 from cqlib.util.files import write_atomic
-from cqlib.util.paths import PUBLISHED, ROOT
+from cqlib.util.paths import PUBLISHED, RUNS
 from cqlib.util.text import without_paths
 
-RUNS = ROOT / "runs"
 RECORD = "record.json"
 WEIGHTS, ENCODER = "model.safetensors", "encoder.safetensors"
 """Files in a run's folder: the averaged weights of the model, and those of the encoder around a GAN's frozen decoder,

@@ -20,7 +20,7 @@ from cqlib.util.schema import STRICT, Count, NonNegative, Number, Text, first_er
 from cqlib.util.text import without_paths
 
 SCHEMA = 2
-"""The version of records that this code writes and reads. One that does not say is of version 1."""
+"""The version of records that this code writes and reads."""
 Status = Literal["done", "diverged"]
 MAX_CURVE = 60
 OPTIONAL = ("changes", "notes", "curve")
@@ -149,7 +149,7 @@ class Record:
     @classmethod
     def from_dict(cls, values: Any) -> "Record":
         """The inverse of `to_dict`. ValueError, one sentence, on a missing, unknown or wrong key or value."""
-        version = values.get("schema", 1) if isinstance(values, dict) else SCHEMA
+        version = values.get("schema") if isinstance(values, dict) else None
         if type(version) is int and version != SCHEMA:
             remedy = "newer than this code: update it" if version > SCHEMA else "older than this code: run it again"
             raise ValueError(f"schema: {version} is {remedy} (it reads {SCHEMA})")

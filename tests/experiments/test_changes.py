@@ -27,11 +27,11 @@ def test_no_row_is_trained_in_two_precisions():
     """The encoder that gives a GAN its BPD follows, unless it is changed itself."""
     def precisions(**changes):
         recipe = changed("table1/gan", **changes).recipe
-        return recipe.training.autocast, recipe.frozen_decoder.training.autocast
+        return recipe.training.bf16, recipe.frozen_decoder.training.bf16
 
-    assert precisions() == precisions(training__steps=3) == ("auto", "auto")
-    assert precisions(training__autocast="off") == ("off", "off")
-    assert precisions(training__autocast="off", frozen_decoder__training__autocast="auto") == ("off", "auto")
+    assert precisions() == precisions(training__steps=3) == (False, False)
+    assert precisions(training__bf16=True) == (True, True)
+    assert precisions(training__bf16=True, frozen_decoder__training__bf16=False) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_changed_records_make_a_set_of_their_own_but_for_those_of_the_trade_off(
         return replace(made, config_hash=experiment_of(made).config_hash)
 
     found = [of_today("table1/cq", seed, {"training.steps": 7}) for seed in (0, 1)]
-    weight = {LAMBDA: 25.0}
+    weight = {LAMBDA: 400.0}
     plain, named = of_today("table1/cq", 0, {}), of_today("table1/cq-f", 0, dict(weight))
     second, first = run_sets([*found, plain, named], [])
     assert (first.label, len(first.done("table1/cq"))) == ("photos10 16×16, quick, steps: 7", 2)

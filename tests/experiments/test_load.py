@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from published_models import publish_untrained
 
 import cqlib
 from cqlib.experiments import load, run
@@ -28,47 +29,66 @@ from cqlib.training.loop import train
 from cqlib.util.errors import UserError
 from cqlib.util.paths import ROOT
 
+DATA = {"data": "photos10"}
 
-def test_a_published_model_is_found_with_its_images(tmp_path):
-    found = find_model(experiment("table1/cq-f"), tmp_path)
+
+@pytest.fixture
+def runs_dir(tmp_path, monkeypatch):
+    """An empty folder of runs; models of three rows are published."""
+    publish_untrained(tmp_path, monkeypatch, "table1/vae", "table1/cq-f", "table1/gan")
+    (tmp_path / "runs").mkdir()
+    return tmp_path / "runs"
+
+
+def test_a_published_model_is_found_with_its_images(runs_dir):
+    found = find_model(experiment("table1/cq-f", **DATA), runs_dir)
     assert (found.name, found.origin, found.source) == ("CQ-F", "published", "photos10 16×16, quick, seed 0")
     assert found.data.test.images.shape[1:] == found.model.shape and not found.model.training
-    assert not list(tmp_path.iterdir())
+    assert not list(runs_dir.iterdir())
 
 
-def test_published_weights_lack_the_critic_and_are_not_trained_further(tmp_path):
+def test_published_weights_lack_the_critic_and_are_not_trained_further(runs_dir):
     for row in ("table1/cq-f", "table1/gan"):
-        e = experiment(row)
-        model = load_system(e, tmp_path)
+        e = experiment(row, **DATA)
+        model = load_system(e, runs_dir)
         assert model.critic is None
         with pytest.raises(ValueError, match="published weights lack the critic"):
-            train(model, torch.zeros(4, 3, 16, 16, dtype=torch.uint8), e.recipe.training, seed=0, folder=tmp_path)
-    assert not load_system(experiment("table1/vae"), tmp_path).lacks_critic
+            train(model, torch.zeros(4, 3, 16, 16, dtype=torch.uint8), e.recipe.training, seed=0, folder=runs_dir)
+    assert not load_system(experiment("table1/vae", **DATA), runs_dir).lacks_critic
 
 
-def test_a_local_run_comes_first(tmp_path):
-    e = experiment("table1/cq-f", "quick", None, 0)
-    assert fetch_published(e, tmp_path)
-    assert find_model(experiment("table1/cq-f"), tmp_path).origin == "local"
+def test_a_local_run_comes_first(runs_dir):
+    e = experiment("table1/cq-f", **DATA)
+    assert fetch_published(e, runs_dir)
+    assert find_model(e, runs_dir).origin == "local"
 
 
-def test_what_a_cut_fetch_left_out_is_fetched(tmp_path):
+def test_a_damaged_model_is_not_replaced_by_the_published_one(runs_dir):
+    assert cqlib.load("table1/cq-f", runs_dir=runs_dir, **DATA)
+    path = runs_dir / experiment("table1/cq-f", **DATA).folder / WEIGHTS
+    path.parent.mkdir()
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"model\.safetensors is not a checkpoint"):
+        cqlib.load("table1/cq-f", runs_dir=runs_dir, **DATA)
+
+
+def test_what_a_cut_fetch_left_out_is_fetched(runs_dir):
     """Else the encoder around a GAN would be trained anew, and its BPD not that of the published weights."""
-    e = experiment("table1/gan")
-    assert fetch_published(e, tmp_path)
-    encoder = tmp_path / e.folder / ENCODER
+    e = experiment("table1/gan", **DATA)
+    assert fetch_published(e, runs_dir)
+    encoder = runs_dir / e.folder / ENCODER
     whole = encoder.read_bytes()
     encoder.unlink()
-    assert fetch_published(e, tmp_path) and encoder.read_bytes() == whole
-    assert not fetch_published(e, tmp_path)
+    assert fetch_published(e, runs_dir) and encoder.read_bytes() == whole
+    assert not fetch_published(e, runs_dir)
     encoder.unlink()
-    (tmp_path / e.folder / WEIGHTS).write_bytes(b"of another run")
-    assert not fetch_published(e, tmp_path) and not encoder.exists()
+    (runs_dir / e.folder / WEIGHTS).write_bytes(b"of another run")
+    assert not fetch_published(e, runs_dir) and not encoder.exists()
 
 
-def test_a_published_encoder_takes_the_generator_that_it_was_trained_for(tmp_path):
-    e = experiment("table1/gan")
-    generator = load_system(e, tmp_path)
+def test_a_published_encoder_takes_the_generator_that_it_was_trained_for(runs_dir):
+    e = experiment("table1/gan", **DATA)
+    generator = load_system(e, runs_dir)
     file = published_weights(e.folder, ENCODER)
     stored = stored_training(file, e)["weights"]
     assert not any("generator" in name for name in stored)
@@ -79,6 +99,10 @@ def test_a_published_encoder_takes_the_generator_that_it_was_trained_for(tmp_pat
     stored.popitem()
     with pytest.raises(UserError, match="holds other weights than its name says"):
         load_weights(model, stored, file)
+
+
+def test_no_test_sees_the_runs_of_a_user():
+    assert load.RUNS != ROOT / "runs" and not list(load.RUNS.iterdir())
 
 
 def test_a_tilde_in_runs_dir_is_the_home_folder(tmp_path, monkeypatch):
@@ -98,9 +122,9 @@ def test_a_set_too_small_for_its_scores_is_told_with_what_it_has_and_what_is_nee
         np.savez(tmp_path / "few.npz", images=np.zeros((n, 16, 16, 3), np.uint8))
         return load_data(experiment("table1/vae", "smoke", f"npz:{tmp_path}/few.npz"), None)
 
-    with pytest.raises(UserError, match="it has 35 for training and 3 for testing, and at least 4 of each are needed"):
-        few(38)
-    assert len(few(40).test) == 4
+    with pytest.raises(UserError, match="it has 48 for training and 5 for testing, and at least 6 of each are needed"):
+        few(53)
+    assert len(few(60).test) == 6
 
 
 @pytest.mark.slow
@@ -112,7 +136,7 @@ def test_installed_without_the_repository_it_says_where_weights_lie_and_works_in
     text = "Metadata-Version: 2.4\nName: cq-companion\nVersion: 1\n"
     (info / "METADATA").write_text(text)
     code = "import cqlib.experiments.load as l; print(l.RUNS, l.__file__); l.load('table1/cq-f')"
-    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site"), "CQLIB_RUNS": ""}
     done = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path / "here", env=environment, text=True,
                           capture_output=True)  # fmt: skip
     assert done.stdout == f"{tmp_path}/here/runs {tmp_path}/site/cqlib/experiments/load.py\n"

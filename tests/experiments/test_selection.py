@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 from fake_records import record
+from published_models import publish_untrained
 
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import find_model
 from cqlib.experiments.record import write_record
+from cqlib.experiments.rows import default_data
 from cqlib.experiments.selection import Selection
 from cqlib.util.errors import UsageError, UserError
 
@@ -35,6 +37,7 @@ def test_only_what_has_finished_is_read_and_nothing_is_trained(tmp_path):
 
 def test_the_published_run_stands_in_for_one_that_is_not_there(tmp_path, monkeypatch):
     rows = ("table3/sngan", "table1/cq-f")
+    publish_untrained(tmp_path, monkeypatch, "table1/cq-f", data=default_data("table1/cq-f", "quick")[0])
     chosen = Selection(rows, "smoke", ["photos10"], [3], runs_dir=tmp_path)
     found = chosen.find()
     assert list(found) == ["table1/cq-f"] and found["table1/cq-f"].experiment.profile == "quick"
@@ -45,14 +48,16 @@ def test_the_published_run_stands_in_for_one_that_is_not_there(tmp_path, monkeyp
         find_model(chosen.first("table1/cq-f"), tmp_path)
 
 
-def test_changes_choose_other_runs_and_a_wrong_one_is_refused_at_once(tmp_path):
+def test_changes_choose_other_runs_and_a_wrong_one_is_refused_at_once(tmp_path, monkeypatch):
+    rows, data = ("table1/cq-f", "table1/vae"), default_data("table1/vae", "quick")[0]
+    publish_untrained(tmp_path, monkeypatch, *rows, data=data)
     with pytest.raises(UsageError, match="did you mean 'training.steps'"):
         Selection(profile="smoke", changes={"training.step": 7}, runs_dir=tmp_path)
     chosen = Selection(("table1/cq-f", "table1/vae"), "smoke", changes={"system.flow.width": 6}, runs_dir=tmp_path)
     assert chosen.first("table1/cq-f").changes == {"system.flow.width": 6}
     with pytest.raises(UsageError, match="table1/vae"):
         chosen.run()
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["published"]
     found = chosen.find()  # VAE has no f; nothing is trained: the published models of the plain rows
     assert {row: one.experiment.changes for row, one in found.items()} == {"table1/cq-f": {}, "table1/vae": {}}
     other = replace(chosen, rows=("table1/vae", "table1/cq-f"))  # any row may be the one that takes the change
