@@ -252,7 +252,11 @@ def _child(task: Task, environment: dict[str, str], log: Path, parent: Connectio
     if "torch" in sys.modules and "OMP_NUM_THREADS" in environment:
         sys.modules["torch"].set_num_threads(int(environment["OMP_NUM_THREADS"]))
     _parent = parent
-    sys.exit(attempt(task))
+    code = 3
+    with suppress(KeyboardInterrupt):  # by a second signal, while the first is being obeyed
+        code = attempt(task)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def attempt(task: Task) -> int:

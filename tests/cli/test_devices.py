@@ -18,7 +18,6 @@ from cqlib.training.loop import train
 from cqlib.training.tensorboard import summary_writer
 from cqlib.util import provenance
 from cqlib.util.errors import UserError
-from cqlib.util.fp32 import full_fp32
 
 
 @pytest.fixture(autouse=True)
@@ -91,19 +90,6 @@ def test_mps_falls_back_to_the_cpu_and_says_so(monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "run on the CPU" in said and said.count("\n") == 1
     assert "on the CPU, fp32" in provenance.device_name(torch.device("mps"), bf16=False)
-
-
-def test_a_card_that_computes_in_tf32_is_named_so(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A Card")
-    before = torch.backends.cudnn.conv.fp32_precision
-    try:
-        torch.backends.cudnn.conv.fp32_precision = "tf32"
-        assert provenance.device_name(torch.device("cuda"), bf16=False) == "A Card, TF32 convolutions"
-        assert provenance.device_name(torch.device("cuda"), bf16=True) == "A Card, bf16 convolutions"
-        with full_fp32():
-            assert provenance.device_name(torch.device("cuda"), bf16=False) == "A Card, fp32"
-    finally:
-        torch.backends.cudnn.conv.fp32_precision = before
 
 
 def test_tensorboard_gets_the_losses_of_the_log(monkeypatch, tmp_path):
