@@ -27,7 +27,6 @@ EXTRAS = PROJECT["optional-dependencies"]
 OWN, *OTHERS = EXTRAS["test"]  # `test` brings other extras of the project along
 TEST = [*OTHERS, *(line for extra in Requirement(OWN).extras for line in EXTRAS[extra])]
 CONDA_NAMES = {"pytorch": "torch", "python-lmdb": "lmdb"}
-SCRIPTS = ("run_all.sh", "tests/run.sh", ".ci/run", "tools/environment.sh")
 
 
 def ranges(lines: list[str]) -> dict[str, str]:
@@ -49,14 +48,6 @@ def test_conda_environment_equals_pyproject():
     assert conda.pop("python") == PROJECT["requires-python"]
     assert conda.pop("pip") == ""
     assert conda == ranges([*PROJECT["dependencies"], *EXTRAS["notebooks"]])
-
-
-def test_every_line_of_the_conda_environment_says_who_uses_it():
-    lines = (ROOT / "environment.yml").read_text().splitlines()
-    packages = [line for line in lines if re.match(r"\s+- [a-z]", line) and not line.strip().endswith(":")]
-    packages = [line for line in packages if "conda-forge" not in line]
-    assert len(packages) > 20
-    assert [line for line in packages if not re.search(r"  # \S", line)] == []
 
 
 def test_every_range_has_a_lower_bound_and_admits_what_is_installed():
@@ -109,18 +100,22 @@ def test_the_environment_is_made_by_uv_where_it_is_there_else_by_pip(tmp_path, t
 def test_of_two_commands_that_start_together_one_makes_the_environment(tmp_path):
     root, log = tmp_path / "root", tmp_path / "log"
     root.mkdir()
-    once = '*satisfied*) [ -e "$ROOT/done" ] ;; *--editable*) sleep 1; touch "$ROOT/done" ;;'
+    once = """*satisfied*) [ -e "$ROOT/done" ] ;;
+    *--editable*) until grep -q "waiting for it" "$ROOT"/told.*; do sleep 0.01; done; touch "$ROOT/done" ;;"""
     fake = FAKE.replace("*satisfied*) exit 1 ;;", once)
     (tmp_path / "python3").write_text(fake)
     (tmp_path / "python3").chmod(0o755)
     line = f"set -euo pipefail; source {ROOT}/tools/environment.sh; prepare test; echo $python; ! true >&9"
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "ROOT": str(root), "root": str(root), "LOG": str(log)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen(["bash", "-c", line], env=environment, **pipes) for _ in range(2)]
-    told = [process.communicate() for process in both]
+    both = []
+    for k in range(2):
+        with (root / f"told.{k}").open("w") as errors:
+            both.append(subprocess.Popen(["bash", "-c", line], env=environment, stdout=subprocess.PIPE, stderr=errors,
+                                         text=True))  # fmt: skip
+    assert [process.communicate()[0] for process in both] == [f"{root}/.venv/bin/python\n"] * 2
     assert [process.returncode for process in both] == [0, 0]  # and the lock is let go before what comes next
-    assert [out for out, _ in told] == [f"{root}/.venv/bin/python\n"] * 2
-    assert log.read_text().count("--editable") == 1 and sum("waiting for it" in err for _, err in told) == 1
+    told = [(root / f"told.{k}").read_text() for k in range(2)]
+    assert log.read_text().count("--editable") == 1 and sum("waiting for it" in text for text in told) == 1
 
 
 def test_an_environment_of_other_versions_is_not_the_locked_one(tmp_path, monkeypatch):
@@ -166,34 +161,15 @@ def test_version_is_the_same_everywhere():
     assert any(key["value"] == "arXiv:1901.01091" for key in citation["references"][0]["identifiers"])
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_scripts_are_whole_and_executable(name):
-    path = ROOT / name
-    subprocess.run(["bash", "-n", str(path)], check=True)
-    if path.read_text().startswith("#!"):
-        assert path.stat().st_mode & 0o111
-        assert "set -euo pipefail" in path.read_text()
-
-
-WORKFLOWS = {file.stem: yaml.safe_load(file.read_text()) for file in sorted((ROOT / ".github" / "workflows").glob("*"))}
-
-
-def test_workflows_call_the_commands_of_the_readme():
-    steps = [step for flow in WORKFLOWS.values() for job in flow["jobs"].values() for step in job["steps"]]
-    lines = [step["run"] for step in steps if "run" in step]
-    for line in lines:
-        program, *arguments = line.split()
+def test_workflows_call_commands_that_there_are():
+    files = sorted((ROOT / ".github" / "workflows").glob("*"))
+    steps = [step for file in files for job in yaml.safe_load(file.read_text())["jobs"].values()
+             for step in job["steps"]]  # fmt: skip
+    for program, *arguments in (step["run"].split() for step in steps if "run" in step):
         if program == "./run_all.sh":
             assert options.main(arguments) == 0
-        elif program == "./tests/run.sh":
+        if program == "./tests/run.sh":
             assert all(word == "--fast" or (ROOT / word).exists() for word in arguments)
-        else:
-            assert line in (".venv/bin/python tools/pages.py site",
-                            "uv pip install --python .venv/bin/python --editable '.[site]'")  # fmt: skip
-    assert {line.split()[0] for line in lines} >= {"./run_all.sh", "./tests/run.sh"}
-    (matrix,) = [job["strategy"]["matrix"] for job in WORKFLOWS["tests"]["jobs"].values() if "strategy" in job]
-    lowest = PROJECT["requires-python"].removeprefix(">=")
-    assert matrix["python"][0] == lowest and {"ubuntu-latest", "macos-latest"} == set(matrix["os"])
 
 
 def test_no_file_names_a_machine_or_a_registry():
