@@ -53,8 +53,8 @@ def published(notebook: nbformat.NotebookNode, shot: Shot) -> nbformat.NotebookN
 
 
 def shown(output: nbformat.NotebookNode, shot: Shot) -> list[nbformat.NotebookNode]:
-    """An output as a host shows it: a picture as PNG, and after it the code that drew it, which unfolds; tables and
-    texts without their style and their little drawings, with what hosts understand in the place of style."""
+    """An output as a host shows it: a picture as PNG; tables and texts without their style and their little drawings,
+    with what hosts understand in the place of style."""
     html = output.get("data", {}).get("text/html")
     if html is None:
         return [output]
@@ -67,10 +67,8 @@ def shown(output: nbformat.NotebookNode, shot: Shot) -> list[nbformat.NotebookNo
         for part in soup.select("th.text, td.text, tbody th"):
             part["align"] = "left"
         return [_output({"text/html": str(soup)})]
-    code = [str(part.extract()) for part in soup.select("details.how")]
     words = [part.get("aria-label") or part.get("alt") for part in soup.select("svg[aria-label], img[alt]")]
-    picture = {"image/png": base64.b64encode(shot(str(soup))).decode(), "text/plain": " ".join(words)}
-    return [_output(picture), *(_output({"text/html": part}) for part in code)]
+    return [_output({"image/png": base64.b64encode(shot(str(soup))).decode(), "text/plain": " ".join(words)})]
 
 
 def _output(data: dict[str, str]) -> nbformat.NotebookNode:

@@ -9,7 +9,7 @@ from IPython.display import HTML
 from torch import Tensor
 
 from cqlib.experiments.load import ModelAndData
-from cqlib.experiments.rows import NOTEBOOK_ROWS
+from cqlib.experiments.rows import NOTEBOOK_ROWS, default_data
 from cqlib.experiments.selection import Selection
 from cqlib.figures.common import bits
 from cqlib.figures.strips import cost_board, strips
@@ -24,9 +24,11 @@ ROWS = NOTEBOOK_ROWS["colourisation"]  # the conditional model, and the uncondit
 
 
 def find(selection: Selection) -> tuple[ModelAndData, LikelihoodSystem | None]:
-    """The conditional model, as chosen or published, and the unconditional one found with it, if any. UserError if
-    there is no conditional model."""
-    models = selection.find(required=ROWS[:1])
+    """The conditional model, as chosen or that of the default run, and the unconditional one found with it, if any.
+    UserError if there is no conditional model."""
+    default = Selection(ROWS, data=default_data(ROWS[0], "quick", "colourisation"), runs_dir=selection.runs_dir,
+                        data_dir=selection.data_dir)  # fmt: skip
+    models = selection.find(required=ROWS[:1]) or default.find(required=ROWS[:1])
     if not models:
         raise UserError("there is no trained model of colours yet: ./run_all.sh --only colourisation")
     return models[ROWS[0]], models[ROWS[1]].model if ROWS[1] in models else None

@@ -1,9 +1,8 @@
-"""What the notebooks of tables share, and the pictures of Table 2: records, grids, layers, costs, the slider."""
+"""What the notebooks of tables share, and the pictures of Table 2: records, grids, layers."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from inspect import getsource
 
 import numpy as np
 import pytest
@@ -12,13 +11,10 @@ from fake_records import TABLE2, draw_samples, record, records
 from notebook_cells import smoke_model, soup, words
 
 from cqlib.experiments import paper
-from cqlib.experiments.experiment import experiment
 from cqlib.figures import architectures
 from cqlib.figures import common as show
 from cqlib.metrics.metric import Metric
-from cqlib.report import cells, pictures, plots
 from cqlib.report.run_sets import run_sets
-from cqlib.report.small_tables import critic_multiply_adds
 from cqlib.util.errors import UserError
 
 ROWS = ("table1/gan", "table1/cq-f", *TABLE2)
@@ -63,17 +59,7 @@ def test_grids_are_those_that_the_runs_left(tmp_path, published, small_real_imag
     labels = ["Real test images", "GAN", "GAN + Residual", "CQF", "CQF + Residual", "CQF + IAF + Residual",
               "CQF (large Discr.)", "CQF, 2 scales"]  # fmt: skip
     assert [figure.b.get_text() for figure in figures] == labels
-    assert all(len(figure.find_all("img")) == 2 for figure in figures[1:])
-
-
-def test_pictures_fold_the_code_that_drew_them():
-    """What the notebook called, then what drew; nothing where there is no picture."""
-    (runs,) = run_sets([], records(1))
-    (fold,) = soup(show.curves("table1", runs, "L_C (bits/dim)")).select("details.how pre")
-    assert fold.get_text() == "\n\n\n".join(getsource(of).strip() for of in (show.curves, plots.learning_curves))
-    (fold,) = soup(show.quality_of(["table1/cq-f", "table1/gan"], [runs])).select("details.how pre")
-    assert fold.get_text().startswith("def quality_of(") and getsource(pictures.quality).strip() in fold.get_text()
-    assert cells.figures([], plots.learning_curves).data == ""
+    assert all(len(figure.find_all("img")) == 1 for figure in figures)
 
 
 def test_curves_are_labelled_as_in_their_table():
@@ -98,46 +84,6 @@ def test_models_are_those_whose_weights_are_there(tmp_path, monkeypatch):
     assert show.models(ROWS, runs, tmp_path) == {"CQF + Residual": ("table2/cqf-residual", 0)}
     with pytest.raises(UserError, match="not here"):
         show.models(ROWS, runs, tmp_path, required=True)
-
-
-def test_samples_at_temperature_0_stand_above_those_at_1(monkeypatch):
-    board = {}
-    monkeypatch.setattr(show.plots, "sample_board", lambda rows, columns: board.update(rows))
-    monkeypatch.setattr(show, "picture", lambda figure, alt: alt)
-    monkeypatch.setattr(show, "draw", lambda system, n, t: torch.full((n, 3, 16, 16), t))
-    assert show.samples({"CQ-F": None}, run_sets(records(1), [])[0], n=4).endswith("at temperature 0 and 1")
-    assert list(board) == ["T = 0", "T = 1"] and [int(row["CQ-F"].max()) for row in board.values()] == [0, 1]
-    assert not torch.equal(*(row["real, no T"] for row in board.values()))
-
-
-def with_critic(row: str, profile: str = "smoke"):
-    e = experiment(row, profile)
-    return replace(record(row, profile=profile), config={**e.config, "n_train": 300})
-
-
-def test_multiply_adds_of_a_critic_are_those_of_its_layers():
-    """The plain critic at 16x16 with 8, 16, 32 channels, layer by layer."""
-    expected = 16**2 * 9 * 3 * 8  # 3x3 convolution on the image
-    for side, a, b in ((8, 8, 16), (4, 16, 32)):
-        expected += side**2 * (16 * a * b + 9 * b * b)  # 4x4 with stride 2, 3x3
-    expected += 4 * 4 * 32  # the logit
-    assert critic_multiply_adds(with_critic("table1/gan")) == expected
-    expected = 16**2 * 9 * 3 * 8 + 32  # residual at widths 8, 16, 32: the stem, the logit
-    for side, a, b in ((16, 8, 16), (8, 16, 32)):
-        expected += side**2 * 9 * a * a + side**2 // 4 * (9 * a * b + a * b)  # 3x3, and pooled 3x3 and 1x1
-    assert critic_multiply_adds(with_critic("table2/cqf-iaf-residual")) == expected
-
-
-def test_costs_say_what_the_critics_take():
-    small, large = with_critic("table2/cqf-iaf-residual"), with_critic("table2/cqf-iaf-residual-large-d")
-    assert critic_multiply_adds(large) > 2 * critic_multiply_adds(small)
-    assert critic_multiply_adds(with_critic("table1/vae")) is None and critic_multiply_adds(record()) is None
-    before = torch.random.get_rng_state()
-    text = words(show.costs("table2", run_sets([small, large, *records(1)], [])))
-    assert torch.equal(before, torch.random.get_rng_state())
-    assert f"{critic_multiply_adds(large) / 1e6:.1f} M" in text and "CQF (large Discr.)" in text
-    assert "VAE" not in text  # not of this table
-    assert "What a run takes" in text
 
 
 def test_kl_by_layer_is_the_mean_over_seeds():
@@ -181,13 +127,3 @@ def test_partitions_are_those_of_the_flow(boards):
     factored_out = (row + column) % 2 == 1
     assert (coarse[:, factored_out] == np.array([[229], [153], [51]])).all()
     assert sorted(np.unique(coarse[:, ~factored_out], return_counts=True)[1]) == [48, 48]
-
-
-def test_the_temperature_slider_draws_again(live):
-    models = {"CQF": smoke_model("table1/cq-f")}
-    assert show.temperature_slider(models) is None
-    live(True)
-    controls, view = show.temperature_slider(models, n=4).children
-    before = view.value
-    controls.children[1].value = 0.0
-    assert view.value.startswith('<img alt="4 samples of CQF at T = 0.00') and view.value != before

@@ -27,12 +27,8 @@ def system():
     return smoke_model("table1/cq-f", 0.05)
 
 
-def test_the_published_model_stands_in_and_without_any_the_error_names_the_command(tmp_path, monkeypatch):
+def test_without_any_model_the_error_names_the_command(tmp_path, monkeypatch):
     assert "explore" in notebooks()
-    found = latents.find(Selection(latents.ROWS, "smoke", runs_dir=tmp_path))
-    assert next(iter(found)) == "CQ-F" and {one.source for one in found.values()} == {"photos10 16×16, quick, seed 0"}
-    assert not any(p.requires_grad for p in found["CQ-F"].model.parameters())
-    assert "CQ-F" in latents.overview(found, 4).data
     monkeypatch.setattr("cqlib.experiments.load.PUBLISHED", tmp_path)
     with pytest.raises(UserError, match="python -m cqlib train table1/cq-f"):
         latents.find(Selection(latents.ROWS, runs_dir=tmp_path))
@@ -180,7 +176,6 @@ def test_changed_photographs_are_what_they_are_called(system):
     assert found["blurred"].float().std((2, 3)).mean() < spread.mean()
     assert torch.equal(found["negative"] + x, torch.full_like(x, 255))
     assert torch.equal(found["pixels in another order"].flatten(2).sum(2), x.flatten(2).sum(2))
-    assert not torch.equal(found["samples, T = 1"], found["samples, T = 0"])
     page = out_of_distribution.costs_by_kind(system, x).data
     assert all(name in page for name in found)
 

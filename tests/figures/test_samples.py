@@ -55,7 +55,7 @@ def copying():
 def test_a_model_that_copies_is_caught_in_both_spaces(copying):
     _, found = copying
     table = by_name(neighbours.suspects(found))
-    for name in ("samples, T = 1, pixels", "samples, T = 1, features"):
+    for name in ("samples, pixels", "samples, features"):
         _, median, nearer, share, _, _, ratio_share = table[name]
         assert float(median) == 0 and float(nearer) == 1
         assert share.startswith("100.0 %") and ratio_share.startswith("100.0 %")
@@ -98,7 +98,7 @@ def test_training_images_are_shown_of_photos10_alone(copying, monkeypatch, data,
     monkeypatch.setattr(neighbours, "strips", lambda rows, **_: shown.extend(torch.cat([*rows.values()])))
     monkeypatch.setattr(neighbours.plots, "sample_board", lambda rows, **_: shown.extend(rows.values()))
     monkeypatch.setattr(neighbours, "picture", lambda figure, alt: HTML(escape(alt)))
-    monkeypatch.setattr(neighbours, "draw", lambda model, n, t: model.data.test.images[:n])
+    monkeypatch.setattr(neighbours, "draw", lambda model, n: model.data.test.images[:n])
     found = replace(found, images={**found.images, "samples": model.data.test.images})
     page = neighbours.board(model, found).data
     assert ("<p>Training images of" in page) != allowed and "<img src=x" not in page and "someone" not in page
@@ -109,41 +109,10 @@ def test_training_images_are_shown_of_photos10_alone(copying, monkeypatch, data,
     assert bool((distances == 0).any()) == allowed
 
 
-def test_the_legend_names_the_limit_and_says_where_a_group_is_missing(monkeypatch):
-    """And no entry is cut off."""
-    monkeypatch.setattr(neighbours, "picture", lambda figure, alt: figure)
-
-    def near(*groups: str):
-        draws = {group: torch.rand(200, 3).sort(1).values for group in groups}
-        return {group: neighbours.Neighbours(values, values.long()) for group, values in draws.items()}
-
-    found = neighbours.NearestImages({}, near(*neighbours.GROUPS), near("samples", "test", "mirror"), "")
-    figure = neighbours.distances(found)
-    (box,) = figure.legends
-    assert [text.get_text() for text in box.get_texts()] == [
-        "samples, T = 1", "held-out images", "copies under noise (pixels only)", "mirrored copies",
-        "left of it: 1 % of held-out images",
-    ]  # fmt: skip
-    figure.canvas.draw()
-    assert box.get_window_extent().width <= figure.bbox.width
-
-
-def test_samples_at_temperature_0_stand_left_of_those_at_1(monkeypatch):
-    boards = []
-    monkeypatch.setattr(neighbours.plots, "sample_board", lambda rows, **_: boards.append(list(rows[""])))
-    monkeypatch.setattr(neighbours, "picture", lambda figure, alt: alt)
-    monkeypatch.setattr(neighbours, "draw", lambda model, n, t: t)
-    neighbours.beside_real(subject(), n=4)
-    assert boards == [["training images", "samples, T = 0", "samples, T = 1"]]
-
-
-def test_where_nothing_was_trained_the_published_model_is_shown_and_named(tmp_path):
-    model, text = neighbours.find(Selection(profile="study", seeds=[3], runs_dir=tmp_path))
-    assert (model.experiment.profile, model.experiment.data, model.experiment.seed) == ("quick", "photos10", 0)
-    assert "has not been trained with profile study on photos10, seed 3" in text and "Shown instead" in text
-    description = "CQ-F on photos10 16×16, quick, seed 0: 20,000 training images, 2,000 held out"
-    assert text.endswith(description)
-    assert neighbours.find(Selection(runs_dir=tmp_path))[1] == description
+def test_where_nothing_was_trained_the_error_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("cqlib.experiments.load.PUBLISHED", tmp_path)
+    with pytest.raises(UserError):
+        neighbours.find(Selection(profile="study", seeds=[3], runs_dir=tmp_path))
 
 
 def test_bits_are_of_equally_many_images_and_a_gan_has_none(tmp_path, monkeypatch):
@@ -185,10 +154,10 @@ def test_bits_are_of_equally_many_images_and_a_gan_has_none(tmp_path, monkeypatc
 
 def test_a_changed_recipe_has_bits_and_a_picture_under_its_own_name(tmp_path):
     model = subject()
-    changed = replace(model, experiment=experiment("table1/cq-f", "smoke", changes={"system.quality_weight": 25}))
+    changed = replace(model, experiment=experiment("table1/cq-f", "smoke", changes={"system.quality_weight": 100.0}))
     changed.__dict__["data"] = model.data
     bits = held_out.bits(changed, runs_dir=tmp_path, n=20)
-    assert list(bits.models) == [changed.name, "Copier"] and "25" in changed.name
+    assert list(bits.models) == [changed.name, "Copier"] and "100" in changed.name
     assert changed.name in soup(held_out.distributions(changed, bits)).text
 
 
