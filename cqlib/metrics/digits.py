@@ -1,7 +1,8 @@
 """Digits counted: a small classifier reads samples of photodigits, as a person would, and says which digits it saw.
 
-It has an eleventh answer, no digit, which it learned from bare grounds, scrambled digits, blurred ones and two on top of
-each other. `tools/digit_reader.py` trains it and prints its accuracy; its weights are `digits.safetensors`.
+It has an eleventh answer, no digit, which it learned from bare grounds, scrambled digits and digits blurred beyond
+recognition; little noise and blur it learned to read through. `tools/digit_reader.py` trains it and prints its
+accuracy; its weights are `digits.safetensors`.
 """
 
 import functools

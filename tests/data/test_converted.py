@@ -2,10 +2,7 @@
 
 import errno
 import os
-import threading
 from collections import namedtuple
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +10,6 @@ import pytest
 from cqlib.data import converted
 from cqlib.data.catalogue import DecodedSplits
 from cqlib.data.dataset import Split, fixed_order
-from cqlib.util import locks
 from cqlib.util.errors import UserError
 
 
@@ -143,22 +139,6 @@ def test_a_source_whose_parts_do_not_fit_is_refused(load, tmp_path, reader, word
         load(reader)
     assert "delete" not in str(caught.value)  # a folder that holds other data too
     assert folders(tmp_path) == []
-
-
-def test_of_two_that_want_it_at_a_time_one_converts_and_both_read(load, monkeypatch):
-    waits = threading.Event()
-
-    class Slow(Reader):
-        def images(self, n):
-            assert waits.wait(60)  # until the other one has said so
-            return super().images(n)
-
-    monkeypatch.setattr(locks, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(locks, "file_lock", partial(locks.file_lock, say=lambda _: waits.set()))
-    reader = Slow()
-    with ThreadPoolExecutor(2) as pool:
-        assert len(set(pool.map(lambda _: load(reader).train.fingerprint, range(2)))) == 1
-    assert reader.calls == 1
 
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path, load):
