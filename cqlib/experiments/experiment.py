@@ -108,8 +108,8 @@ def experiment(
     changes: Changes | None = None,
     trial: bool = True,
 ) -> Experiment:
-    """The experiment for a row of the tables, with `changes` to its recipe; `trial`: whether to see by a training step
-    that a changed recipe can be trained. UsageError where one of these is wrong."""
+    """The experiment for a row of the tables, with `changes` to its recipe; `trial`: whether to see
+    that its nets can be built. UsageError where one of these is wrong."""
     check_row(row)
     check_profile(profile)
     data = data or default_data(row, profile)[0]

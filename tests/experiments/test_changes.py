@@ -5,6 +5,7 @@ import string
 from dataclasses import replace
 
 import pytest
+import torch
 from fake_records import record
 
 from cqlib.cli import commands
@@ -78,19 +79,12 @@ def test_a_change_to_the_value_that_is_there_is_none():
         ("training.steps", True, "takes a whole number, not True"),
         ("training.steps", 10**9, "whole numbers from 0 to"),
         ("training.flips", 1, "takes true or false"),
-        ("system.critic_input", "median", "takes mean or sample, not 'median'"),
+        ("system.critic_input", "median", "takes sample or mean, not 'median'"),
         ("system.quality_weight", "nan", "takes a number"),
         ("system.quality_weight", "{[]: 1}", "takes a number"),
         ("training.critic_betas", "x", "takes numbers such as 0.5,0.9 or none, not 'x'"),
         ("system.quality_weight", float("inf"), "finite"),
         ("system.widths", "8,8,8,8,8,8", "16 pixels cannot be halved 5 times"),
-        ("system.widths", "0,0,0", "cannot be trained"),
-        ("training.betas", "2,2", "Invalid beta"),
-        ("training.log_every", 0, "cannot be trained"),
-        ("training.generator_batch", 0, "cannot be trained"),
-        ("training.learning_rate", 1e30, "its first step is not finite"),
-        ("training.max_nonfinite", 0, "its first step is not finite"),
-        ("system.sigma_floor", -1.0, "its first step is not finite"),
         ("system.flow.scales", 9, "parameters are too many"),
     ],
 )
@@ -98,6 +92,14 @@ def test_a_wrong_change_is_refused_in_one_line_that_names_the_row(path, value, m
     with pytest.raises(UsageError, match="table1/cq-f") as error:
         experiment("table1/cq-f", "smoke", changes={path: value})
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_change_is_checked_without_making_weights_or_training(monkeypatch):
+    """Else `show` would take minutes and gigabytes for nets of the paper's size."""
+    monkeypatch.setattr(torch.nn.init, "kaiming_uniform_", lambda tensor, *_, **__: tensor if tensor.is_meta else 1 / 0)
+    monkeypatch.setattr(torch.Tensor, "backward", None)
+    changes = {"training.learning_rate": 5e-4}
+    assert experiment("table3/pixelcnnpp", "paper", changes=changes).recipe.training.learning_rate == 5e-4
 
 
 def test_counts_of_every_training_have_the_same_limits():
@@ -125,7 +127,7 @@ def test_every_row_takes_changes(row):
 
 
 @pytest.mark.slow
-def test_random_paths_and_values_end_in_a_usage_error_or_a_recipe_that_trains():
+def test_random_paths_and_values_end_in_a_usage_error_or_a_recipe():
     draw = random.Random(0)
     rows = ["table1/cq-f", "table1/gan", "table3/vae-iaf", "table3/pixelrnn"]
     numbers = [
@@ -180,7 +182,7 @@ def test_changed_records_make_a_set_of_their_own_but_for_those_of_the_trade_off(
 def test_the_sheet_says_what_differs_and_can_be_typed_again(capsys):
     assert commands.main(["show", "table1/cq-f", "--set", "system.quality_weight=25"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith(f"{LAMBDA} = 25.0") and "changed from 100.0; paper: 100.0" in line for line in lines)
+    assert any(line.startswith(f"{LAMBDA} = 25.0") and "changed from 400.0; paper: 100.0" in line for line in lines)
     assert "decoder" in lines[-1] and "critic" in lines[-1]
     e = experiment("table1/gan", "smoke")
     values = dict(line.split("#")[0].strip().split(" = ") for line in sheet(e) if " = " in line)
