@@ -11,7 +11,7 @@ from scipy import stats
 from cqlib.data.dataset import Dataset, Split
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import ModelAndData
-from cqlib.experiments.rows import notebooks
+from cqlib.experiments.rows import default_data, notebooks
 from cqlib.experiments.selection import Selection
 from cqlib.figures import colourisation
 from cqlib.nets import colour
@@ -31,6 +31,7 @@ def conditional() -> ModelAndData:
 def test_the_rows_are_those_of_the_notebook():
     assert colourisation.ROWS == ("extra/cq-f-conditional", "table1/cq-f")
     assert "colourisation" in notebooks()
+    assert default_data(colourisation.ROWS[0], "quick", "colourisation") == ("photos10",)
 
 
 @pytest.mark.slow
