@@ -241,4 +241,3 @@ def test_recipes():
     paper = recipe(MBGAN, "paper", 48)
     assert (paper.system.average, recipe(BGAN, "paper", 48).system.average) == ("losses", "logits")
     assert (paper.system.penalty_weight, paper.system.penalty_every) == (10.0, 1)
-    assert recipe(BGAN, "quick", 16).training.snapshots == 3

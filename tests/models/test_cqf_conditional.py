@@ -262,6 +262,6 @@ def test_a_short_training_learns_to_read_the_grey_image(tmp_path):
 
 def test_the_record_says_what_is_given():
     model = model_of()
-    found, _ = evaluation.likelihood_metrics(model, dataset(images(4), images(4, seed=1)), EVALUATION["smoke"])
+    found = evaluation.likelihood_metrics(model, dataset(images(4), images(4, seed=1)), EVALUATION["smoke"])
     for name in ("BPD", "BPD-IW"):
         assert found[name].protocol.startswith("of P(x given the grey image), ")

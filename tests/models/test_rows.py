@@ -21,7 +21,6 @@ ROWS = list(RECIPES)
 ONE_PER_SYSTEM = list({type(recipe(row).system): row for row in ROWS}.values())
 LIKELIHOODS = [row for row in ONE_PER_SYSTEM if issubclass(SYSTEMS[type(recipe(row).system)], LikelihoodSystem)]
 BASELINES = [row for row in ROWS if issubclass(SYSTEMS[type(recipe(row).system)], GANBaseline)]
-TUNED_IN_FP32 = ("table3/dcgan", "table3/sngan", "table3/sngan-hinge", "table3/prog-gan")
 PIXEL_BY_PIXEL = ("table3/pixelrnn", "table3/pixelcnnpp", "extra/vae-pixelcnn")
 
 
@@ -182,11 +181,8 @@ def test_shorter_profiles_keep_the_papers_optimiser_and_have_what_table_1_has(ro
         assert all(getattr(r, name) == getattr(table1, name) for name in ("ema", "flips", "decay_from"))
         of_generator, of_papers = ((t.generator_batch or t.batch_size) / t.batch_size for t in (r, paper))
         assert of_generator == of_papers
-        assert r.steps < paper.steps and r.snapshots == (3 if profile == "quick" else 0)
-        assert r.autocast == ("off" if row in TUNED_IN_FP32 else "auto")
+        assert r.steps < paper.steps
     assert recipe(row, "smoke").training.generator_batch == (None if paper.generator_batch is None else 32)
     for profile in PROFILES:
         vae = recipe("table1/vae", profile).training
-        precision = "off" if row in TUNED_IN_FP32 else vae.autocast
-        encoder = replace(vae, steps=vae.steps // 2, autocast=precision)
-        assert recipe(row, profile).frozen_decoder.training == encoder
+        assert recipe(row, profile).frozen_decoder.training == replace(vae, steps=vae.steps // 2)

@@ -300,7 +300,7 @@ def test_it_starts_from_data_in_full_precision():
 def test_averaged_weights_begin_with_the_started_ones(tmp_path):
     """After the first step the average is what the step left; then it follows at the rate of the warm-up."""
     x = smooth_images(8, 2)
-    training = replace(recipe(ROW, "smoke", 16).training, batch_size=4, ema=0.999, autocast="off")
+    training = replace(recipe(ROW, "smoke", 16).training, batch_size=4, ema=0.999)
     loop = Loop(system(shake=0), x, None, training, 0, tmp_path, "training", torch.device("cpu"))
     loop.one_step()
     first = flat(loop.system)
@@ -385,7 +385,7 @@ def test_a_doubling_convolution_of_five_covers_the_image_and_keeps_place():
 
 def test_what_is_measured_says_what_it_is():
     model, test = system(), images(6, seed=1)
-    metrics, _ = likelihood_metrics(model, dataset(images(6), test), experiment(ROW, "smoke").evaluation)
+    metrics = likelihood_metrics(model, dataset(images(6), test), experiment(ROW, "smoke").evaluation)
     assert set(metrics) == {"BPD", "BPD-IW", "BPD-IW-gain", "BPD-histogram", "KL-4x4-1", "KL-8x8-1"}
     assert metrics["BPD"].protocol.startswith("ELBO, 1 sample, held-out")
     assert metrics["BPD-IW"].protocol.startswith("importance-weighted bound, k = 2, held-out")
