@@ -51,8 +51,8 @@ class Line:
 @dataclass(frozen=True)
 class View:
     """A whole table, ready for the template. `groups`: (heading, what is said beside it), "" for none -> lines.
-    `remark` explains a line; `notes` say how the numbers compare with the paper's, `commands` how missing rows are trained;
-    `judged`: whether claims about its numbers have verdicts."""
+    `remark` explains a line; `notes` say how the numbers compare with the paper's, `commands` how missing rows are
+    trained; `judged`: whether claims about its numbers have verdicts."""
 
     id: str
     title: str

@@ -27,8 +27,8 @@ FIRST = QUANTITIES["fid"]
 BITS = "bits per dimension: lower = better likelihood"
 HOW_TO_READ = (
     "Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is VAE and VAE-F, "
-    "{:g} CQ and CQ-F of Table 1. f is the invertible network that lets pixels depend on each other. The GAN’s bits are "
-    "those of a VAE around its frozen generator. Bars are standard deviations over seeds."
+    "{:g} CQ and CQ-F of Table 1. f is the invertible network that lets pixels depend on each other. The GAN’s bits "
+    "are those of a VAE around its frozen generator. Bars are standard deviations over seeds."
 )
 
 

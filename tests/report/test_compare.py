@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import fake_records
 import pytest
 from scipy.stats import norm, t
 
@@ -12,10 +13,11 @@ from cqlib.experiments import ablations
 from cqlib.experiments.record import read_record, write_record
 from cqlib.report import compare
 from cqlib.util.errors import UserError
-from cqlib.util.paths import RECORDS
 
-BASE = read_record(RECORDS / "table1_cq-f--photos10--quick--0.json")
-FD = "FD-lite0@T0"
+BASE = fake_records.record("table1/cq-f", config={"recipe": {"system": {"quality_weight": 100.0},
+                           "training": {"steps": 3000}}, "n_train": 300, "evaluation": {}},
+                           device="CPU AMD EPYC, 1 thread, bf16 convolutions")  # fmt: skip
+FD = "FD-lite0"
 
 
 def metric(name: str, **values):
@@ -42,10 +44,9 @@ CASES = {
     "size of its images": data(shape=(2000, 3, 32, 32)),
     "images (fingerprint)": data(fingerprint="0" * 16),
     "split": data(split="train"),
-    f"n of {FD}": metric(FD, n=1000, protocol=BASE.metrics[FD].protocol.replace("= 2000", "= 1000")),
+    f"n of {FD}": metric(FD, n=500, protocol=BASE.metrics[FD].protocol.replace("= 1000", "= 500")),
     "features": renamed("FD-lite0", "FID"),
-    "temperatures": {"metrics": {name: m for name, m in BASE.metrics.items() if "@T1" not in name}},
-    "protocol of FD-lite0": metric(FD, protocol=BASE.metrics[FD].protocol.replace("resize to 96", "resize to 224")),
+    "protocol of FD-lite0": metric(FD, protocol=BASE.metrics[FD].protocol.replace("bicubic to 224", "bicubic to 96")),
     "profile": {"profile": "study"},
     "system.quality_weight": recipe("system", quality_weight=25.0),
     "training.steps": recipe("training", steps=9000),
@@ -104,13 +105,26 @@ def test_the_spread_is_that_of_the_difference_of_two_seeds():
     assert compare.shared_numbers(far, others[0], others)[0].spread == spreads[1]  # else of the second's
 
 
-def test_a_run_is_found_by_name_folder_or_file(tmp_path):
-    name = "table1_cq-f--photos10--quick--0"
-    other = "table1_cq--photos10--quick--0"
-    for first in (name, str(RECORDS / f"{name}.json")):
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """Two published runs and one of an ablation, the first is `BASE`: their names."""
+    folder = tmp_path / "published"
+    monkeypatch.setattr(compare, "RECORDS", folder / "records")
+    monkeypatch.setattr(ablations, "PUBLISHED", folder / "ablations")
+    changed = replace(BASE, seed=100, changes={"system.quality_weight": 7.0})
+    runs = (BASE, replace(BASE, seed=1), changed)
+    for run, place in zip(runs, ("records", "records", "ablations"), strict=True):
+        write_record(run, folder / place)
+    return [run.folder for run in runs]
+
+
+def test_a_run_is_found_by_name_folder_or_file(tmp_path, published):
+    name, other, _ = published
+    file = compare.RECORDS / f"{name}.json"
+    for first in (name, str(file)):
         assert compare.pair(first, other, tmp_path)[0] == BASE
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "record.json").write_text((RECORDS / f"{name}.json").read_text())
+    (tmp_path / "mine" / "record.json").write_text(file.read_text())
     for second in ("mine", str(tmp_path / "mine")):
         assert compare.pair(other, second, tmp_path)[1] == BASE
     with pytest.raises(UserError, match=f"did you mean '{name}'"):
@@ -120,22 +134,22 @@ def test_a_run_is_found_by_name_folder_or_file(tmp_path):
         compare.pair(other, "mine", tmp_path)
 
 
-def test_a_run_is_set_beside_the_published_one_of_its_name(tmp_path):
+def test_a_run_is_set_beside_the_published_one_of_its_name(tmp_path, published):
     """By that name, by its folder, or where both names mean the run here; never beside itself."""
-    name = "table1_cq-f--photos10--quick--0"
+    name, _, changed = published
+    file = str(compare.RECORDS / f"{name}.json")
     mine = replace(BASE, metrics={"BPD": replace(BASE.metrics["BPD"], value=9.0)})
     write_record(mine, tmp_path / name, "record.json")
-    for names in ([name], [str(tmp_path / name)], [name, name], [name, str(RECORDS / f"{name}.json")]):
+    for names in ([name], [str(tmp_path / name)], [name, name], [name, file]):
         assert compare.pair(*names, runs_dir=tmp_path) == (mine, BASE)
-    for names in ([str(RECORDS / f"{name}.json")], [name, name]):
+    for names in ([file], [name, name]):
         with pytest.raises(UserError, match="is published, and not in .*: add the record to compare it with"):
             compare.pair(*names, runs_dir=tmp_path / "nowhere")
-    changed = sorted(ablations.PUBLISHED.glob("table1_cq-f--*--100--*.json"))[0]
-    assert compare.pair(changed.stem, name, tmp_path) == (read_record(changed), mine)
+    assert compare.pair(changed, name, tmp_path)[1] == mine
 
 
-def test_the_command_prints_the_answer(capsys):
-    first, second = (f"table1_cq-f--photos10--quick--{seed}" for seed in (0, 1))
+def test_the_command_prints_the_answer(capsys, published):
+    first, second = published[:2]
     assert cli.main(["compare", first, second]) == 0
-    records = (read_record(RECORDS / f"{name}.json") for name in (first, second))
+    records = (read_record(compare.RECORDS / f"{name}.json") for name in (first, second))
     assert capsys.readouterr().out.splitlines() == list(compare.lines(*records))
