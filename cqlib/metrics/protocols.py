@@ -79,11 +79,11 @@ def fitting(evaluation: Evaluation, n_train: int, n_test: int) -> tuple[list[Pro
 
 
 def with_protocol(metric: str, name: str) -> str:
-    """The name in a record under a preset that is not the main one: "FID@T1 [sngan]"."""
+    """The name in a record under a preset that is not the main one: "FID [sngan]"."""
     return f"{metric} [{name}]"
 
 
 def protocol_of(name: str) -> str:
-    """The protocol in a metric's name: "sngan" for "FID@T1 [sngan]", "" for the main protocol's "FID@T1"."""
+    """The protocol in a metric's name: "sngan" for "FID [sngan]", "" for the main protocol's "FID"."""
     parts = re.fullmatch(r".+ \[(.+)\]", name)
     return parts[1] if parts else ""

@@ -15,7 +15,7 @@ from cqlib.util.errors import UsageError, UserError
 
 
 def test_only_what_has_finished_is_read_and_nothing_is_trained(tmp_path):
-    e = experiment("table2/cqf-residual", "smoke", None, 0)
+    e = experiment("table2/cqf-residual", "smoke", "photos10", 0)
     done = record("table2/cqf-residual", profile="smoke", config_hash=e.config_hash)
     write_record(done, tmp_path / experiment(done.row, "smoke").folder, "record.json")
     changed = record("table2/cqf-iaf-residual", profile="smoke", config_hash="of another recipe")

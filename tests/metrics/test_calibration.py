@@ -89,7 +89,7 @@ def test_what_is_large_is_seen_and_nothing_is_not(monkeypatch):
     assert [(seen.side, seen.n) for seen in found.sides] == [(32, 40), (224, 40)] and asked == {32, 224}
     assert [seen.milliseconds for seen in found.sides] == [3000 / 40, 1000 / 40]  # the least of two rounds
     for seen in found.sides:
-        assert set(seen.distances) == {"none", "black", calibration.FEWER_CLASSES}
+        assert set(seen.distances) == {"none", "black", calibration.FEWER_CLASSES, calibration.A_CLASS_LESS}
         assert set(seen.distances["none"].values()) == {0} and seen.smallest == 0
         assert min(seen.distances["black"].values()) > 2 and seen.distances["black"]["FD-lite0"] > 5
         assert seen.undamaged["IS-lite0"][0] > 1 and all(spread > 0 for _, spread in seen.undamaged.values())
