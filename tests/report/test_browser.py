@@ -140,13 +140,6 @@ def test_all_that_notebooks_say_has_contrast(visit, tmp_path):
     assert not faint(visit(DESK, file.as_uri()))
 
 
-def test_the_first_1400_pixels_hold_the_samples_and_table_1(visit):
-    page = visit()
-    ends = "name => [...document.querySelectorAll(name)].map(e => e.getBoundingClientRect().bottom)"
-    pictures, (table, *_) = page.evaluate(ends, ".strip img"), page.evaluate(ends, "#table1 .paper-table")
-    assert len(pictures) == 11 and max(page.evaluate(ends, ".strip .crop")) < table < 1400
-
-
 def test_nothing_is_said_on_the_console_and_nothing_asked_of_the_network(visit, index):
     page = visit()
     page.wait_for_load_state("networkidle")
@@ -180,7 +173,7 @@ def test_dark_and_light_differ_and_plots_follow(visit):
 
 
 @pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["390", "1440"])
-@pytest.mark.parametrize("kind", ["#table1 .strip .pair", ".plots figure"])
+@pytest.mark.parametrize("kind", ["#table1 .strip figure", ".plots figure"])
 def test_a_picture_opens_large_and_closes_where_it_was(visit, viewport, kind):
     page = visit(viewport=viewport)
     figure = page.locator(kind).first

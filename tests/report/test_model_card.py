@@ -9,21 +9,24 @@ from html.parser import HTMLParser
 import pytest
 import torch
 import yaml
+from fake_records import record
+from published_models import publish_untrained
 
 import cqlib
 from cqlib.cli import commands as cli
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import load_data
-from cqlib.experiments.record import read_record, write_record
+from cqlib.experiments.record import DataInfo, read_record, write_record
 from cqlib.experiments.run import run
 from cqlib.metrics.evaluation import draw_samples, likelihood_metrics
 from cqlib.models.registry import build
 from cqlib.report import model_card
 from cqlib.util.checkpoint import save_checkpoint
 from cqlib.util.errors import UsageError, UserError
+from cqlib.util.files import canonical_json
 from cqlib.util.paths import ROOT
 
-PUBLISHED_ROW = "table1/cq-f"
+PUBLISHED_ROW, DATA = "table1/cq-f", "photodigits"
 
 
 def front_matter(text):
@@ -35,16 +38,16 @@ def front_matter(text):
 @pytest.mark.slow
 def test_a_run_comes_back_from_its_folder(tmp_path, capsys):
     """With its numbers, without a look at the runs or at what is published."""
-    record = run("table1/vae", profile="smoke", runs_dir=tmp_path / "runs")
+    done = run("table1/vae", profile="smoke", runs_dir=tmp_path / "runs")
     assert cli.main(["card", "table1/vae", str(tmp_path / "card"), "--profile", "smoke",
                      "--runs-dir", str(tmp_path / "runs")]) == 0  # fmt: skip
     names = {line.rpartition("/")[2] for line in capsys.readouterr().out.splitlines()}
     assert names == {path.name for path in (tmp_path / "card").iterdir()}
-    assert names == {"README.md", "config.json", "model.safetensors", "record.json", "samples_T0.png", "samples_T1.png"}
+    assert names == {"README.md", "config.json", "model.safetensors", "record.json", "samples.png"}
     e = experiment("table1/vae", "smoke")
     model = cqlib.load(str(tmp_path / "card"), runs_dir=tmp_path / "nothing")
-    metrics, _ = likelihood_metrics(model, load_data(e, None), e.evaluation)
-    assert metrics["BPD"].value == pytest.approx(record.metrics["BPD"].value, rel=1e-6)
+    metrics = likelihood_metrics(model, load_data(e, None), e.evaluation)
+    assert metrics["BPD"].value == pytest.approx(done.metrics["BPD"].value, rel=1e-6)
     with pytest.raises(UsageError, match="leave out seed"):
         cqlib.load(str(tmp_path / "card"), seed=3)
     own = tmp_path / "runs" / e.folder
@@ -61,41 +64,58 @@ def test_a_run_comes_back_from_its_folder(tmp_path, capsys):
         cqlib.load(str(tmp_path / "card"), runs_dir=tmp_path / "runs")
 
 
-def test_a_published_model_has_a_card_with_its_numbers(tmp_path):
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """Untrained models in the place of published ones, with a record and a picture each."""
+    rows = (PUBLISHED_ROW, "table1/vae", "table1/gan", "table1/vae-f")
+    publish_untrained(tmp_path, monkeypatch, *rows, data=DATA)
+    place = tmp_path / "published"
+    monkeypatch.setattr(model_card, "PUBLISHED", place)
+    for row in rows:
+        e = experiment(row, data=DATA)
+        images, config = DataInfo(DATA, "test", "d", (1000, 3, 16, 16)), json.loads(canonical_json(e.config))
+        made = replace(record(row), data=images, config=config, config_hash=e.config_hash)
+        write_record(made, place / "records")
+        (place / "samples" / e.folder).mkdir(parents=True)
+        (place / "samples" / e.folder / "samples.webp").touch()
+
+
+def test_a_published_model_has_a_card_with_its_numbers(tmp_path, published):
     e = experiment(PUBLISHED_ROW)
     model_card.write(e, tmp_path / "runs", tmp_path / "card")
-    record = read_record(tmp_path / "card" / "record.json")
+    of_card = read_record(tmp_path / "card" / "record.json")
     meta, body = front_matter((tmp_path / "card" / "README.md").read_text())
     (result,) = meta["model-index"][0]["results"]
     values = {metric["name"]: (metric["value"], metric["args"]["protocol"]) for metric in result["metrics"]}
-    assert values["BPD"] == (record.metrics["BPD"].value, record.metrics["BPD"].protocol)
-    assert {"FD-lite0@T0", "FD-lite0@T1"} <= values.keys() and not any("real" in name for name in values)
+    assert values["BPD"] == (of_card.metrics["BPD"].value, of_card.metrics["BPD"].protocol)
+    assert {"FD-lite0", "KD-lite0"} <= values.keys() and not any("real" in name for name in values)
     assert all(metric["type"] in meta["metrics"] for metric in result["metrics"])
-    assert (meta["license"], meta["datasets"], result["dataset"]["type"]) == ("mit", ["photos10"], "photos10")
-    assert f"| FD-lite0-floor ↓ | {record.metrics['FD-lite0-floor'].value:.1f} |" in body and "CC BY 2.0" in body
-    assert record.git.commit in body and "](samples_T0.webp)" in body
+    assert (meta["license"], meta["datasets"], result["dataset"]["type"]) == ("mit", [DATA], DATA)
+    assert f"| FD-lite0-floor ↓ | {of_card.metrics['FD-lite0-floor'].value:.1f} |" in body
+    assert of_card.git.commit in body and "](samples.webp)" in body
     config = json.loads((tmp_path / "card" / "config.json").read_text())
-    assert config["recipe"] == record.config["recipe"] and config["image"] == [3, 16, 16]
+    assert config["recipe"] == of_card.config["recipe"] and config["image"] == [3, 16, 16]
     loaded, published = (cqlib.load(row, runs_dir=tmp_path) for row in (str(tmp_path / "card"), PUBLISHED_ROW))
-    samples = [draw_samples(model, 4, temperature=1.0, seed=0) for model in (loaded, published)]
+    samples = [draw_samples(model, 4, seed=0) for model in (loaded, published)]
     assert torch.equal(*samples)
 
 
-def test_a_folder_with_files_of_ones_own_is_left_alone(tmp_path):
-    mine = tmp_path / "README.md"
+def test_a_folder_with_files_of_ones_own_is_left_alone(tmp_path, published):
+    (tmp_path / "mine").mkdir()
+    mine = tmp_path / "mine" / "README.md"
     mine.write_text("mine")
     with pytest.raises(UsageError, match="holds other files, and no card: name another folder"):
-        model_card.write(experiment("table1/cq-f"), tmp_path / "runs", tmp_path)
-    assert mine.read_text() == "mine" and list(tmp_path.iterdir()) == [mine]
+        model_card.write(experiment("table1/cq-f"), tmp_path / "runs", mine.parent)
+    assert mine.read_text() == "mine" and list(mine.parent.iterdir()) == [mine]
 
 
-def test_a_gan_has_its_encoder_and_weights_without_a_record_have_no_card(tmp_path):
+def test_a_gan_has_its_encoder_and_weights_without_a_record_have_no_card(tmp_path, published):
     names = {path.name for path in model_card.write(experiment("table1/gan"), tmp_path, tmp_path / "card")}
     assert "encoder.safetensors" in names
-    (tmp_path / "card" / "samples_T1.png").touch()  # of a run that a card was written of before
+    (tmp_path / "card" / "samples.png").touch()  # of a run that a card was written of before
     names = {path.name for path in model_card.write(experiment("table1/vae"), tmp_path, tmp_path / "card")}
     assert names == {path.name for path in (tmp_path / "card").iterdir()}
-    assert "samples_T1.webp" in names and "encoder.safetensors" not in names
+    assert "samples.webp" in names and "encoder.safetensors" not in names
     e = experiment("table1/vae", "smoke")
     stored = {"training_hash": e.training_hash, "data": "", "git": {}, "status": "done", "steps": 1, "seconds": 1.0,
               "skipped": 0, "notes": [], "weights": dict(build(e.recipe.system).state_dict())}  # fmt: skip
@@ -106,16 +126,16 @@ def test_a_gan_has_its_encoder_and_weights_without_a_record_have_no_card(tmp_pat
     assert not (tmp_path / "none").exists()
 
 
-def test_a_record_of_other_weights_or_with_a_path_has_no_card(tmp_path):
+def test_a_record_of_other_weights_or_with_a_path_has_no_card(tmp_path, published):
     e = experiment(PUBLISHED_ROW)
     run_folder = tmp_path / e.folder
     model_card.write(e, tmp_path, run_folder)  # which is a run's folder too
-    record = read_record(run_folder / "record.json")
+    of_card = read_record(run_folder / "record.json")
     for wrong in (
-        replace(record, config_hash="0" * 16),
-        replace(record, data=replace(record.data, fingerprint="0" * 16)),
-        replace(record, notes=["images: read from /home/someone/cats.npz"]),
-        replace(record, notes=["images: read from C:\\Users\\me\\cats.npz"]),
+        replace(of_card, config_hash="0" * 16),
+        replace(of_card, data=replace(of_card.data, fingerprint="0" * 16)),
+        replace(of_card, notes=["images: read from /home/someone/cats.npz"]),
+        replace(of_card, notes=["images: read from C:\\Users\\me\\cats.npz"]),
     ):
         write_record(wrong, run_folder, "record.json")
         with pytest.raises(UserError, match="not of today's recipe|a path of this machine"):
@@ -123,16 +143,16 @@ def test_a_record_of_other_weights_or_with_a_path_has_no_card(tmp_path):
     assert not (tmp_path / "card").exists()
 
 
-def test_what_comes_from_a_record_is_text(tmp_path):
+def test_what_comes_from_a_record_is_text(tmp_path, published):
     """Not HTML, a link, a table's cell, a line of its own, a heading, nor YAML."""
     e = experiment(PUBLISHED_ROW)
     model_card.write(e, tmp_path, tmp_path / "card")
-    record = read_record(tmp_path / "card" / "record.json")
+    of_card = read_record(tmp_path / "card" / "record.json")
     evil = 'x" ]\n---\n# <script>alert(1)</script> [a](javascript:b) | c | `d` /home/someone/secret.txt & \u202e'
-    metrics = record.metrics | {"BPD": replace(record.metrics["BPD"], protocol=evil)}
-    bad = replace(record, notes=[evil], device=evil, metrics=metrics, data=replace(record.data, name=evil),
+    metrics = of_card.metrics | {"BPD": replace(of_card.metrics["BPD"], protocol=evil)}
+    bad = replace(of_card, notes=[evil], device=evil, metrics=metrics, data=replace(of_card.data, name=evil),
                   versions={evil: evil})  # fmt: skip
-    plain, text = (model_card.card(r, cqlib.load(PUBLISHED_ROW), []) for r in (record, bad))
+    plain, text = (model_card.card(r, cqlib.load(PUBLISHED_ROW), []) for r in (of_card, bad))
     meta, body = front_matter(text)
     assert meta["model-index"][0]["results"][0]["dataset"]["name"].startswith('x" ]\n---\n# <script>')
     tags = []
@@ -147,7 +167,7 @@ def test_what_comes_from_a_record_is_text(tmp_path):
         assert [line.replace("\\|", "").count("|") for line in lines[1]] == [line.count("|") for line in lines[0]]
 
 
-def test_torch_hub_loads_a_published_row():
+def test_torch_hub_loads_a_published_row(published):
     models = torch.hub.load(str(ROOT), "cqlib_model", "table1/vae-f", source="local"), cqlib.load("table1/vae-f")
-    first, second = (draw_samples(model, 2, temperature=0.0, seed=0) for model in models)
+    first, second = (draw_samples(model, 2, seed=0) for model in models)
     assert torch.equal(first, second)

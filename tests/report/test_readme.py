@@ -10,19 +10,18 @@ import numpy as np
 import pytest
 import yaml
 from fake_records import records
-from handmade import record
-from todays import of_today
+from published_models import publish_untrained
 
 from cqlib import data
 from cqlib.cli import commands, options
 from cqlib.experiments import paper
 from cqlib.experiments.experiment import experiment
-from cqlib.experiments.record import DataInfo, load_records
+from cqlib.experiments.record import load_records
 from cqlib.experiments.rows import PROFILES, notebooks
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import facts, readme
 from cqlib.report.run_sets import run_sets
-from cqlib.util.paths import PUBLISHED, RECORDS, ROOT
+from cqlib.util.paths import RECORDS, ROOT
 
 BESIDE = ("CONTRIBUTING.md", "CHANGELOG.md", "notebooks/README.md")
 PAGES = (readme.README, *sorted(readme.DOCS.glob("*.md")), *(ROOT / name for name in BESIDE))
@@ -156,7 +155,8 @@ def test_every_command_can_be_typed(command, tmp_path, monkeypatch):
     assert commands.main(words[2:]) == 0
 
 
-def test_readmes_python_does_what_it_says():
+def test_readmes_python_does_what_it_says(tmp_path, monkeypatch):
+    publish_untrained(tmp_path, monkeypatch, "table1/cq-f", data="photodigits")
     (code,) = blocks(README, "python")
     names = {}
     exec(code, names)
