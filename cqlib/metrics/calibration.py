@@ -87,8 +87,8 @@ FEWER_CLASSES, A_CLASS_LESS = "half the classes", "a class missing"
 
 
 def image_sets(data: Dataset, size: int, damages: Damages = DAMAGES) -> dict[str, Tensor]:
-    """The first `size` training images, uint8 (size, C, S, S), undamaged and with each damage; as many of the first half
-    of the classes, and as many of all but the last."""
+    """The first `size` training images, uint8 (size, C, S, S), undamaged and with each damage; as many of the first
+    half of the classes, and as many of all but the last."""
     images, labels = data.train.images, data.train.labels
     undamaged = images[:size]
     damaged = {name: damage(undamaged) for name, damage in damages.items()}
