@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from functions import Functions
 from lesson_cells import run_cell, run_cells
 from notebook_cells import cells, value
 from sklearn.decomposition import PCA
@@ -18,7 +19,7 @@ from cqlib.lessons import models
 from cqlib.lessons.factorised_decoders import linear_decoder, pictures, residuals
 from cqlib.lessons.factorised_decoders.linear_decoder import Moments
 from cqlib.pixels import LN_LEVELS, dequantise
-from cqlib.util.errors import UsageError, UserError
+from cqlib.util.errors import UserError
 
 SHAPE = (3, 4, 4)
 D = 48
@@ -193,38 +194,22 @@ def test_nats_of_a_reconstruction_are_those_of_the_model(photos):
 # --- the lesson ----------------------------------------------------------------------------------------------
 
 
-def test_models_of_a_lesson(photos, tmp_path):
-    chosen = Selection(["table3/sngan", "table1/cq-f"], "smoke", runs_dir=tmp_path)
-    found = models.trained_models(chosen, photos)
-    assert list(found) == ["table1/cq-f"] and found["table1/cq-f"].source == "photos10 16×16, quick, seed 0"
-    other = SimpleNamespace(name="photos10", channels=3, size=32)
-    assert not models.trained_models(chosen, other)  # trained on another size
-    lines = cells(models.model_table(replace(chosen, profile="study", seeds=[3, 4]), found))
-    assert "./run_all.sh --profile study --only table3/sngan --seeds 3," in lines[0][1] and "published" in lines[1][1]
-    with pytest.raises(UsageError):
-        models.load_images(replace(chosen, data=["toy2d"]))
-
-
-def test_a_change_of_f_is_taken_although_half_of_the_rows_have_none(tmp_path):
-    chosen = Selection(pictures.ROWS, "smoke", changes={"system.flow.width": 6}, runs_dir=tmp_path)
-    images = models.load_images(chosen)
-    found = models.trained_models(chosen, images)
-    assert images.size == 16 and {one.origin for one in found.values()} == {"published"} and len(found) == 4
+def test_models_of_a_lesson(photos, tmp_path, monkeypatch):
+    """Without a trained one, the command that trains it, or why a row does not take a change."""
+    monkeypatch.setattr("cqlib.experiments.load.PUBLISHED", tmp_path)
+    chosen = Selection(["table1/vae", "table1/cq-f"], "smoke", changes={"system.flow.width": 6}, runs_dir=tmp_path)
+    assert not models.trained_models(chosen, photos) and models.load_images(chosen).size == 16
     why = dict(cells(models.model_table(chosen, {})))
-    assert "unknown setting of table1/vae" in why["VAE"] and "--set system.flow.width=6" in why["VAE-F"]
-    with pytest.raises(UsageError, match="did you mean"):
-        replace(chosen, changes={"system.flow.widht": 6})
+    assert "unknown setting of table1/vae" in why["VAE"] and "--set system.flow.width=6" in why["CQ-F"]
 
 
-def test_noise_is_white_without_f_and_not_with_it(photos, tmp_path):
-    found = models.trained_models(Selection(profile="smoke", runs_dir=tmp_path), photos)
-    with_f, without = found["table1/cq-f"].model, models.untrained_model("table1/vae", photos).model
+def test_noise_is_white_without_f_and_not_with_it(photos):
+    with_f, without = (models.untrained_model(row, photos).model for row in ("table1/cq-f", "table1/vae"))
+    for coupling in with_f.flow.couplings:
+        coupling.net = Functions(lambda x: 0.5 * x + 0.3 * x.roll(1, dims=2), torch.zeros_like)
     images = photos.test.images[:1].expand(300, -1, -1, -1)
-    a, b = (
-        residuals.neighbour_correlation(residuals.model_noise(m, residuals.reconstruct(m, images)))
-        for m in (with_f, without)
-    )
-    assert a > 0.15 and b == pytest.approx(0, abs=0.02)
+    a, b = (residuals.model_noise(m, residuals.reconstruct(m, images)) for m in (with_f, without))
+    assert abs(residuals.neighbour_correlation(b)) < 0.02 < 0.05 < abs(residuals.neighbour_correlation(a))
     assert "./run_all.sh --only table1" in pictures.feature_board({}, {}).data
 
 
