@@ -35,7 +35,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 def call(*command: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
 
 
 def refused(capsys, *arguments: str, main=cli.main) -> tuple[int, str]:
