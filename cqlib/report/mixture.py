@@ -12,7 +12,7 @@ from cqlib.report.run_sets import Cell, RunSet
 
 COVERS, SHARE = NOTHING[CQ_F], 0.01
 """The row with few bits, and its share of the samples; the others are the GAN's."""
-LABEL = "99 % GAN + 1 % VAE-F"
+LABEL = "99\u00a0% GAN + 1\u00a0%\u00a0VAE-F"
 MEANING = (
     "99 % GAN + 1 % VAE-F is computed, not trained: p = 0.99 p(GAN) + 0.01 p(VAE-F) ≥ 0.01 p(VAE-F) needs at most "
     "log2(100) bits an image more than VAE-F, and draws almost only the GAN’s samples. So few bits alone do not show "
@@ -33,5 +33,5 @@ def cells(runs: RunSet, names: Sequence[str]) -> tuple[Cell, ...] | None:
         return None
     most = most_bits(bpd.value, math.prod(runs.done(COVERS)[0].data.shape[-3:]))
     scores = (runs.cell(GAN, name).text for name in names[1:])
-    about = (Cell(text if text == "—" else f"≈ {text}") for text in scores)
-    return (Cell(f"≤ {math.ceil(100 * most) / 100:.2f}"), *about, Cell(""))
+    about = (Cell(text if text == "—" else f"≈\u00a0{text}") for text in scores)
+    return (Cell(f"≤\u00a0{math.ceil(100 * most) / 100:.2f}"), *about, Cell(""))

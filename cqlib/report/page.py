@@ -76,7 +76,7 @@ def render(
         first=first,
         first_samples=first_samples,
         digits=digits.lines(first, table1),
-        headlines=headlines(nearest_first(first)[0]) if first else {},
+        headlines=headlines(first) if first else {},
         views=[_views(table, sets, results, profile, alone) for table in paper.TABLES],
         trade_off=[figure for i, runs in enumerate(trade_off.sets_with_fronts(sets, profile))
                    for figure in trade_off.figures(runs, how_to_read=i == 0)],

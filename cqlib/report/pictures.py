@@ -132,7 +132,7 @@ def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
         if not shown.issuperset(map(paper.canonical, ran)):
             shared[" with ".join([table.name, *(short_label(row) for row in table.beside if row in ran)])] = ran
             shown.update(map(paper.canonical, ran))
-    others = [row for row in runs.rows if row not in shown and not on_front(row, runs.profile, runs.data)]
+    others = [row for row in runs.rows if row not in shown and not on_front(row, runs.profile, runs.data, runs.size)]
     if others:
         shared["Beside the tables"] = others
     return list(shared.items())

@@ -16,6 +16,7 @@ from jinja2 import Template
 from cqlib.data.photos10 import PHOTOS
 from cqlib.data.sets import ENTRIES
 from cqlib.experiments import paper
+from cqlib.experiments.claims import IS_MISLEADS as IS_MISLEADS
 from cqlib.experiments.experiment import image_size
 from cqlib.experiments.load import published_weights
 from cqlib.experiments.record import slug, undamaged_records
@@ -27,6 +28,7 @@ from cqlib.report.facts import gpu_hours
 from cqlib.report.headlines import headlines, in_words
 from cqlib.report.jinja import environment
 from cqlib.report.run_sets import RunSet, display_groups, run_sets
+from cqlib.report.tables import NO_IS as NO_IS
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, RECORDS, ROOT

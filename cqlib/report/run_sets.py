@@ -170,15 +170,15 @@ def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSe
         for record in sorted(records, key=lambda record: bool(record.changes)):  # those without changes first
             key = _key(record, origin)
             unchanged = key._replace(changes="{}")
-            if on_front(record.variant, record.profile, record.data.name) and unchanged in sets:
+            if on_front(record.variant, record.profile, record.data.name, key.size) and unchanged in sets:
                 key = unchanged
             sets.setdefault(key, {}).setdefault((paper.canonical(record.variant), record.seed), record)
     return [_run_set(key, runs, sets) for key, runs in sets.items()]
 
 
-def on_front(name: str, profile: str, data: str) -> bool:
+def on_front(name: str, profile: str, data: str, size: int) -> bool:
     """Whether a row, or a changed one by its `variant`, is a point of the trade-off."""
-    return any(name in front(row, profile, data).values() for row in NOTHING)
+    return any(name in front(row, profile, data, size).values() for row in NOTHING)
 
 
 def _key(record: Record, origin: str) -> _Key:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cqlib.experiments import paper
+from cqlib.experiments.claims import IS_MISLEADS
 from cqlib.experiments.rows import label_of, training_command
 from cqlib.metrics.quantities import FEATURES, decimal, heading, metric_names
 from cqlib.report import mixture
@@ -13,6 +14,7 @@ from cqlib.report.verdicts import ClaimResult
 
 PAPER = tuple(paper.METRICS.values())
 """The columns of the paper's numbers."""
+NO_IS = "On {} the IS of real images rises when they are damaged: no claim is tested in it there."
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,15 @@ class Line:
 @dataclass(frozen=True)
 class View:
     """A whole table, ready for the template. `groups`: (heading, what is said beside it), "" for none -> lines.
-    `remark` explains a line; `notes` say how the numbers compare with the paper's, `commands` how missing rows are
-    trained; `judged`: whether claims about its numbers have verdicts."""
+    `remarks` explain a line or a column; `notes` say how the numbers compare with the paper's, `commands` how missing
+    rows are trained; `judged`: whether claims about its numbers have verdicts."""
 
     id: str
     title: str
     sources: tuple[ColumnGroup, ...]
     groups: Mapping[tuple[str, str], Sequence[Line]]
     footnotes: tuple[str, ...] = ()
-    remark: str = ""
+    remarks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     commands: tuple[tuple[str, str], ...] = ()
     judged: bool = False
@@ -80,12 +82,13 @@ def view(
         lines.append(Line(row.label, cells, row.ticks, row.citation, row.footnotes))
     lines += real_images(table.data, sets, names)
     mixed = list(_mixture(table, sets, names))
+    misleads = dict.fromkeys(NO_IS.format(runs.data) for runs in sets if runs.data in IS_MISLEADS)
     papers = (ColumnGroup("paper", "Paper", paper.DATA_SETS[data].label, PAPER) for data in table.data)
     measured_here = (measured_columns(runs.origin, runs.label, n) for runs, n in zip(sets, names, strict=True))
     notes_ = tuple(note for runs in sets for note in notes(table.rows, runs))
     return View(
         table.id, f"{table.name}. {table.title}", (*papers, *measured_here), {("", ""): [*lines, *mixed]},
-        table.footnotes, mixture.MEANING if mixed else "", notes_, commands, bool(results),
+        table.footnotes, (*[mixture.MEANING] * bool(mixed), *misleads), notes_, commands, bool(results),
     )  # fmt: skip
 
 
@@ -150,7 +153,7 @@ def real_cells(runs: RunSet | None, names: Sequence[str]) -> tuple[Cell, ...]:
     measured = [runs.real_images(name) for name in names]
     counts = [metric.n for metric in measured if metric]
     cells = (Cell(decimal(name, metric.value) if metric else "") for name, metric in zip(names, measured, strict=True))
-    return (*cells, Cell(f"n = {max(counts):,}" if counts else ""))
+    return (*cells, Cell(f"n\u00a0=\u00a0{max(counts):,}" if counts else ""))
 
 
 def real_images(

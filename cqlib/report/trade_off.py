@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cqlib.experiments.claims import IS_MISLEADS
 from cqlib.experiments.rows import marker_numbers, short_label
 from cqlib.experiments.trade_off import CQ, CQ_F, GAN, LAMBDA, NOTEBOOK, NOTHING, front, usual
 from cqlib.experiments.variants import row_and_changes
@@ -54,6 +55,8 @@ def figures(runs: RunSet, how_to_read: bool = True) -> list[dict[str, Any]]:
     marked `more`; if `how_to_read`, the captions of `FIRST` say how to read them."""
     panels = []
     for quantity, name in [(drawn, name) for drawn in DRAWN for name in drawn.names]:
+        if quantity.id == "is" and runs.data in IS_MISLEADS:
+            continue
         if max(map(len, fronts(runs, name).values())) > 1:
             caption = _caption(runs, quantity, name, how_to_read)
             panels.append(plot(*draw_fronts(runs, quantity, name), caption, more=quantity is not FIRST))
@@ -99,7 +102,7 @@ def _caption(runs: RunSet, quantity: Quantity, name: str, how_to_read: bool) -> 
     shows, and which points are not trained yet."""
     parts = [f"{name} against likelihood. {runs.title}."]
     if quantity is FIRST:
-        parts += [HOW_TO_READ.format(usual(runs.data))] * how_to_read
+        parts += [HOW_TO_READ.format(usual(runs.data, runs.size))] * how_to_read
         parts += [story(runs, name), of_seeds(runs, name), not_trained(runs)]
     return " ".join(filter(None, parts))
 
@@ -132,4 +135,4 @@ def not_trained(runs: RunSet) -> str:
 
 
 def _front(row: str, runs: RunSet) -> Mapping[float, str]:
-    return front(row, runs.profile, runs.data)
+    return front(row, runs.profile, runs.data, runs.size)

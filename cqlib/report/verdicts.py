@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from cqlib.experiments.claims import Claim, applies
+from cqlib.experiments.claims import IS_MISLEADS, Claim, applies
 from cqlib.experiments.paper import DATA_SETS
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import short_label
@@ -109,7 +109,9 @@ def claim_result(claim: Claim, runs: RunSet) -> ClaimResult:
     `judge` gets Welch's unpaired test. If a run of either row diverged, the claim is undecided; where a row has one
     run, it is "seen once"."""
     result = partial(ClaimResult, claim, runs)
-    if not applies(claim, runs.data):
+    if claim.metric == "is" and runs.data in IS_MISLEADS:
+        return result("not run", reason=f"not tested in IS on {runs.data}, where it misleads", missing_kind=3)
+    if not applies(claim, runs.data, runs.size):
         labels = [DATA_SETS[data].label if data in DATA_SETS else data for data in (claim.data, runs.data)]
         return result("not run", reason=f"claimed for {labels[0]}, not for {labels[1]}", missing_kind=3)
     rows = claim.row_a, claim.row_b

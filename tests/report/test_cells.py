@@ -1,16 +1,11 @@
 """What notebook cells show: sliders that redraw where a kernel is live, escaped text, numbers that read well."""
 
-from inspect import getsource
 
 import ipywidgets as widgets
 import pytest
 import torch
-from bs4 import BeautifulSoup
 
-from cqlib.data import toy2d
-from cqlib.lessons.coverage_and_quality import mass_displacement, pictures
-from cqlib.lessons.coverage_and_quality.distances import Lattice
-from cqlib.report import cells, plots
+from cqlib.report import cells
 
 
 def test_a_slider_redraws_with_every_value_and_is_nothing_without_a_page(monkeypatch):
@@ -44,17 +39,6 @@ def test_a_mean_stands_with_its_standard_error():
 def test_signed_values_are_grey_at_zero_and_clamped_at_the_limit():
     values = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]).reshape(1, 1, 1, 5)
     assert cells.stretched(values, limit=1.0).flatten().tolist() == [0, 0, 128, 255, 255]
-
-
-def test_a_picture_folds_the_functions_of_the_lesson_that_drew_it():
-    lattice = Lattice(toy2d.density())
-    shown = BeautifulSoup(mass_displacement.displacement_board(lattice).data, "html.parser")
-    (fold,) = shown.find_all("details")
-    board, below = getsource(mass_displacement.displacement_board), getsource(pictures.density_board)
-    assert fold.find("pre").get_text() == f"{board}\n\n{below}".strip()
-    assert fold.find_previous("svg") and not fold.has_attr("open")
-    with plots.subplots(1, 1) as (figure, _):
-        assert "<details" not in cells.picture(figure, "drawn elsewhere").data
 
 
 def test_panels_whose_lines_look_different_have_a_legend_each():

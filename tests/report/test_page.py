@@ -134,7 +134,7 @@ def test_a_measured_line_holds_mean_and_standard_deviation_over_seeds(full):
     cells = cells_of(table, "CQ-F", "published")
     assert cells[0].startswith(f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}") and cells[-1] == "5"
     assert "310.0" in cells_of(table, "Real", "published")
-    assert cells_of(table, "99", "published")[0].startswith("≤ ")
+    assert cells_of(table, "99", "published")[0].startswith("≤")
     assert cells_of(table, "GAN", "local")[-1] == "1 of 2 diverged"
 
 

@@ -19,7 +19,7 @@ from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import load_records
 from cqlib.experiments.rows import PROFILES, notebooks
 from cqlib.metrics.quantities import QUANTITIES
-from cqlib.report import facts, readme
+from cqlib.report import facts, mixture, readme
 from cqlib.report.run_sets import run_sets
 from cqlib.util.paths import RECORDS, ROOT
 
@@ -84,7 +84,7 @@ def test_a_row_that_diverged_or_was_not_trained_says_so():
     lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
     assert lines["VAE"].endswith(" 1 of 3 diverged |") and lines["CQ"].endswith(" 2 |")
     assert "not trained yet: `./run_all.sh --only table1/gan" in lines["GAN"]
-    assert "99 % GAN" not in text
+    assert mixture.LABEL not in text
 
 
 def test_a_table_is_of_quick_where_it_has_all_rows_and_else_of_what_has_more():

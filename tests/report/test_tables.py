@@ -196,7 +196,7 @@ def test_real_images_are_a_row():
     (published,) = run_sets([], [run])
     line = only(tables.view(paper.TABLE1, [published]))[-1]
     assert line.label == "Real images"
-    assert [cell.text for cell in line.cells[1]] == ["", "6.50", "310.0", "0.400", "0.95", "n = 1,000"]
+    assert [cell.text for cell in line.cells[1]] == ["", "6.50", "310.0", "0.400", "0.95", "n\u00a0=\u00a01,000"]
     for name in ("FD-lite0-floor", "KD-lite0-floor", "IS-lite0-real", "Coverage-lite0-real"):
         del run.metrics[name]
     assert only(tables.view(paper.TABLE1, [published]))[-1].label == "GAN"

@@ -207,6 +207,12 @@ def test_the_papers_features_come_first_where_both_rows_have_them():
     assert outcome(FID, [a, replace(b, metrics={"FD-lite0": b.metrics["FD-lite0"]})]).metric_name == "FD-lite0"
 
 
+def test_a_score_that_misleads_on_some_data_decides_nothing_there():
+    records = runs(IS.row_a, IS.row_b, [3.0, 3.1], [2.0, 2.1], "IS", data="photodigits")
+    assert (outcome(IS, records).label, outcome(F_BPD, records).label) == ("not run", "not run")
+    assert "in IS on photodigits, where it misleads" in outcome(IS, records).reason
+
+
 def test_a_claim_of_other_data_alone_is_not_run():
     claim = next(claim for claim in BY_ID.values() if claim.own_data_only)
     result = outcome(claim, [record(claim.row_a, BPD=3.0)])
