@@ -16,7 +16,8 @@ LABEL = "99\u00a0% GAN + 1\u00a0%\u00a0VAE-F"
 MEANING = (
     "99 % GAN + 1 % VAE-F is computed, not trained: p = 0.99 p(GAN) + 0.01 p(VAE-F) ≥ 0.01 p(VAE-F) needs at most "
     "log2(100) bits an image more than VAE-F, and draws almost only the GAN’s samples. So few bits alone do not show "
-    "full support (Theis et al. 2016, arXiv 1511.01844, section 3.2). Coverage does: it stays about the GAN’s."
+    "full support (Theis et al. 2016, arXiv 1511.01844, section 3.2); coverage would, since the mixture’s is about the "
+    "GAN’s."
 )
 
 

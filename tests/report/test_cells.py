@@ -1,6 +1,5 @@
 """What notebook cells show: sliders that redraw where a kernel is live, escaped text, numbers that read well."""
 
-
 import ipywidgets as widgets
 import pytest
 import torch
