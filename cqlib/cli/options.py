@@ -129,7 +129,7 @@ def data_sets(text: str) -> tuple[str, ...]:
 def change(text: str) -> tuple[str, str]:
     """(path, value as a text) of "PATH=VALUE"; whether the recipe has such a path is checked later."""
     setting, equals, value = text.partition("=")
-    if not equals or not re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", setting) or not value.isprintable():
+    if not equals or not re.fullmatch(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*", setting) or not value.isprintable():
         raise argparse.ArgumentTypeError(f"'{text}' is not PATH=VALUE, such as training.steps=3000")
     return setting, value.strip()
 

@@ -47,7 +47,7 @@ def variant(row: str, changes: Changes) -> str:
 
 def row_and_changes(name: str) -> tuple[str, dict[str, Any]]:
     """The inverse of `variant`: row and changes. A name that `variant` cannot have made is a row without changes."""
-    row, *parts = re.split(r" (?=[a-z_]+(?:\.[a-z_]+)*=)", name)
+    row, *parts = re.split(r" (?=[a-z_][a-z0-9_]*(?:\.[a-z_][a-z0-9_]*)*=)", name)
     try:
         return row, {path: json.loads(value) for path, _, value in (part.partition("=") for part in parts)}
     except (ValueError, RecursionError):

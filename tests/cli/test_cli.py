@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import os
 import shlex
@@ -27,6 +28,7 @@ from cqlib.experiments import load, run
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import write_record
 from cqlib.experiments.rows import DEVELOPMENT_DATA, PROFILES, ROWS, notebooks
+from cqlib.experiments.variants import row_and_changes
 from cqlib.metrics import evaluation
 from cqlib.util.errors import UsageError, UserError, one_line_errors
 
@@ -286,6 +288,13 @@ def test_seeds():
     assert options.seeds("7-8,0,8") == (7, 8, 0)
     assert options.parse([]).seeds == (0,)
     assert options.parse("--seeds 2 --seeds 7,2".split()).seeds == (2, 7)
+
+
+def test_a_change_is_a_path_and_a_value():
+    assert options.change("training.bf16=true") == ("training.bf16", "true")
+    assert row_and_changes("table1/vae training.bf16=true") == ("table1/vae", {"training.bf16": True})
+    with pytest.raises(argparse.ArgumentTypeError, match="is not PATH=VALUE"):
+        options.change("training.=3")
 
 
 def test_paths_become_absolute(tmp_path, monkeypatch):
