@@ -47,10 +47,12 @@ def fullest_of(rows: Sequence[str], sets: Sequence[RunSet]) -> RunSet:
 
 def at_hand(rows: Sequence[str], records: Sequence[Record], profile: str) -> list[RunSet]:
     """The run sets that a notebook of a table is about: this machine's under `profile`, beside each the published one
-    of its data set and profile; without any, the group of `display_groups` with most of `rows`."""
-    groups = display_groups(sets_of(records), rows, profile)
+    of its data set and profile; without any, the group of `display_groups` with most of `rows`; where no run set has
+    any of `rows`, all there are."""
+    every = sets_of(records)
+    groups = display_groups(every, rows, profile)
     local = [sets for sets in groups if any((runs.origin, runs.profile) == ("local", profile) for runs in sets)]
-    return [runs for sets in local or groups[:1] for runs in sets]
+    return [runs for sets in local or groups[:1] or [every] for runs in sets]
 
 
 def models(rows: Sequence[str], runs: RunSet, runs_dir: Path | str, *, required: bool = False) -> dict[str, System]:
@@ -176,13 +178,15 @@ def stored_samples(runs: RunSet, row: str, runs_dir: Path | str, n: int) -> torc
 def grids(table: str, runs: RunSet, runs_dir: Path | str, data_dir: Path | str | None = None) -> HTML:
     """Real test images, then the sample grids of every row of the table, of its first seed."""
     figures = pictures.grids([runs], paper.row_ids(table), runs_dir, data_dir)
-    return HTML(page.macro("grids", figures))
+    return HTML(page.macro("grids", figures)) if figures else _nothing(table, [runs])
 
 
 def curves(table: str, runs: RunSet, name: str) -> HTML:
     """The learning curves called `name` of a table's rows; `Record.curve` holds a run's curves by name."""
     rows = paper.row_ids(table)
     series = {short_label(row): lines for row in rows if (lines := pictures.curves(runs.done(row), name))}
+    if not series:
+        return _nothing(table, [runs])
     levels = pictures.levels(name)
     figure = plots.learning_curves(series, ylabel=pictures.axis(name), marks=marker_numbers(rows), levels=levels)
     alt = f"{name} over training steps for {', '.join(series)}"
