@@ -29,7 +29,8 @@ Deviations (what the sources leave open; those of f are in `nets/coupling.py`):
 - Not known, and chosen for `paper`: 200,000 steps at a constant rate, averaged weights, flips, the widths of all nets,
   a z of 128 dimensions.
 - `quick` and `study` (`docs/tuning.md`): nets half as wide; few steps in batches of 16; Adam at a rate of 1e-3 (half of
-  it above 32x32) that falls to 0, with smaller betas for the critic; a gradient penalty of weight 1 every fourth step.
+  it above 32x32) that falls to 0, with smaller betas for the critic; a gradient penalty of weight 1 every fourth step;
+  the generator's gradient clipped at some ten times its median length.
 """
 
 import functools
@@ -89,9 +90,9 @@ class ProfileSettings:
 
     @property
     def gan_training(self) -> TrainingConfig:
-        """The training of a GAN: its generator has the critic's betas, since it optimises no likelihood."""
-        training = self.training
-        return replace(training, betas=training.critic_betas or training.betas, critic_betas=None)
+        """The training of a GAN: the critic's betas for its generator, and no clipping: it has no likelihood."""
+        betas = self.training.critic_betas or self.training.betas
+        return replace(self.training, betas=betas, critic_betas=None, gradient_clip=None)
 
 
 def profile_settings(profile: str, size: int) -> ProfileSettings:
@@ -102,7 +103,8 @@ def profile_settings(profile: str, size: int) -> ProfileSettings:
         return ProfileSettings(64, 128, FlowConfig(3, 32, 2), 64, 100.0, 1, training)
     # at 64x64 the critic is two layers deeper and, without normalisation, grows without bound at 1e-3 (docs/tuning.md)
     training = TrainingConfig(steps=4000, batch_size=16, learning_rate=1e-3 if size <= 32 else 5e-4, betas=(0.9, 0.999),
-                              critic_betas=(0.5, 0.99), decay_from=0.5)  # fmt: skip
+                              critic_betas=(0.5, 0.99), decay_from=0.5,
+                              gradient_clip=20_000.0 * (size / 16) ** 2)  # fmt: skip
     quick = ProfileSettings(32, 64, FlowConfig(3, 16, 2), 32, 1.0, 4, training)
     tiny = replace(training, steps=20, log_every=5)
     return {
