@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "cqlib"
-FILE_LINES = 330
+FILE_LINES = 340
 
 
 def test_the_core_knows_nothing_of_the_suite_and_imports_go_down():
