@@ -19,8 +19,6 @@ class System(nn.Module):
     """A generative model of (C, H, W) images together with what trains it."""
 
     shape: tuple[int, int, int]
-    decoder_noise: bool = False
-    """Whether p(x|z) has noise of its own, so that temperature 0 (none of it) differs from temperature 1."""
     critic: nn.Module | None
     """The net that judges samples; None for a system trained by its likelihood alone."""
     lacks_critic: bool = False

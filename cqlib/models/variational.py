@@ -39,7 +39,6 @@ class VariationalModel(LikelihoodSystem):
     """
 
     bound = "ELBO"
-    decoder_noise = True
     encoder: nn.Module
 
     def log_density(self, v: Tensor, z: Any) -> Tensor:
