@@ -62,8 +62,8 @@ NOTEBOOK_DATA = {
 }
 """Short name of a notebook -> the data sets that it takes its rows on under `paper`; other notebooks take those of the
 rows."""
-OFFLINE_DATA = {"colourisation": "photos10"}
-"""Short name of a notebook -> its data set under the other profiles, where that is not `DEVELOPMENT_DATA`."""
+OFFLINE_DATA = {"colourisation": "photos10", "extra/cq-f-conditional": "photos10"}
+"""Short name of a notebook, or row -> its data set under the other profiles, where that is not `DEVELOPMENT_DATA`."""
 
 
 def notebook_runs(name: str, profile: str) -> list[tuple[str, Changes]]:
@@ -135,7 +135,7 @@ def default_data(row: str, profile: str, notebook: str = "") -> tuple[str, ...]:
     """The data sets of a row when none is named: for `paper` those of the notebook (by short name) that shows it, if
     that has any of its own, else those of the first table that the row is in."""
     if profile != "paper":
-        return (OFFLINE_DATA.get(notebook, DEVELOPMENT_DATA),)
+        return (OFFLINE_DATA.get(notebook) or OFFLINE_DATA.get(row, DEVELOPMENT_DATA),)
     if notebook in NOTEBOOK_DATA:
         return NOTEBOOK_DATA[notebook]
     return paper.table_of(row).data if row in paper.ROWS else ("cifar10",)

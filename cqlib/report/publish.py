@@ -87,8 +87,8 @@ def publish(runs_dir: Path) -> list[Path]:
             if file := sample_file(runs_dir / name):
                 grid = published_grid(file.read_bytes(), record.data.shape[-1])
                 written.append(write_atomic(PUBLISHED / "samples" / name / "samples.webp", grid))
-            ours = (record.data.name, record.profile) == (PICTURE["data"], PICTURE["profile"])
-            if ours and record.variant in MODELS:
+            home = (default_data(record.row, PICTURE["profile"])[0], PICTURE["profile"])
+            if record.variant in MODELS and (record.data.name, record.profile) == home:
                 written += _publish_model(runs_dir / name, name)
     for folder in sorted((PUBLISHED / "samples").glob("*/")):
         if folder.name not in names:
