@@ -1,4 +1,4 @@
-"""Which digits the samples show, as a classifier counts them, and how many a person could read."""
+"""Which digits the samples show, as a classifier counts them, and how many could be read by eye."""
 
 import json
 from collections.abc import Sequence
