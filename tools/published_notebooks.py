@@ -40,7 +40,7 @@ def published(notebook: nbformat.NotebookNode, shot: Shot) -> nbformat.NotebookN
     copy.cells = [cell for cell in copy.cells if INJECTED not in cell.metadata.get("tags", [])]
     copy.metadata.pop("cqlib", None)
     if texts := credits(copy):
-        copy.cells.append(new_markdown_cell(f"The photographs of photos10 show {'; '.join(texts)}.", id=CREDITS))
+        copy.cells.append(new_markdown_cell(f"The photographs show {'; '.join(texts)}.", id=CREDITS))
     for cell in copy.cells:
         if cell.cell_type == "markdown":
             cell.source = cell.source.replace("](../", "](../../../")  # links from a folder that is deeper

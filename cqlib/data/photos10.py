@@ -55,6 +55,8 @@ PHOTOS = {
 """Class -> its photograph."""
 CREDITS = tuple(f"{photo.shows}, by {photo.author}: {photo.terms}" for photo in PHOTOS.values())
 """To be named wherever crops are passed on."""
+CREDITED = ("photodigits", "photos10")
+"""The data sets whose images show crops of the photographs."""
 PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}  # names for import, pip
 CLASSES = tuple(PHOTOS)
 N_TRAIN, N_TEST = 20_000, 2_000

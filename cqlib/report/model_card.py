@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from cqlib.data.photos10 import CREDITS
+from cqlib.data.photos10 import CREDITED, CREDITS
 from cqlib.data.sets import entry_of
 from cqlib.experiments import load
 from cqlib.experiments.experiment import Experiment
@@ -129,7 +129,7 @@ def _front_matter(record: Record, system: System, title: str) -> str:
 
 def _terms(data: str) -> list[str]:
     """Lines that say who owns the images, and their terms."""
-    if data == "photos10":
+    if data in CREDITED:
         return [*CREDITS]
     entry = entry_of(data)
     return [entry.terms if entry else "Images of one's own: to be said here are their owner and terms."]

@@ -57,7 +57,9 @@ def notebook_page(notebook: nbformat.NotebookNode, folder: Path | str, name: str
 
 
 def credits(notebook: nbformat.NotebookNode) -> tuple[str, ...]:
-    """The credits of the photographs in photos10, for the page of a notebook that mentions photos10; else none."""
-    from cqlib.data.photos10 import CREDITS  # imports torch
+    """The credits of the photographs in photos10, for the page of a notebook that names a data set with crops of
+    them; else none."""
+    from cqlib.data.photos10 import CREDITED, CREDITS  # imports torch
 
-    return CREDITS if "photos10" in nbformat.writes(notebook) else ()
+    text = nbformat.writes(notebook)
+    return CREDITS if any(name in text for name in CREDITED) else ()
