@@ -30,13 +30,11 @@ def tensors_sha256(*tensors: Tensor) -> str:
 @dataclass(frozen=True, eq=False)
 class Split:
     """One split. `images` uint8 (N, C, H, W) in 0..255, `labels` int64 (N,), both contiguous on the CPU and read-only:
-    a data set is built once and shared. ValueError on a wrong dtype, shape or count, or an empty split. Images with the
-    same number in `groups`, int64 (N,), are not independent: they overlap, or were cut from one place."""
+    a data set is built once and shared. ValueError on a wrong dtype, shape or count, or an empty split."""
 
     name: str
     images: Tensor
     labels: Tensor
-    groups: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.name not in ("train", "test"):
@@ -45,10 +43,9 @@ class Split:
             raise ValueError(f"{self.name} images must be uint8 (N, C, H, W), not {self.images.dtype} {self.shape}")
         if self.labels is None:
             raise ValueError(f"{self.name} labels must be int64 ({len(self.images)},): zeros without classes")
-        for what, numbers in (("labels", self.labels), ("groups", self.groups)):
-            if numbers is not None and (numbers.dtype != torch.int64 or numbers.shape != self.images.shape[:1]):
-                found = f"{numbers.dtype} {tuple(numbers.shape)}"
-                raise ValueError(f"{self.name} {what} must be int64 ({len(self.images)},), not {found}")
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+            found = f"{self.labels.dtype} {tuple(self.labels.shape)}"
+            raise ValueError(f"{self.name} labels must be int64 ({len(self.images)},), not {found}")
         if not (self.images.is_contiguous() and self.labels.is_contiguous()):
             raise ValueError(f"{self.name} tensors must be contiguous")
 
@@ -78,8 +75,7 @@ class Split:
             raise ValueError(f"a split needs at least one image, not {n}")
         if n >= len(self):
             return self
-        groups = None if self.groups is None else self.groups[:n]
-        return replace(self, images=self.images[:n], labels=self.labels[:n], groups=groups)
+        return replace(self, images=self.images[:n], labels=self.labels[:n])
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,6 @@ FONTS = (
     "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta",
 )  # fmt: skip
 CLASSES = tuple("0123456789")
-SIZES = (16, 32, 64)
 N_TRAIN, N_TEST = 20_000, 5_000
 SEED = 11
 SIDE = 1024
@@ -109,16 +108,16 @@ def glyph(font: str, digit: int) -> Array:
     return winding[:, :width].cumsum(1) != 0
 
 
-def masks(glyph: Array, heights: Array, corners: Array, size: int) -> Array:
-    """Shares of pixels that a glyph covers, uint16 (n, size, size) in 0..255, drawn `heights` (n,) high with its upper
-    left corner at `corners` (n, 2), (y, x), both in units of which an image has `SIDE`."""
-    table = np.zeros((glyph.shape[0] + 1, glyph.shape[1] + 1), np.int32)
-    table[1:, 1:] = glyph.cumsum(0, dtype=np.int32).cumsum(1, dtype=np.int32)
+def masks(shape: Array, heights: Array, corners: Array, size: int) -> Array:
+    """Shares of pixels that a glyph of this `shape` covers, uint16 (n, size, size) in 0..255, drawn `heights` (n,) high
+    with its upper left corner at `corners` (n, 2), (y, x), both in units of which an image has `SIDE`."""
+    table = np.zeros((shape.shape[0] + 1, shape.shape[1] + 1), np.int32)
+    table[1:, 1:] = shape.cumsum(0, dtype=np.int32).cumsum(1, dtype=np.int32)
     pixels = np.arange(size + 1) * (SIDE // size)
     # the edges of the pixels in cells of the glyph, (n, size + 1) for rows and columns
-    rows, columns = ((pixels - corners[:, k, None]) * len(glyph) // heights[:, None] for k in (0, 1))
+    rows, columns = ((pixels - corners[:, k, None]) * len(shape) // heights[:, None] for k in (0, 1))
     areas = (np.diff(rows)[:, :, None] * np.diff(columns)[:, None, :]).astype(np.int32)
-    corner = table[rows.clip(0, glyph.shape[0])[:, :, None], columns.clip(0, glyph.shape[1])[:, None, :]]
+    corner = table[rows.clip(0, shape.shape[0])[:, :, None], columns.clip(0, shape.shape[1])[:, None, :]]
     inside = corner[:, 1:, 1:] - corner[:, :-1, 1:] - corner[:, 1:, :-1] + corner[:, :-1, :-1]
     return ((255 * inside + areas // 2) // areas).astype(np.uint16)
 

@@ -132,23 +132,23 @@ def level_shares(total: int, n: int) -> list[int]:
     return shares
 
 
-def tile_numbers(height: int, width: int, size: int, stream: np.random.PCG64) -> Array:
-    """int (H, W): the number, from 1, of the test tile that each pixel lies in; 0 outside all tiles. Each cell has one
-    tile, at a random place on the coarsest level's grid."""
+def in_tiles(height: int, width: int, size: int, stream: np.random.PCG64) -> Array:
+    """bool (H, W): whether a pixel lies in a test tile. Each cell has one tile, at a random place on the coarsest
+    level's grid."""
     grid = 1 << levels(height, width, size)[-1]
     tile = size * grid * 5 // 4  # a multiple of `grid`, because size is a multiple of 4
     cells = [max(1, round(length / (CELL_TILES * tile))) for length in (height, width)]
-    numbers = np.zeros((height, width), np.int16)
+    inside = np.zeros((height, width), bool)
 
     def corner(index: int, count: int, length: int) -> int:
         first = -(-(length * index // count) // grid)
         last = (length * (index + 1) // count - tile) // grid
         return grid * (first + stream.random_raw() % (last - first + 1))
 
-    for number, (row, column) in enumerate(np.ndindex(*cells), 1):
+    for row, column in np.ndindex(*cells):
         y, x = corner(row, cells[0], height), corner(column, cells[1], width)
-        numbers[y : y + tile, x : x + tile] = number
-    return numbers
+        inside[y : y + tile, x : x + tile] = True
+    return inside
 
 
 def draw(candidates: Array, n: int, stream: np.random.PCG64) -> Array:
@@ -156,20 +156,19 @@ def draw(candidates: Array, n: int, stream: np.random.PCG64) -> Array:
     return candidates[np.argsort(stream.random_raw(len(candidates)), kind="stable")[:n]]
 
 
-def cut(name: str, size: int) -> Iterator[tuple[Array, Array, Array]]:
+def cut(name: str, size: int) -> Iterator[tuple[Array, Array]]:
     """Yield the crops of a photograph for training, then for test: int (n, 3), the pyramid level of each crop and its
-    corner (y, x) there; the crops, uint8 (n, S, S, 3); and int64 (n,), the number of the test tile that each lies in, 0
-    for none."""
+    corner (y, x) there; and the crops, uint8 (n, S, S, 3)."""
     stream = np.random.PCG64([SEED, CLASSES.index(name), size])
     image = photo(name)
     height, width = image.shape[:2]
-    numbers = tile_numbers(height, width, size, stream)
+    tiles = in_tiles(height, width, size, stream)
     used = levels(height, width, size)
     pyramid = {level: average(image, level) for level in used}
     contrast = {level: has_contrast(pyramid[level], size) for level in used}
     # a tile lies on the grid of every level, so one pixel of a block speaks for all
-    tiles = {level: numbers[:: 1 << level, :: 1 << level][: len(p), : p.shape[1]] for level, p in pyramid.items()}
-    tiled = {level: window_sums(tile > 0, size) for level, tile in tiles.items()}
+    coarse = {level: tiles[:: 1 << level, :: 1 << level][: len(p), : p.shape[1]] for level, p in pyramid.items()}
+    tiled = {level: window_sums(tile, size) for level, tile in coarse.items()}
     for tested, total in ((False, N_TRAIN), (True, N_TEST)):
         boxes = []
         for level, share in zip(used, level_shares(total // len(CLASSES), len(used)), strict=True):
@@ -178,8 +177,7 @@ def cut(name: str, size: int) -> Iterator[tuple[Array, Array, Array]]:
             boxes.append(np.stack([np.full(share, level), *np.unravel_index(places, allowed.shape)], axis=1))
         corners = np.concatenate(boxes)
         corners = draw(corners, len(corners), stream)
-        crops = np.stack([pyramid[level][y : y + size, x : x + size] for level, y, x in corners])
-        yield corners, crops, np.array([tiles[level][y, x] for level, y, x in corners], np.int64)
+        yield corners, np.stack([pyramid[level][y : y + size, x : x + size] for level, y, x in corners])
 
 
 @functools.cache
@@ -188,11 +186,10 @@ def build(size: int) -> Dataset:
     photos = [list(cut(name, size)) for name in CLASSES]
     splits = []
     for name, of_photos in zip(("train", "test"), zip(*photos, strict=True), strict=True):
-        _, crops, tiles = (np.stack(arrays, axis=1) for arrays in zip(*of_photos, strict=True))  # classes take turns
+        crops = np.stack([crops for _, crops in of_photos], axis=1)  # classes take turns
         images = torch.from_numpy(np.ascontiguousarray(crops.reshape(-1, size, size, 3).transpose(0, 3, 1, 2)))
         labels = torch.arange(len(images)) % len(CLASSES)
-        groups = 1000 * labels + torch.from_numpy(tiles.flatten()) if name == "test" else None
-        splits.append(Split(name, images, labels, groups))
+        splits.append(Split(name, images, labels))
     return Dataset("photos10", size, CLASSES, splits[0], splits[1])
 
 

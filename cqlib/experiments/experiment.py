@@ -13,7 +13,7 @@ from cqlib.experiments.changes import apply_changes
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, slug
 from cqlib.experiments.rows import MAX_SEED, check_profile, check_row, default_data, refuse_points
-from cqlib.experiments.trade_off import usual
+from cqlib.experiments.trade_off import SIZES, usual
 from cqlib.experiments.variants import Changes, as_options, variant
 from cqlib.models.base import LikelihoodConfig
 from cqlib.models.gan_baseline import GANBaselineConfig
@@ -21,11 +21,6 @@ from cqlib.models.registry import RECIPES
 from cqlib.recipe import EVALUATION, Evaluation, Recipe, hashable_config
 from cqlib.util.errors import UsageError, UserError, one_line
 from cqlib.util.files import canonical_json, sha256
-
-IMAGE_SIZE = {"smoke": 16, "quick": 16, "study": 32, "paper": 32}
-"""Profile -> side length in pixels. A data set that lacks this size is taken at its nearest one; under `paper`,
-published data sets are taken at the paper's."""
-
 
 MILESTONES, MILESTONE_IMAGES = 7, 1000
 """Under `study` the rows of Table 1 are also measured at so many steps of their training, on so many images."""
@@ -162,4 +157,4 @@ def image_size(data: str, profile: str) -> int:
     or their own (Tiny ImageNet: 64)."""
     if profile == "paper" and data in ENTRIES:
         return ENTRIES[data].sizes[0]
-    return min(data_sets.sizes(data), key=lambda size: abs(size - IMAGE_SIZE[profile]))
+    return min(data_sets.sizes(data), key=lambda size: abs(size - SIZES[profile]))

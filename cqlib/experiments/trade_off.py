@@ -15,7 +15,8 @@ NOTHING = {CQ: "table1/vae", CQ_F: "table1/vae-f"}
 USUAL, NATURAL = {"photodigits": 400.0}, 25.0
 """Data set -> lambda of CQ and CQ-F in its tables at 16x16, chosen on tuning seeds; and that of any other set."""
 SIZES = {"smoke": 16, "quick": 16, "study": 32, "paper": 32}
-"""Profile -> the usual side length of its images."""
+"""Profile -> the usual side length of its images. A data set that lacks it is taken at its nearest one; under `paper`,
+published data sets are taken at the paper's."""
 LAMBDAS = {"smoke": (100.0,), "quick": (25.0, 100.0, 400.0, 1600.0), "study": (100.0, 400.0, 1600.0),
            "paper": (100.0, 400.0, 1600.0)}  # fmt: skip
 """Profile -> the values of lambda beside 0 and the usual one, which may be among them."""

@@ -3,7 +3,7 @@
 The score of n training images against n test images is taken on many draws, of undamaged and of damaged ones. Their
 distance is d = |mean difference| / sqrt((s0^2 + s1^2) / 2), the detectability of signal detection theory; s0 and s1
 are the standard deviations over the draws. The side s to which images are resized for the extractor, and n, follow from
-a rule that was written before any model was scored with the result:
+a rule:
 
 - For each side n is the largest multiple of `STEP`, at most the test split, that costs at most the share `COST` of what
   1,000 images cost at side 224, the reference, which itself takes those 1,000. The cost is the number of pixels that
@@ -30,6 +30,7 @@ from torch import Tensor
 from cqlib.data.dataset import Dataset
 from cqlib.metrics import kernel
 from cqlib.metrics.features import FULL_SIDE, Features, extract, lite0
+from cqlib.metrics.quantities import QUANTITIES
 from cqlib.util.errors import UserError
 from cqlib.util.provenance import device_name
 from cqlib.util.schema import STRICT, Count, NonNegative, Number, Text
@@ -169,7 +170,8 @@ class SideResult:
     @property
     def smallest(self) -> float:
         """The smallest distance of the Fréchet distance over damages."""
-        return min(value for by_score in self.distances.values() for name, value in by_score.items() if name[0] == "F")
+        names = QUANTITIES["fid"].names
+        return min(value for by_score in self.distances.values() for name, value in by_score.items() if name in names)
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -122,7 +122,7 @@ def sample_metrics(
         cache.results.check()
     if data.name == "photodigits":
         real_digits = digits.counted(data.test.images[: main.n_real])
-        metrics |= digits.counted(samples[: main.n_fake]) | {f"{name}-real": m for name, m in real_digits.items()}
+        metrics |= digits.counted(samples[: main.n_fake], note) | {f"{name}-real": m for name, m in real_digits.items()}
     return metrics, samples[:GRID], notes
 
 

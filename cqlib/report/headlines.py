@@ -8,6 +8,7 @@ from cqlib.report.run_sets import RunSet
 HEADLINES = {
     "f lowers BPD, with and without the quality loss": {"with": "f-quality-bpd", "without": "f-bpd"},
     "The quality loss lowers FID, with and without f": {"with": "quality-loss-f-fid", "without": "quality-loss-fid"},
+    "Without f, the quality loss leaves BPD as it is": {"": "quality-loss-bpd"},
     "CQ-F beats CQ in FID": {"": "f-quality-fid"},
     "CQ-F beats GAN in BPD": {"": "cq-f-gan-bpd"},
     "CQ-F beats GAN in FID": {"": "cq-f-gan-fid"},

@@ -115,9 +115,6 @@ def test_wrong_tensors_are_refused():
         Split("train", good.images, None)
     with pytest.raises(ValueError, match=r"labels must be int64 \(\d+,\), not torch.int64 \(3,\)"):
         Split("train", good.images, good.labels[:3])
-    for groups in (torch.zeros(len(good)), good.labels[:3]):
-        with pytest.raises(ValueError, match="train groups must be int64"):
-            Split("train", good.images, good.labels, groups)
     with pytest.raises(ValueError, match="classes"):
         Dataset("d", 16, ("a",), split(), split("test"))
     with pytest.raises(ValueError, match="shape"):
@@ -193,22 +190,18 @@ def test_photos10_splits_share_no_pixel_and_are_spread_over_each_photograph(size
     chosen = data.load("photos10", size=size)
     for label, name in enumerate(photos10.CLASSES):
         height, width = photos10.photo(name).shape[:2]
-        numbers = photos10.tile_numbers(height, width, size, np.random.PCG64([photos10.SEED, label, size]))
+        tiles = photos10.in_tiles(height, width, size, np.random.PCG64([photos10.SEED, label, size]))
         touched = []
-        for (boxes, _, inside), part in zip(photos10.cut(name, size), (chosen.train, chosen.test), strict=True):
+        for (boxes, _), part in zip(photos10.cut(name, size), (chosen.train, chosen.test), strict=True):
             mask = np.zeros((height, width), bool)
             assert len({*map(tuple, boxes.tolist())}) == len(boxes) == len(part) // 10  # no crop twice
-            for (level, row, column), tile in zip(boxes.tolist(), inside.tolist(), strict=True):
+            for level, row, column in boxes.tolist():
                 side, y, x = size << level, row << level, column << level
                 assert 0 <= y <= height - side and 0 <= x <= width - side
                 mask[y : y + side, x : x + side] = True
-                assert (numbers[y : y + side, x : x + side] == tile).all()
+                assert (tiles[y : y + side, x : x + side] == (part is chosen.test)).all()
             touched.append(mask)
         assert not (touched[0] & touched[1]).any()
-        of_crop = chosen.test.groups[chosen.test.labels == label]
-        assert (of_crop == 1000 * label + torch.from_numpy(inside)).all()
-        assert numbers.max() > 3 and len({*inside.tolist()}) > 3
-        tiles = numbers > 0
         assert 0.1 < tiles.mean() < 0.3 and not (touched[1] & ~tiles).any()
         for rows in (slice(0, height // 2), slice(height // 2, height)):
             for columns in (slice(0, width // 2), slice(width // 2, width)):
@@ -219,7 +212,7 @@ def test_photos10_crops_are_what_the_boxes_say():
     chosen, levels = data.load("photos10", size=16), set()
     for label, name in enumerate(photos10.CLASSES):
         photograph = photos10.photo(name)
-        for (boxes, _, _), part in zip(photos10.cut(name, 16), (chosen.train, chosen.test), strict=True):
+        for (boxes, _), part in zip(photos10.cut(name, 16), (chosen.train, chosen.test), strict=True):
             images = part.images[part.labels == label].permute(0, 2, 3, 1).numpy()
             for image, (level, y, x) in list(zip(images, boxes.tolist(), strict=True))[::19]:
                 levels.add(level)

@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from scores import Projection
@@ -505,3 +506,13 @@ def test_a_records_seconds_count_every_training_once(tmp_path, monkeypatch):
         monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
     record = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
     assert 100 <= record.seconds < 149  # not 150: those 50 are in the 100
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the peak cannot be reset here")
+def test_the_peak_of_memory_is_the_runs_own(tmp_path):
+    """What an earlier row of the same notebook used, and gave back, does not count."""
+    before = psutil.Process().memory_info().rss
+    earlier = torch.ones(3 * 10**8)  # 1.2 GB
+    del earlier
+    record = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
+    assert record.peak_memory_bytes < before + 10**9

@@ -109,7 +109,8 @@ def test_spread_is_that_of_new_images_and_not_of_draws_from_a_pool(monkeypatch):
 
 
 def seen(side: int, n: int, *distances: float) -> SideResult:
-    return SideResult(side, n, 1.0, {"FD": (1.0, 0.1)}, {str(i): {"FD": value} for i, value in enumerate(distances)})
+    by_damage = {str(i): {"FD-lite0": value} for i, value in enumerate(distances)}
+    return SideResult(side, n, 1.0, {"FD-lite0": (1.0, 0.1)}, by_damage)
 
 
 def test_the_rule_takes_the_largest_smallest_distance_that_is_cheap_enough():
