@@ -22,6 +22,9 @@ IMAGE_SIZES = (16, 32, 48, 64)
 """Side lengths in pixels that the nets support."""
 TOY2D = ("eight-gaussians", "grid", "two-moons", "spiral", "checkerboard")
 """Densities of toy2d; the first is the default."""
+WITH_PIP = ("photodigits", "photos10")
+"""Data sets that any machine has: their images, crops of photographs, may be shown with the credits of `photos10`. The
+first is the default."""
 
 
 class Source(NamedTuple):

@@ -54,9 +54,7 @@ PHOTOS = {
 }  # fmt: skip
 """Class -> its photograph."""
 CREDITS = tuple(f"{photo.shows}, by {photo.author}: {photo.terms}" for photo in PHOTOS.values())
-"""To be named wherever crops are passed on."""
-CREDITED = ("photodigits", "photos10")
-"""The data sets whose images show crops of the photographs."""
+"""To be named wherever crops are passed on, also as grounds of photodigits."""
 PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}  # names for import, pip
 CLASSES = tuple(PHOTOS)
 N_TRAIN, N_TEST = 20_000, 2_000

@@ -29,8 +29,6 @@ from cqlib.util import text
 from cqlib.util.errors import UserError
 from cqlib.util.text import without_paths
 
-WITH_PIP = ("photodigits", "photos10")
-"""Data sets that come with the package: their images may stand in pages, the first is the default."""
 signed = partial(text.signed, digits=3)
 """A difference with its sign: "+0.012" or "−0.012"."""
 

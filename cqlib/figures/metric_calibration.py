@@ -8,7 +8,7 @@ from IPython.display import HTML
 from pydantic import TypeAdapter, ValidationError
 
 from cqlib import data as data_sets
-from cqlib.figures.common import WITH_PIP
+from cqlib.data import WITH_PIP
 from cqlib.figures.strips import strips
 from cqlib.metrics.calibration import COST, DAMAGES, Calibration, Damages, SideResult, calibrate, image_sets
 from cqlib.metrics.quantities import decimal, digits

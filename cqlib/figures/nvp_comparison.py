@@ -8,11 +8,12 @@ from statistics import median
 from IPython.display import HTML
 from torch import Tensor
 
+from cqlib.data import WITH_PIP
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import NOTEBOOK_DATA, NOTEBOOK_ROWS, RESULT_PROFILES, short_label, training_command
 from cqlib.experiments.selection import Selection
-from cqlib.figures.common import WITH_PIP, batch_times, needs, sets_of, sized, stored_samples
+from cqlib.figures.common import batch_times, needs, sets_of, sized, stored_samples
 from cqlib.metrics.evaluation import TIMED
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import plots

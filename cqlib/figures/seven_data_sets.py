@@ -5,6 +5,7 @@ from pathlib import Path
 
 from IPython.display import HTML
 
+from cqlib.data import WITH_PIP
 from cqlib.data.published import missing_files
 from cqlib.data.sets import entry_of
 from cqlib.experiments import paper
@@ -12,7 +13,7 @@ from cqlib.experiments.experiment import image_size
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import NOTEBOOK_DATA, NOTEBOOK_ROWS, RESULT_PROFILES, short_label
 from cqlib.experiments.selection import Selection
-from cqlib.figures.common import WITH_PIP, needs, sets_of
+from cqlib.figures.common import needs, sets_of
 from cqlib.report import page, pictures, tables
 from cqlib.report.cells import table
 from cqlib.report.run_sets import RunSet, display_groups

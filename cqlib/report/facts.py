@@ -4,7 +4,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from cqlib.data.photos10 import CREDITED, CREDITS
+from cqlib.data import WITH_PIP
+from cqlib.data.photos10 import CREDITS
 from cqlib.data.sets import ENTRIES
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
@@ -80,7 +81,7 @@ def provenance(sets: Iterable[RunSet]) -> list[tuple[str, str]]:
         "Code": {commit(run, 40) for run in runs},
         "Versions": {f"{name} {version}" for run in runs for name, version in run.versions.items()},
         "Data": {f"{name} {split} {shape}: {fingerprint}" for name, split, shape, fingerprint in data},
-        "Photographs": {*CREDITS} if any(name in CREDITED for name, *_ in data) else set(),
+        "Photographs": {*CREDITS} if any(name in WITH_PIP for name, *_ in data) else set(),
         "Devices": {run.device for run in runs},
     }
     return [(name, "; ".join(sorted(texts))) for name, texts in values.items() if texts]

@@ -9,7 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from cqlib.data.photos10 import CREDITED, CREDITS
+from cqlib.data import WITH_PIP
+from cqlib.data.photos10 import CREDITS
 from cqlib.data.sets import entry_of
 from cqlib.experiments import load
 from cqlib.experiments.experiment import Experiment
@@ -129,7 +130,7 @@ def _front_matter(record: Record, system: System, title: str) -> str:
 
 def _terms(data: str) -> list[str]:
     """Lines that say who owns the images, and their terms."""
-    if data in CREDITED:
+    if data in WITH_PIP:
         return [*CREDITS]
     entry = entry_of(data)
     return [entry.terms if entry else "Images of one's own: to be said here are their owner and terms."]

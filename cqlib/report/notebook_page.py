@@ -10,6 +10,8 @@ from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from cqlib.data import WITH_PIP
+
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -59,7 +61,7 @@ def notebook_page(notebook: nbformat.NotebookNode, folder: Path | str, name: str
 def credits(notebook: nbformat.NotebookNode) -> tuple[str, ...]:
     """The credits of the photographs in photos10, for the page of a notebook that names a data set with crops of
     them; else none."""
-    from cqlib.data.photos10 import CREDITED, CREDITS  # imports torch
+    from cqlib.data.photos10 import CREDITS  # imports torch
 
     text = nbformat.writes(notebook)
-    return CREDITS if any(name in text for name in CREDITED) else ()
+    return CREDITS if any(name in text for name in WITH_PIP) else ()

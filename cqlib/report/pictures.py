@@ -15,7 +15,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cqlib.data import load
+from cqlib.data import WITH_PIP, load
 from cqlib.data.grids import EXACT, grid, webp
 from cqlib.data.published import missing_files
 from cqlib.data.reading import READ_ERRORS
@@ -32,7 +32,6 @@ from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import signed, without_paths
 
 FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # curves that are not `more`: held-out scores, the paper's two losses
-OFFLINE = ("photodigits", "photos10")  # data that any machine has
 KINDS = {".png": "PNG", ".webp": "WEBP"}  # suffix of a sample grid's file -> its format
 MEASURED = ("BPD", "FD", "FID", "KD", "KID", "Coverage")  # along training, on held-out images
 MAX_LINES = 8  # curves in one plot that can still be told apart
@@ -57,13 +56,13 @@ def grids(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Figures for the macro `grids`: real test images, `columns` in a line, then the samples of each of `rows`, of the
     first seed, from the nearest of `sets` that has some. `sets` are on the same data. `out` is the folder of a page
-    that is to be the same everywhere: files below it are linked, and real images are shown of `OFFLINE` data alone.
+    that is to be the same everywhere: files below it are linked, and real images are shown of `WITH_PIP` data alone.
     A figure's `of` is its run set and row, or None. Empty without samples."""
     figures: list[dict[str, Any]] = []
     for row in rows:
         found = (_samples(runs, row, samples_folder(runs, runs_dir), out) for runs in nearest_first(sets))
         figures += islice(filter(None, found), 1)
-    can_be_shown = figures and (out is None or sets[0].data in OFFLINE)
+    can_be_shown = figures and (out is None or sets[0].data in WITH_PIP)
     if can_be_shown and (content := real_images(sets[0].data, sets[0].size, data_dir, columns)):
         image = _image(content, f"Real test images of {without_paths(sets[0].data)}")
         real = {"label": "Real test images", "text": "(the first ones)", "image": image, "of": None, "origin": ""}

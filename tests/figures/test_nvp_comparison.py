@@ -11,6 +11,7 @@ from lesson_cells import run_cell
 from notebook_cells import by_name, cells, soup
 from todays import of_today
 
+from cqlib.data import WITH_PIP
 from cqlib.data.grids import grid_png
 from cqlib.experiments.record import DataInfo
 from cqlib.experiments.selection import Selection
@@ -19,7 +20,7 @@ from cqlib.figures import nvp_comparison
 from cqlib.metrics.metric import Metric
 
 CHOSEN = Selection(nvp_comparison.REQUIRED)
-DIGITS = show.WITH_PIP[0]
+DIGITS = WITH_PIP[0]
 
 
 @pytest.fixture(autouse=True)

@@ -10,11 +10,11 @@ from notebook_cells import by_name, soup
 from todays import of_today
 
 from cqlib.cli import options, run_all
+from cqlib.data import WITH_PIP
 from cqlib.experiments import paper
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import DataInfo, write_record
 from cqlib.experiments.selection import Selection
-from cqlib.figures import common as show
 from cqlib.figures import seven_data_sets
 from cqlib.metrics.metric import Metric
 from cqlib.report import page as report
@@ -43,7 +43,7 @@ def test_table4_takes_its_rows_on_the_seven_data_sets(tmp_path):
     one = planned("--only", "table4", "--profile", "paper", "--data", "celeba")
     assert one == {(row, "celeba") for row in ROWS}
     quick = planned("--only", "table4,figure_nvp_comparison")
-    assert quick == {(row, show.WITH_PIP[0]) for row in (*ROWS, "table3/nvp")}
+    assert quick == {(row, WITH_PIP[0]) for row in (*ROWS, "table3/nvp")}
 
 
 def test_runs_are_read_on_whatever_data_they_were_made(published, tmp_path):
@@ -55,7 +55,7 @@ def test_runs_are_read_on_whatever_data_they_were_made(published, tmp_path):
     write_record(stale, tmp_path / experiment("table1/cq-f", "study", "stl10").folder, "record.json")
     found, sets, shown = read(tmp_path)
     assert {(r.row, r.data.name) for r in found} == {("table1/cq-f", "cifar10"), ("table3/cqf-2-scales", "photos10")}
-    assert len(sets) == 2 and shown == (*paper.DATA_SETS, show.WITH_PIP[0], "tiny-imagenet", "photos10")
+    assert len(sets) == 2 and shown == (*paper.DATA_SETS, WITH_PIP[0], "tiny-imagenet", "photos10")
     assert read(tmp_path, data=["cifar10"])[2] == ("cifar10",)
 
 

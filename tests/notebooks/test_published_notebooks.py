@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from scripts import script
 
-from cqlib.data.photos10 import CREDITED
+from cqlib.data import WITH_PIP
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PUBLISHED = sorted((ROOT / "reports" / "published" / "notebooks").glob("*.ipynb"))
@@ -69,7 +69,7 @@ def test_it_has_the_text_of_its_source_and_outputs_that_a_host_shows(file):
     book, source = nbformat.read(file, 4), nbformat.read(ROOT / "notebooks" / file.name, 4)
     cells, added = book.cells[: len(source.cells)], book.cells[len(source.cells) :]
     assert [cell.source for cell in cells] == [deeper(cell) for cell in source.cells]
-    shows_photographs = any(name in str(cells) for name in CREDITED)
+    shows_photographs = any(name in str(cells) for name in WITH_PIP)
     assert ["a flower, by vultilion" in cell.source for cell in added] == [True] * shows_photographs
     texts = [cell.source for cell in book.cells if cell.cell_type == "markdown"]
     links = [link for text in texts for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", text)]

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from scipy.stats import binomtest
 from torch import Tensor
 
+from cqlib.data import WITH_PIP
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import ModelAndData, find_model
 from cqlib.experiments.selection import Selection
-from cqlib.figures.common import WITH_PIP
 from cqlib.figures.samples import memorisation
 from cqlib.figures.strips import strips
 from cqlib.metrics import evaluation
