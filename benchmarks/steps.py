@@ -16,7 +16,7 @@ from benchmarks.comparison import Comparison, Other
 from benchmarks.sides import Side, Work, repeated
 from benchmarks.sngan_example import critic_net, generator_net, sngan_stepper
 from benchmarks.textbook import TextbookLoop, floats
-from cqlib.experiments.experiment import IMAGE_SIZE
+from cqlib.experiments.trade_off import SIZES
 from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
 from cqlib.models.sngan import SNGANConfig
@@ -45,7 +45,7 @@ def of_row(row: str, size: int | None = None) -> Recipes:
 
     def recipe(device: torch.device) -> Recipe:
         profile = "paper" if device.type == "cuda" else "quick"
-        return RECIPES[row](row, profile, size or IMAGE_SIZE[profile])
+        return RECIPES[row](row, profile, size or SIZES[profile])
 
     return recipe
 
