@@ -62,7 +62,6 @@ def _train(e: "Experiment", options: argparse.Namespace) -> int:
     from cqlib.cli import costs, tasks
     from cqlib.experiments.load import is_trained, load_data
     from cqlib.experiments.run import run_experiment
-    from cqlib.experiments.run_folder import disk_usage
 
     if e.profile == "paper" and not is_trained(e, options.runs_dir):
         load_data(e, options.data_dir)  # reports missing data before anything is measured
@@ -87,7 +86,6 @@ def _train(e: "Experiment", options: argparse.Namespace) -> int:
     for name, metric in record.metrics.items():
         spread = "" if metric.std is None else f" ± {metric.std:.3g}"
         print(f"  {name:<24} {metric.value:>12.4f}{spread}  ({metric.protocol})")
-    to_stderr(disk_usage(options.runs_dir))
     return 0 if record.done else 1
 
 

@@ -254,10 +254,7 @@ def _report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
         to_stderr(f"{failed} failed{retry}; the logs are in {_logs(opts)}")
     if any(outcome.status == "stopped" for outcome in bad):
         to_stderr(f"{f'stopped: {stop.requested}' if stop.requested else 'stopped'}; run it again to resume")
-    try:
-        to_stderr(run_folder.disk_usage(opts.runs_dir))
-    finally:  # the last line, whatever has become of the runs folder
-        print(f"report: {index}", flush=True)
+    print(f"report: {index}", flush=True)
     return 1 if failed == len(bad) > 0 else 3 if bad else 0
 
 

@@ -41,7 +41,6 @@ from cqlib.models.base import LikelihoodSystem, System
 from cqlib.training.device import fork_rng, select_device
 from cqlib.training.loop import CHECKPOINT_SECONDS, Progress, TrainingResult
 from cqlib.training.snapshots import snapshots
-from cqlib.training.tensorboard import write_scalars
 from cqlib.util import locks, provenance
 from cqlib.util.errors import StoppedEarly, UserError, cause_of, out_of_memory, to_stderr
 from cqlib.util.files import write_atomic
@@ -216,8 +215,6 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
         **measured._asdict(),
     )
     write_record(record, folder, RECORD)
-    points = ((name, *point) for name, curve in record.curve.items() for point in curve)
-    write_scalars(folder / "tensorboard" / "curves", points)
     tidy_finished(folder)
     return record
 

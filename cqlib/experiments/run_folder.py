@@ -1,7 +1,6 @@
-"""The folder of a run: whose it is, what killed writers left in it, and how much room runs take."""
+"""The folder of a run: which experiment it belongs to, and what to remove from it."""
 
 import json
-import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,7 +8,6 @@ from pathlib import Path
 
 from cqlib.experiments.experiment import Experiment
 from cqlib.util.files import move, remove_leftovers, write_atomic
-from cqlib.util.text import format_bytes
 
 LOCK = ".lock"
 HOUR = 3600.0
@@ -52,7 +50,7 @@ def tidy(folder: Path, runs_dir: Path) -> None:
         old.unlink(missing_ok=True)
 
 
-TRAINING_FILES = ("*.checkpoint*", "*.step-*", "*.new")
+TRAINING_FILES = ("*.checkpoint", "*.step-*")
 
 
 def training_files(folder: Path) -> list[Path]:
@@ -64,22 +62,3 @@ def tidy_finished(folder: Path) -> None:
     """Remove what is of use in training alone, once the record is written."""
     for path in training_files(folder):
         path.unlink(missing_ok=True)
-
-
-ROOM = {"runs": "", "checkpoints": " (go when they are done)", "features": "", "logs": "",
-        "stale": " (earlier recipes or data: delete it when you like)"}  # fmt: skip
-"""What a runs folder holds."""
-
-
-def disk_usage(runs_dir: Path) -> str:
-    """One line on what the runs folder holds, in MB."""
-    sizes = dict.fromkeys(ROOM, 0)
-    files = (Path(folder, name) for folder, _, names in os.walk(runs_dir) for name in names)  # rglob wants all to stay
-    for path in files:
-        with suppress(OSError):  # gone meanwhile
-            part = path.relative_to(runs_dir).parts[0]
-            kind = "checkpoints" if any(map(path.match, TRAINING_FILES)) else "runs"
-            sizes[part if part in sizes else kind] += path.stat().st_size if path.is_file() else 0
-    used = {part: note for part, note in ROOM.items() if sizes[part] or part == "runs"}
-    parts = [f"{format_bytes(sizes[part], 1)} in {part}{note}" for part, note in used.items()]
-    return f"disk: {format_bytes(sum(sizes.values()), 1)} in {runs_dir}: {', '.join(parts)}"

@@ -95,7 +95,7 @@ class Stages:
             self.spent += time.monotonic() - clock
             state = {key: getattr(result, key) for key in STORED if key not in ("git", "weights")}
             state |= {"training_hash": self.e.training_hash, "data": self.fingerprint, "git": dict(vars(result.git))}
-            save_checkpoint(path, {**state, "weights": dict(result.system.state_dict())}, keep_previous=False)
+            save_checkpoint(path, {**state, "weights": dict(result.system.state_dict())})
         self.results.append(result)
         self.notes += [f"{name}: {note}" for note in result.notes]
         if result.skipped:

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from cqlib.util.checkpoint import load_latest, save_checkpoint
+from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from cqlib.util.errors import StoppedEarly
 from cqlib.util.stop import StopRequest
 
@@ -41,17 +42,18 @@ class PartialResults:
         path = self.folder and self.folder / f"measured-{name}.checkpoint"
         of_device = f"{self.key} {generator.device.type}"  # a CPU's generator cannot take the state of a GPU's
         if path is not None:
-            state, _ = load_latest(path)
-            if state is not None and state["key"] == of_device:
-                batches = state["batches"]
-                generator.set_state(state["generator"])
+            with suppress(FileNotFoundError, CheckpointError):
+                state = load_checkpoint(path)
+                if state["key"] == of_device:
+                    batches = state["batches"]
+                    generator.set_state(state["generator"])
         for i in range(len(batches), count):
             batches.append({key: value.cpu() for key, value in batch(i).items()})
             stopping = self.stop.reason() is not None
             if stopping or i + 1 == count or time.monotonic() - self.saved >= self.seconds:
                 if path is not None:
                     state = {"key": of_device, "batches": batches, "generator": generator.get_state()}
-                    save_checkpoint(path, state, keep_previous=False)
+                    save_checkpoint(path, state)
                 self.saved = time.monotonic()
             if stopping:
                 self.check()

@@ -111,7 +111,7 @@ def _publish_model(folder: Path, name: str) -> list[Path]:
         }
         state["notes"] = [*state["notes"], "weights as published, in half precision"]
         if not (target.is_file() and _equal(load_checkpoint(target), state)):  # equal states give files that differ
-            save_checkpoint(target, state, keep_previous=False)
+            save_checkpoint(target, state)
     return list(targets.values())
 
 

@@ -14,16 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from cqlib.models.base import Losses, System
-from cqlib.nets.precision import most_exact
 from cqlib.recipe import TrainingConfig, check_choices
 from cqlib.training.batches import ImageBatches, check_images
 from cqlib.training.device import fork_rng, keep_freed_memory, to_device
-from cqlib.training.history import RunProvenance
-from cqlib.training.optimisers import AveragedWeights, load_state, make_optimiser, step_unless
+from cqlib.training.optimisers import averaged_weights, load_state, make_optimiser
 from cqlib.training.snapshots import snapshot_path
-from cqlib.training.tensorboard import write_scalars
+from cqlib.training.tensorboard import summary_writer
 from cqlib.util import provenance
-from cqlib.util.checkpoint import load_latest, save_checkpoint
+from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from cqlib.util.errors import StoppedEarly
 from cqlib.util.files import write_atomic
 from cqlib.util.fp32 import full_fp32
@@ -31,8 +29,6 @@ from cqlib.util.provenance import GitInfo
 from cqlib.util.stop import StopRequest
 
 UNKNOWN = GitInfo(None, None)
-READ_EVERY = 25
-"""On a GPU the host reads the losses of this many steps at once, instead of waiting for the device in each step."""
 CHECKPOINT_SECONDS = 60.0
 """Seconds between two checkpoints: the most work that a killed run loses, besides the step it is in."""
 KEPT = ("key", "step", "skipped", "seconds", "lines", "sums", "counts")
@@ -93,11 +89,9 @@ def train(
         if key is not None:
             loop.resume()
         status = loop.run(stop or StopRequest(), progress, checkpoint_seconds)
-    average = loop.average.module
-    average.eval()
-    notes, device_name = [*loop.notes, *loop.provenance.notes()], loop.provenance.devices[-1][1]
-    code = loop.provenance.git()
-    return TrainingResult(average, status, loop.step, loop.seconds, loop.skipped, notes, device_name, code)
+    return TrainingResult(
+        loop.average.module.eval(), status, loop.step, loop.seconds, loop.skipped, loop.notes, loop.device_name, loop.git
+    )
 
 
 class Loop:
@@ -128,10 +122,10 @@ class Loop:
         torch.manual_seed(seed)
         self.config, self.device, self.key = config, device, key
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.bf16)
-        self.provenance = RunProvenance(provenance.device_name(device, bf16=config.bf16), git)
+        self.device_name, self.git = provenance.device_name(device, bf16=config.bf16), git
         self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"
         self.system = to_device(system, config, device).train()
-        self.average = AveragedWeights(self.system, config.ema)
+        self.average = averaged_weights(self.system, config.ema)
         self.batches = ImageBatches(images, labels, seed=seed, flips=config.flips, device=device)
         if config.compile:
             for child_name, child in self.system.named_children():
@@ -145,22 +139,18 @@ class Loop:
             self.base_rates.append(rate)
             self.optimisers.append(make_optimiser(critic, config, rate, betas))
         self.step = self.skipped = self.skipped_in_a_row = 0
-        self.synchronous = self.device.type != "cuda"
-        """Whether the host waits for the outcome of each update; for a CUDA GPU it does not, and reads losses later."""
-        self.unread: list[tuple[Losses, Tensor]] = []
-        """(losses, whether all was finite) of the last steps, which the host has not read yet."""
         self.seconds = 0.0
         self.sums: dict[str, float] = {}
         self.counts: dict[str, int] = {}
         self.lines: list[str] = []
         self.notes: list[str] = []
+        writer = summary_writer()
+        self.writer = writer and writer(str(folder / "tensorboard" / name))
         self.snapshots = {k * config.steps // (config.snapshots + 1) for k in range(1, config.snapshots + 1)}
 
-    def one_step(self) -> tuple[Losses, Tensor]:
+    def one_step(self) -> tuple[Losses, bool]:
         """Take one step: critic updates, generator updates, then the average of the weights. Returns the named losses,
-        those of each net's last update alone, and whether all was finite (a bool tensor, no dimension). On a CUDA GPU
-        the host does not wait for that, and the average takes in the weights after a bad step too, which a bad update
-        has left unchanged."""
+        those of each net's last update alone, and whether all was finite."""
         c, system = self.config, self.system
         named: Losses = {}
         finite = []
@@ -177,10 +167,9 @@ class Loop:
             losses, good = self._update(system.generator_losses, size, self.optimisers[0], c.gradient_clip)
             named |= losses
             finite.append(good)
-        all_finite = torch.stack(finite).all()
-        if not self.synchronous or all_finite:
+        if all(finite):
             self.average.update_parameters(self.system)
-        return named, all_finite
+        return named, all(finite)
 
     def _rates(self) -> list[float]:
         """The learning rate of each optimiser at this step: constant, then falling linearly to 0; times
@@ -192,9 +181,9 @@ class Loop:
 
     def _update(
         self, losses_of: Callable[..., Losses], size: int, optim: torch.optim.Optimizer, clip: float | None
-    ) -> tuple[Losses, Tensor]:
+    ) -> tuple[Losses, bool]:
         """Take one optimiser step on `losses_of`(the next `size` images)["total"], unless that or its gradient is not
-        finite. Returns the losses, and whether both are finite (bool, no dimension)."""
+        finite. Returns the losses, and whether both are finite."""
         x, labels = self.batches.next(size)
         with self.autocast:
             if self.step == 0 and self.batches.drawn == size:
@@ -205,14 +194,11 @@ class Loop:
         losses["total"].backward()
         losses = {name: value.detach() for name, value in losses.items()}
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        finite = torch.isfinite(norm) & torch.isfinite(losses["total"])
-        if not self.synchronous or finite:
+        finite = bool(torch.isfinite(norm) & torch.isfinite(losses["total"]))
+        if finite:
             if clip is not None:
                 nn.utils.clip_grads_with_norm_(parameters, clip, norm)
-            if self.synchronous:
-                optim.step()
-            else:
-                step_unless(optim, ~finite)
+            optim.step()
         return losses, finite
 
     def run(self, stop: StopRequest, progress: Progress | None, checkpoint_seconds: float) -> Status:
@@ -223,28 +209,22 @@ class Loop:
             self.save()  # so that there is a good state to go back to from the first step on
         while self.step < steps:
             if reason := stop.reason():
-                if self.collect_losses():
-                    return self._diverged()
                 self.save()
                 raise StoppedEarly(f"stopped at step {self.step} of {steps}: {reason}; the state is saved")
-            self.unread.append(self.one_step())
+            losses, finite = self.one_step()
             self.step += 1
-            snapshot_due = self.step in self.snapshots
-            log_due = self.step % self.config.log_every == 0 or self.step == steps
-            save_due = time.monotonic() - saved >= checkpoint_seconds
-            # whatever is written must hold the losses up to here; otherwise the host does not wait for a GPU
-            read_due = self.synchronous or snapshot_due or log_due or save_due or len(self.unread) >= READ_EVERY
-            if read_due and self.collect_losses():
-                return self._diverged()
-            if snapshot_due:
-                self._save_snapshot()
+            self._add_losses(losses, finite)
             self.seconds = time.monotonic() - began
-            if log_due:
+            if self.skipped_in_a_row >= self.config.max_nonfinite:
+                return self._diverged()
+            if self.step in self.snapshots:
+                self._save_snapshot()
+            if self.step % self.config.log_every == 0 or self.step == steps:
                 self._log()
                 if progress is not None:
                     seconds_per_step = (time.monotonic() - resumed) / (self.step - first_step)
                     progress(self.step, steps, seconds_per_step * (steps - self.step))
-            if save_due:
+            if time.monotonic() - saved >= checkpoint_seconds:
                 self.save()
                 saved = time.monotonic()
         self.save()
@@ -253,31 +233,27 @@ class Loop:
     def _save_snapshot(self) -> None:
         """Keep the averaged weights of this step in a file of their own."""
         snapshot = {"key": self.key, "step": self.step, "weights": dict(self.average.module.state_dict())}
-        save_checkpoint(snapshot_path(self.path, self.step), snapshot, keep_previous=False)
+        save_checkpoint(snapshot_path(self.path, self.step), snapshot)
+
+    def _add_losses(self, losses: Losses, finite: bool) -> None:
+        """Add the losses of a step to those of the next line of the log; count the step if it was skipped."""
+        self.skipped += not finite
+        self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
+        for name, value in losses.items():
+            if math.isfinite(number := float(value)):
+                self.sums[name] = self.sums.get(name, 0.0) + number
+                self.counts[name] = self.counts.get(name, 0) + 1
 
     def _log(self) -> None:
         """Add a line to the log: the mean of each loss since the last line."""
         means = {name: round(total / self.counts[name], 5) for name, total in self.sums.items()}
         line = {"step": self.step, "seconds": round(self.seconds, 2), "skipped": self.skipped, **means}
         self.lines.append(json.dumps(line))
+        if self.writer is not None:
+            for name, mean in means.items():
+                self.writer.add_scalar(name, mean, self.step)
+            self.writer.flush()
         self.sums, self.counts = {}, {}
-
-    def collect_losses(self) -> bool:
-        """Add up the losses of the unread steps. Returns whether too many steps in a row were not finite."""
-        steps, self.unread = self.unread, []
-        values = [value.to(most_exact(self.device)) for losses, finite in steps for value in (finite, *losses.values())]
-        numbers = iter(torch.stack(values).tolist() if values else ())  # all at once: one wait for the device
-        for losses, _ in steps:
-            bad = 1 - int(next(numbers))
-            self.skipped += bad
-            self.skipped_in_a_row = (self.skipped_in_a_row + 1) * bad
-            for name, value in zip(losses, numbers, strict=False):
-                if math.isfinite(value):
-                    self.sums[name] = self.sums.get(name, 0.0) + value
-                    self.counts[name] = self.counts.get(name, 0) + 1
-            if self.skipped_in_a_row >= self.config.max_nonfinite:
-                return True
-        return False
 
     def _diverged(self) -> Literal["diverged"]:
         """Go back to the last good checkpoint: its state is the run's result. The log stays as evidence."""
@@ -297,8 +273,8 @@ class Loop:
             **{name: getattr(self, name) for name in KEPT},
             "drawn": self.batches.drawn,
             "notes": self.notes,
-            "devices": self.provenance.devices,
-            "codes": self.provenance.commits,
+            "device": self.device_name,
+            "git": dict(vars(self.git)),
             "system": dict(self.system.state_dict()),
             "average": dict(self.average.state_dict()),
             "optimisers": [each.state_dict() for each in self.optimisers],
@@ -311,22 +287,23 @@ class Loop:
 
     def _write_log(self) -> None:
         write_atomic(self.log_path, "".join(line + "\n" for line in self.lines))
-        points = ((name, line["step"], value) for line in map(json.loads, self.lines) for name, value in line.items())
-        write_scalars(self.log_path.parent / "tensorboard" / self.log_path.stem, points)
 
     def resume(self) -> None:
-        """Load the newest whole checkpoint of this training, if there is one."""
-        state, problems = load_latest(self.path)
-        state = state if state and state["key"] == self.key else None
-        used = "an older state is used" if state else "training starts anew"
-        self.notes += [f"{problem}; {used}" for problem in problems]
-        if state is None:
+        """Go on from the checkpoint of this training, if there is a whole one."""
+        try:
+            state = load_checkpoint(self.path)
+        except FileNotFoundError:
+            return
+        except CheckpointError as error:
+            self.notes.append(f"{error}; training starts anew")
+            return
+        if state["key"] != self.key:
             return
         for name in KEPT:
             setattr(self, name, state[name])
         self.notes = [*dict.fromkeys([*state["notes"], *self.notes])]
         self.batches.drawn = state["drawn"]
-        self.provenance.resume(state, self.step, self.config.steps)
+        self._follow(state["device"], GitInfo(**state["git"]))
         self.system.load_state_dict(state["system"])
         self.average.load_state_dict(state["average"])
         for each, saved in zip(self.optimisers, state["optimisers"], strict=True):
@@ -334,3 +311,17 @@ class Loop:
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and "cuda_rng" in state:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+
+    def _follow(self, device: str, git: GitInfo) -> None:
+        """Note what has changed since the steps before, which were taken on `device` with the code of `git`. Where no
+        step is left to take, the training is theirs."""
+        if self.step >= self.config.steps:
+            self.device_name, self.git = device, git
+            return
+        changes = (("on", device, self.device_name), ("with the code of", git.commit, self.git.commit))
+        self.notes += [
+            f"up to step {self.step} {words} {before}, then {words} {now}"
+            for words, before, now in changes
+            if before != now and self.step
+        ]
+        self.git = self.git.after(git)

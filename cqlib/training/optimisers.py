@@ -43,53 +43,9 @@ def load_state(optim: torch.optim.Optimizer, state: dict[str, Any]) -> None:
                     kept_state[key] = torch.empty_like(p).copy_(value)
 
 
-def step_unless(optim: torch.optim.Optimizer, bad: Tensor) -> None:
-    """Take a step of `optim`, unless `bad` (bool, no dimension, on the parameters' device) is true; the host does not
-    wait to learn that."""
-    group = optim.param_groups[0]
-    if group.get("fused"):
-        optim.found_inf = bad.float()  # type: ignore[attr-defined]  # as torch.amp.GradScaler does
-        optim.step()
-        return
-    params = [p for p in group["params"] if p.grad is not None]
-    before = {p: {key: value.detach().clone() for key, value in _tensors(optim, p).items()} for p in params}
-    optim.step()
-    with torch.no_grad():
-        for p in params:
-            for key, value in _tensors(optim, p).items():  # after a bad step, state that it created is zeros
-                value.copy_(torch.where(bad, before[p].get(key, torch.zeros_like(value)), value))
-
-
-def _tensors(optim: torch.optim.Optimizer, p: nn.Parameter) -> dict[str, Tensor]:
-    """What a step changes: the parameter and its state."""
-    return {"": p, **optim.state.get(p, {})}
-
-
-class AveragedWeights(AveragedModel):
-    """`AveragedModel` of parameters and buffers that counts its updates on the host, without waiting for the device."""
-
-    module: System
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.rule = warm_ema(decay)
-        super().__init__(model)
-
-    @torch.no_grad()
-    def update_parameters(self, model: nn.Module) -> None:
-        """Average in the present weights of `model`; the first time, copy them."""
-        groups: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
-        for ours, source in (self.module.parameters(), model.parameters()), (self.module.buffers(), model.buffers()):
-            for average, current in zip(ours, source, strict=True):
-                lists = groups.setdefault(average.dtype, ([], []))
-                lists[0].append(average.detach())
-                lists[1].append(current.detach())
-        count = int(self.n_averaged)
-        for averages, currents in groups.values():
-            if count == 0:
-                torch._foreach_copy_(averages, currents)
-            else:
-                self.rule(averages, currents, count)
-        self.n_averaged += 1
+def averaged_weights(system: System, decay: float) -> AveragedModel:
+    """The running average of a system's parameters and buffers, by `warm_ema`; its `module` is a copy of `system`."""
+    return AveragedModel(system, multi_avg_fn=warm_ema(decay), use_buffers=True)
 
 
 def warm_ema(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:

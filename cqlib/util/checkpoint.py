@@ -1,7 +1,6 @@
-"""Checkpoints: tensors and plain values in one safetensors file, written atomically with a hash. A new file is read
-back before it replaces an old one, which is kept. There is no pickle in it: a stranger's checkpoint holds no code."""
+"""Checkpoints: tensors and plain values in one safetensors file, written atomically with a hash. There is no pickle in
+it: a stranger's checkpoint holds no code."""
 
-import errno
 import hashlib
 import json
 from pathlib import Path
@@ -13,9 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from cqlib.util.errors import out_of_memory
-from cqlib.util.files import canonical_json, move, write_atomic
-
-NEW, PREVIOUS = ".new", ".previous"
+from cqlib.util.files import canonical_json, write_atomic
 
 
 class CheckpointError(Exception):
@@ -29,50 +26,16 @@ def to_bytes(state: dict[str, Any]) -> bytes:
     return save(tensors, metadata={"tree": text, "sha256": _digest(tensors, text)})
 
 
-def save_checkpoint(path: Path, state: dict[str, Any], *, keep_previous: bool = True) -> None:
-    """Write `state` (nested dicts and lists of tensors, numbers, strings, None) to `path` atomically; the file that was
-    there becomes `path` + ".previous" if it is whole. Raises OSError when the disk is full or returns other bytes than
-    were written, TypeError for a value of another type, ValueError for a number that is not finite or two tensors whose
-    keys make one path, and MemoryError; the old files are then as they were."""
-    new = _sibling(path, NEW)
-    write_atomic(new, to_bytes(state))
-    try:
-        if not _is_whole(new):
-            raise OSError(errno.EIO, "what was written cannot be read back", str(path))
-    except (OSError, MemoryError):
-        new.unlink(missing_ok=True)
-        raise
-    if keep_previous and _is_whole(path):
-        move(path, _sibling(path, PREVIOUS))
-    # if cut off here, `load_latest` finds the new state under its first name
-    move(new, path)
-
-
-_verified: set[tuple[int, ...]] = set()
-"""Device, inode, size and time of the files that this process has found whole: no need to read large ones twice."""
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        stat = path.stat()
-        mark = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
-        if mark not in _verified:
-            load_checkpoint(path)
-            _verified.add(mark)
-    except (FileNotFoundError, CheckpointError):
-        return False
-    return True
-
-
-def _sibling(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write `state` (nested dicts and lists of tensors, numbers, strings, None) to `path` atomically. Raises OSError
+    when the disk is full, TypeError for a value of another type, ValueError for a number that is not finite or two
+    tensors whose keys make one path; the old file is then as it was."""
+    write_atomic(path, to_bytes(state))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """The state that `save_checkpoint` wrote, on the CPU. CheckpointError if the file is damaged or foreign; OSError
     where it cannot be opened, which says nothing of what is in it."""
-    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
-        raise CheckpointError(f"{path} is not a checkpoint of cqlib: not a file")
     with path.open("rb"):
         pass
     try:
@@ -92,19 +55,6 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         if out_of_memory(error):
             raise MemoryError(str(error)) from error
         raise CheckpointError(f"{path} is not a checkpoint of cqlib, or is cut off ({error})") from error
-
-
-def load_latest(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest whole state at `path` or beside it, or None; and a line for each damaged file met."""
-    problems: list[str] = []
-    for candidate in (_sibling(path, NEW), path, _sibling(path, PREVIOUS)):
-        try:
-            return load_checkpoint(candidate), problems
-        except FileNotFoundError:  # ".new" exists only where a save was cut off, ".previous" after the second save
-            continue
-        except CheckpointError as error:
-            problems.append(str(error))
-    return None, problems
 
 
 def _split(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

@@ -16,7 +16,7 @@ from cqlib.models.base import LikelihoodSystem
 from cqlib.models.registry import build
 from cqlib.training import timing
 from cqlib.training.device import images_to_device
-from cqlib.training.loop import Loop, train
+from cqlib.training.loop import train
 from cqlib.util.fp32 import full_fp32
 
 pytestmark = [
@@ -107,22 +107,3 @@ def test_images_lie_on_the_card_unless_they_are_too_many(monkeypatch):
     assert not images_to_device(images, CUDA).is_cuda
     assert timing.seconds_per_step(build(experiment("table1/cq-f", "smoke").recipe.system),
                             experiment("table1/cq-f", "smoke").recipe.training, CUDA) > 0  # fmt: skip
-
-
-@pytest.mark.parametrize("row", ROWS)
-def test_no_step_waits_for_the_card(row, tmp_path):
-    """The host runs ahead: whatever would make it wait is an error here."""
-    e = experiment(row, "smoke")
-    split = data_sets.load("photos10", size=e.size).train.first(4096)  # the order of an epoch is copied with a wait
-    loop = Loop(build(e.recipe.system), split.images, split.labels, e.recipe.training, 0, tmp_path, "x", CUDA)
-    for _ in range(17):  # until the conditional CQ-F has all the greys that it keeps
-        loop.one_step()
-        loop.step += 1
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for _ in range(3):
-            loop.one_step()
-            loop.step += 1
-    finally:
-        torch.cuda.set_sync_debug_mode("default")

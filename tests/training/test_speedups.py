@@ -16,7 +16,6 @@ import torch
 from one_step import losses_and_gradients
 from torch.nn.functional import cosine_similarity
 from torch.nn.utils import parameters_to_vector
-from torch.optim.swa_utils import AveragedModel
 
 from benchmarks import textbook
 from cqlib.experiments.experiment import experiment
@@ -27,7 +26,7 @@ from cqlib.nets.norms import GroupNorm
 from cqlib.training import loop as training
 from cqlib.training.batches import ImageBatches
 from cqlib.training.device import to_device
-from cqlib.training.optimisers import AveragedWeights, make_optimiser, warm_ema
+from cqlib.training.optimisers import make_optimiser
 from cqlib.training.timing import make_step
 from cqlib.util.fp32 import full_fp32
 from cqlib.util.paths import ROOT
@@ -140,24 +139,6 @@ def test_fused_optimisers_move_the_weights_as_loops_do(name):
         slow.step()
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
-
-
-def test_the_average_of_weights_and_buffers_is_that_of_torch():
-    """Whose update asks the device how many there were."""
-    torch.manual_seed(0)
-    system = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
-    ours, theirs = AveragedWeights(system, 0.9), AveragedModel(system, multi_avg_fn=warm_ema(0.9), use_buffers=True)
-    for _ in range(12):
-        system(torch.randn(8, 3)).square().sum().backward()
-        with torch.no_grad():
-            for p in system.parameters():
-                p -= 0.1 * p.grad
-        ours.update_parameters(system)
-        theirs.update_parameters(system)
-    found, expected = ours.state_dict(), theirs.state_dict()
-    assert found.keys() == expected.keys() and found["module.1.num_batches_tracked"] == 12
-    for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-7, msg=name)
 
 
 @pytest.mark.parametrize("n", [7, 40])
