@@ -20,6 +20,8 @@ from cqlib.util.errors import UsageError, one_line, unknown_name
 
 OF_THE_DATA = ("size", "image_channels")
 """Fields that follow from the images."""
+MAX_COUNT, MAX_SIZE = 100_000_000, 4096
+"""The largest whole numbers that settings of a training, and of a system, take."""
 MAX_PARAMETERS = 200_000_000
 """More than any recipe of the tables has."""
 
@@ -66,13 +68,13 @@ def _with(config: Any, path: str, value: Any) -> tuple[Any, Any]:
     if rest:
         inner, typed = _with(getattr(config, name), rest, value)
         return replace(config, **{name: inner}), typed
-    of_training = isinstance(config, TrainingConfig)
-    typed = _typed(get_type_hints(type(config))[name], value, getattr(config, name), of_training)
+    limit = MAX_COUNT if isinstance(config, TrainingConfig) else MAX_SIZE
+    typed = _typed(get_type_hints(type(config))[name], value, limit)
     return replace(config, **{name: typed}), typed
 
 
-def _typed(kind: Any, value: Any, own: Any, of_training: bool) -> Any:
-    """`value`, or what it says as a text, as a value of type `kind`; `own` is the recipe's."""
+def _typed(kind: Any, value: Any, limit: int) -> Any:
+    """`value`, or what it says as a text, as a value of type `kind`; whole numbers are `limit` at most."""
     candidates = [value]
     if isinstance(value, str):
         with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
@@ -84,20 +86,17 @@ def _typed(kind: Any, value: Any, own: Any, of_training: bool) -> Any:
             candidate = tuple(candidate) if isinstance(candidate, list) else candidate
             typed = TypeAdapter(kind).validate_python(candidate, strict=True)
             for number in typed if isinstance(typed, tuple) else (typed,):
-                _check_range(number, own, of_training)
+                _check_range(number, limit)
             return typed
     raise ValueError(f"{_values_of(kind)}, not {one_line(repr(value))[:80]}")
 
 
-def _check_range(number: Any, own: Any, of_training: bool) -> None:
-    """ValueError for numbers that are not finite, counts below 0, and counts that make a net too large for memory."""
+def _check_range(number: Any, limit: int) -> None:
+    """ValueError for numbers that are not finite, and for whole numbers below 0 or above `limit`."""
     if isinstance(number, float) and not math.isfinite(number):
         raise ValueError(f"a finite number, not {number}")
-    if isinstance(number, int) and not isinstance(number, bool):
-        usual = max([value for value in (own if isinstance(own, tuple) else (own,)) if value is not None], default=0)
-        limit = max(1000, 100 * usual) if of_training else max(64, 16 * usual)
-        if not 0 <= number <= limit:
-            raise ValueError(f"whole numbers from 0 to {limit}, not {one_line(number)[:80]}")
+    if isinstance(number, int) and not 0 <= number <= limit:
+        raise ValueError(f"whole numbers from 0 to {limit:,}, not {one_line(number)[:80]}")
 
 
 def _values_of(kind: Any) -> str:

@@ -90,8 +90,9 @@ def train(
             loop.resume()
         status = loop.run(stop or StopRequest(), progress, checkpoint_seconds)
     return TrainingResult(
-        loop.average.module.eval(), status, loop.step, loop.seconds, loop.skipped, loop.notes, loop.device_name, loop.git
-    )
+        loop.average.module.eval(), status, loop.step, loop.seconds, loop.skipped, loop.notes,
+        loop.device_name, loop.git,
+    )  # fmt: skip
 
 
 class Loop:

@@ -1,9 +1,7 @@
 """Errors that a user sees: one clear line, and the exit code that goes with it."""
 
 import difflib
-import errno
 import functools
-import io
 import os
 import sys
 import tempfile
@@ -11,7 +9,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -83,23 +81,14 @@ def cause_of(error: BaseException) -> str:
 def why_not_a_folder(path: Path) -> str:
     """Why `path` is no folder and cannot be made one, in one line: it, or its nearest parent that exists, is a file.
     "" where nothing stands in the way."""
-    nearest = next(place for place in (path, *path.parents) if os.path.lexists(place))
-    return "" if os.path.isdir(nearest) else f"{nearest} is a file where a folder is needed: name another"
-
-
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-"""Errors that another folder may avoid: no room, no permission, a failing disk."""
+    nearest = next(place for place in (path, *path.parents) if place.exists())
+    return "" if nearest.is_dir() else f"{nearest} is a file where a folder is needed: name another"
 
 
 @contextmanager
 def one_line_errors(program: str, logs: Path | None = None) -> Iterator[None]:
     """Turn an exception into one line on stderr and an exit code: the UserError's own, 3 for Ctrl-C, else 1. A bug's
     traceback goes to a file in `logs` (default: a temporary folder). Warnings are hidden, unless -W is set."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever called
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold bytes that the terminal cannot show
-        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with warnings.catch_warnings():
             if not sys.warnoptions:
@@ -109,11 +98,8 @@ def one_line_errors(program: str, logs: Path | None = None) -> Iterator[None]:
         code, line = error.exit_code, one_line(error)
     except KeyboardInterrupt:
         code, line = 3, "stopped; run it again to resume"
-    except BrokenPipeError:  # nobody reads stdout any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except Exception as error:
-        code, line = 1, _line(error) or f"{type(error).__name__}: {one_line(error)} ({_log(logs)})"
+        code, line = 1, _line(error) or f"{type(error).__name__}: {one_line(error)} (details: {_log(logs)})"
     else:
         return
     to_stderr(f"{program}: {line}")
@@ -122,12 +108,8 @@ def one_line_errors(program: str, logs: Path | None = None) -> Iterator[None]:
 
 def _line(error: Exception) -> str | None:
     """What to tell the user of an error that the system or the environment causes; None for a bug."""
-    if isinstance(error, FileExistsError | NotADirectoryError):
-        if line := why_not_a_folder(Path(error.filename or "")):
-            return one_line(line)
     if isinstance(error, OSError) and error.strerror is not None:
-        line = one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
-        return f"{line}; fix that, or name another folder, and try again" if error.errno in _DISK else line
+        return one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
     if out_of_memory(error):
         return "there is not enough memory: free some, or run fewer rows at a time (--jobs)"
     if isinstance(error, ModuleNotFoundError) and not (error.name or "cqlib").startswith("cqlib"):
@@ -137,12 +119,12 @@ def _line(error: Exception) -> str | None:
 
 
 def _log(folder: Path | None) -> str:
-    """Write the traceback of the error being handled to a new file. Returns words that say where it is."""
-    name = f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    temporary = Path(tempfile.gettempdir())
-    for place in (folder or temporary, temporary):
-        with suppress(OSError):  # no permission, a full disk
-            place.mkdir(parents=True, exist_ok=True)
-            (place / name).write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
-            return f"details: {place / name}"
-    return "details could not be written"
+    """Write the traceback of the error being handled to a new file in `folder`. Returns the file's name, or why there
+    is none."""
+    file = (folder or Path(tempfile.gettempdir())) / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError as error:
+        return f"cannot be written: {cause_of(error)}"
+    return str(file)

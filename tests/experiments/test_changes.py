@@ -102,17 +102,6 @@ def test_a_change_is_checked_without_making_weights_or_training(monkeypatch):
     assert experiment("table3/pixelcnnpp", "paper", changes=changes).recipe.training.learning_rate == 5e-4
 
 
-def test_counts_of_every_training_have_the_same_limits():
-    def most(path):
-        steps = dict(leaves(experiment("table1/gan", "smoke").recipe))[path]
-        assert changed("table1/gan", **{path: max(1000, 100 * steps)}).changes
-        with pytest.raises(UsageError, match=f"table1/gan: '{path}' takes whole numbers from 0 to"):
-            changed("table1/gan", **{path: max(1000, 100 * steps) + 1})
-
-    most("training.steps")
-    most("frozen_decoder.training.steps")
-
-
 def test_rows_without_a_setting_are_named():
     with pytest.raises(UsageError, match="table1/vae 'system.flow.width'"):
         changed("table1/vae", system__flow__width=4)
