@@ -100,9 +100,9 @@ def run_experiment(
     """Train and evaluate what is missing of an experiment, and return its record.
 
     `device` as for `cqlib.training.device.select_device`. `time_budget` is in minutes. When the process is killed, at
-    most `checkpoint_seconds` of work are lost, and nothing of a finished row. `tell` gets a line where another process
-    runs the same experiment, whose record is then waited for, and where the folder holds the run of another recipe,
-    which is then moved aside. Raises UserError for data that is missing or damaged, a full disk or too little memory,
+    most `checkpoint_seconds` of work are lost, and nothing of a finished row. `tell` gets a line while this call waits
+    for another process that runs the same experiment, and when the folder holds a run of another recipe, which is moved
+    to `runs_dir`/stale. Raises UserError for data that is missing or damaged, a full disk or too little memory,
     StoppedEarly (state saved) on SIGTERM, SIGINT or at the end of the time budget.
     """
     runs_dir = Path(runs_dir).expanduser()
@@ -110,29 +110,30 @@ def run_experiment(
     where = select_device(device)
     stop = StopRequest(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
     provenance.reset_peak_memory(where)
-    with _told_in_one_line(e, folder):
+    with _readable_errors(e, folder):
         # A signal ends fetching and converting at once: there is nothing to save yet.
         images = load_data(e, data_dir)
         weights = Path(feature_weights).expanduser() if feature_weights else None
         features = features_for(weights, data_dir and Path(data_dir), profile=e.profile, side=e.evaluation.side)
 
-        def known() -> Record | None:
+        def existing_record() -> Record | None:
             record = ended_record(e, runs_dir)
-            right = record and record.data.fingerprint == fingerprint(images) and has_scores(record, features)
-            return record if right else None
+            valid = record and record.data.fingerprint == fingerprint(images) and has_scores(record, features)
+            return record if valid else None
 
-        def go_on() -> None:
+        def check_for_stop() -> None:
             if reason := stop.reason():
                 raise StoppedEarly(f"stopped while another process runs {folder.name}: {reason}")
 
-        if (record := known()) and not training_files(folder):  # nothing is written: a folder that is read only will do
+        # nothing is written then: the folder may be read-only
+        if (record := existing_record()) and not training_files(folder):
             return record
         features.check()  # while nothing has been written yet
         with stop.listening(second_interrupts=True):
             folder.mkdir(parents=True, exist_ok=True)
-            with locks.file_lock(folder / LOCK, e.title, say=tell, while_waiting=go_on), fork_rng(where):
+            with locks.file_lock(folder / LOCK, e.title, say=tell, while_waiting=check_for_stop), fork_rng(where):
                 tidy(folder, runs_dir)
-                if record := known():
+                if record := existing_record():
                     tidy_finished(folder)
                     return record
                 stages = Stages(e, images, folder, stop, progress, checkpoint_seconds, device=where)
@@ -140,8 +141,8 @@ def run_experiment(
 
 
 @contextmanager
-def _told_in_one_line(e: Experiment, folder: Path) -> Iterator[None]:
-    """UserError for too little memory and for what the system refuses, such as a full disk."""
+def _readable_errors(e: Experiment, folder: Path) -> Iterator[None]:
+    """UserError, one line that says what to do, when memory runs out or the system refuses something (a full disk)."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -229,7 +230,7 @@ def _measure(
     results = PartialResults(folder, f"{e.config_hash} {stages.key}", stages.checkpoint_seconds, stages.stop)
     if earlier and earlier.data.fingerprint != stages.fingerprint:
         earlier = None
-    metrics = _kept(earlier, features) if earlier else {}
+    metrics = _metrics_to_keep(earlier, features) if earlier else {}
     losses = loss_curves(read_log(folder / LOG), stages.images.train.images[0].numel())
     if isinstance(likelihood_model, LikelihoodSystem):
         metrics |= evaluation.likelihood_metrics(likelihood_model, stages.images, e.evaluation, note=note,
@@ -259,7 +260,7 @@ def _quality(stages: Stages, trained: TrainingResult, cache: FeatureCache) -> tu
     return metrics, curve
 
 
-def _kept(record: Record, features: Features) -> dict[str, Metric]:
+def _metrics_to_keep(record: Record, features: Features) -> dict[str, Metric]:
     """The metrics of an earlier record that stay beside new scores: all, except scores on unknown Inception weights
     where the new ones are on Inception features, because the names are the same."""
     if features.name != "inception":

@@ -21,7 +21,7 @@ def archive_stale_run(e: Experiment, data: str, folder: Path, runs_dir: Path, te
     mark = folder / "experiment.json"
     identity = {"training_hash": e.training_hash, "data": data}
     content = json.dumps({**identity, "config": e.config}, indent=1)
-    if mark.exists() and not _says(mark, identity):
+    if mark.exists() and not _identity_is(mark, identity):
         stale = runs_dir / "stale"
         stale.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=stale))
@@ -33,16 +33,16 @@ def archive_stale_run(e: Experiment, data: str, folder: Path, runs_dir: Path, te
     write_atomic(mark, content)
 
 
-def _says(mark: Path, identity: dict[str, str]) -> bool:
-    """Whether the mark of a run's folder can be read, and it holds this `identity`."""
+def _identity_is(mark: Path, identity: dict[str, str]) -> bool:
+    """Whether the mark of a run's folder can be read and holds this `identity`."""
     with suppress(ValueError, AttributeError):
         return identity.items() <= json.loads(mark.read_text()).items()
     return False
 
 
 def tidy(folder: Path, runs_dir: Path) -> None:
-    """Remove what killed writers left in `folder`, whose lock the caller holds, or over an hour ago in shared folders;
-    and old tracebacks."""
+    """Delete temporary files of interrupted writes in `folder`, whose lock the caller holds, and those older than an
+    hour in shared folders. Delete old tracebacks."""
     remove_leftovers(folder)
     for shared in (runs_dir, runs_dir / "features"):
         remove_leftovers(shared, older=HOUR)

@@ -29,11 +29,11 @@ def select_device(name: torch.device | str | None = None) -> torch.device:
     """The device `name` ("cpu", "cuda", "cuda:1", "mps"; default: $CQLIB_DEVICE). If that is "auto" or not set, a CUDA
     GPU where there is one, else the CPU. UserError where there is no such device."""
     name = str(name or os.environ.get("CQLIB_DEVICE") or "auto")
-    there = available_devices()
+    available = available_devices()
     if name == "auto":
-        return torch.device("cuda" if "cuda" in there else "cpu")
-    if name not in there:
-        raise UserError(f"there is no device {name} here: there is {', '.join(there)}")
+        return torch.device("cuda" if "cuda" in available else "cpu")
+    if name not in available:
+        raise UserError(f"device {name} is not available (available: {', '.join(available)})")
     if name == "mps" and os.environ.get("PYTORCH_ENABLE_MPS_FALLBACK") == "1":
         to_stderr_once("device mps: operators that it lacks run on the CPU (PYTORCH_ENABLE_MPS_FALLBACK)")
     return torch.device(name)

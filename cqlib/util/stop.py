@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 @dataclass
 class StopRequest:
-    """Long work calls `reason` wherever it can save its state and stop. `deadline` is on the `time.monotonic` clock."""
+    """Work that takes long calls `reason()` at points where it is safe to checkpoint and exit. `deadline` is on the
+    `time.monotonic` clock."""
 
     deadline: float | None = None
     requested: str | None = None  # the reason, once there is a request

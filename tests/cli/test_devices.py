@@ -50,7 +50,7 @@ def test_a_device_that_is_not_there_is_one_line(monkeypatch, n, name, there):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(UserError) as caught:
         select_device(name)
-    assert str(caught.value) == f"there is no device {name} here: there is {there}"
+    assert str(caught.value) == f"device {name} is not available (available: {there})"
 
 
 def test_doctor_names_every_device_and_the_one_that_is_used(monkeypatch):
@@ -64,7 +64,7 @@ def test_doctor_names_every_device_and_the_one_that_is_used(monkeypatch):
     monkeypatch.setenv("CQLIB_DEVICE", "cpu")
     assert next(doctor._device()).startswith("+ device: cpu ($CQLIB_DEVICE is cpu;")
     monkeypatch.setenv("CQLIB_DEVICE", "cuda:7")
-    assert next(doctor._device()).startswith("- device: $CQLIB_DEVICE: there is no device cuda:7 here: there is cpu, ")
+    assert next(doctor._device()).startswith("- device: $CQLIB_DEVICE: device cuda:7 is not available (")
 
 
 def test_rows_run_on_the_device_of_the_command(monkeypatch):
@@ -81,7 +81,7 @@ def test_rows_run_on_the_device_of_the_command(monkeypatch):
 def test_mps_falls_back_to_the_cpu_and_says_so(monkeypatch, capsys):
     options.set_environment(argparse.Namespace(device="mps"))
     assert options.os.environ["PYTORCH_ENABLE_MPS_FALLBACK"] == "1"
-    with monkeypatch.context() as without, pytest.raises(UserError, match="no device mps"):
+    with monkeypatch.context() as without, pytest.raises(UserError, match="device mps is not"):
         without.setattr(torch.backends.mps, "is_available", lambda: False)
         select_device()
     assert capsys.readouterr().err == ""

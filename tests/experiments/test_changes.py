@@ -26,6 +26,7 @@ def changed(row="table1/cq-f", **changes):
 
 def test_no_row_is_trained_in_two_precisions():
     """The encoder that gives a GAN its BPD follows, unless it is changed itself."""
+
     def precisions(**changes):
         recipe = changed("table1/gan", **changes).recipe
         return recipe.training.bf16, recipe.frozen_decoder.training.bf16

@@ -123,6 +123,7 @@ def test_an_ablation_that_scores_means_says_so_in_its_record(vae, monkeypatch):
 def test_a_diverged_run_keeps_what_it_logged(tmp_path, monkeypatch):
     """And it is a record, with the state of the last checkpoint: here the first, whose BPD and scores are finite."""
     losses, calls = HybridModel.generator_losses, itertools.count()
+
     def diverging(self, x):
         return {name: value * (1.0 if next(calls) < 12 else float("nan")) for name, value in losses(self, x).items()}
 
@@ -167,8 +168,9 @@ def test_scores_on_other_weights_are_not_taken_for_those_asked_for(finished):
     lacking = on(own)
     del lacking.metrics["Coverage"]  # a score that came later is measured too
     assert not run.has_scores(lacking, own)
-    assert run._kept(on(one), other) == run._kept(on(one), own) == record.metrics
-    assert run._kept(on(own), one).keys() == run._kept(on(one), lite0).keys() == on(one).metrics.keys()
+    keep = run._metrics_to_keep
+    assert keep(on(one), other) == keep(on(one), own) == record.metrics
+    assert keep(on(own), one).keys() == keep(on(one), lite0).keys() == on(one).metrics.keys()
 
 
 def test_a_signal_ends_loading_at_once(tmp_path, monkeypatch):
@@ -294,7 +296,7 @@ import sys
 sys.path.insert(0, {str(ROOT)!r})
 import pytest
 sys.path.insert(0, {os.path.dirname(__file__)!r})
-sys.path.insert(0, {str(ROOT / 'tests' / 'helpers')!r})
+sys.path.insert(0, {str(ROOT / "tests" / "helpers")!r})
 from test_run import with_steps
 from cqlib.cli.commands import main
 with_steps(pytest.MonkeyPatch(), 10**6)
