@@ -17,7 +17,7 @@ from cqlib.models.base import Losses, System
 from cqlib.recipe import TrainingConfig, check_choices
 from cqlib.training.batches import ImageBatches, check_images
 from cqlib.training.device import fork_rng, keep_freed_memory, to_device
-from cqlib.training.optimisers import averaged_weights, load_state, make_optimiser
+from cqlib.training.optimisers import AveragedWeights, load_state, make_optimiser
 from cqlib.training.snapshots import snapshot_path
 from cqlib.training.tensorboard import summary_writer
 from cqlib.util import provenance
@@ -126,7 +126,7 @@ class Loop:
         self.device_name, self.git = provenance.device_name(device, bf16=config.bf16), git
         self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"
         self.system = to_device(system, config, device).train()
-        self.average = averaged_weights(self.system, config.ema)
+        self.average = AveragedWeights(self.system, config.ema)
         self.batches = ImageBatches(images, labels, seed=seed, flips=config.flips, device=device)
         if config.compile:
             for child_name, child in self.system.named_children():

@@ -43,9 +43,13 @@ def load_state(optim: torch.optim.Optimizer, state: dict[str, Any]) -> None:
                     kept_state[key] = torch.empty_like(p).copy_(value)
 
 
-def averaged_weights(system: System, decay: float) -> AveragedModel:
-    """The running average of a system's parameters and buffers, by `warm_ema`; its `module` is a copy of `system`."""
-    return AveragedModel(system, multi_avg_fn=warm_ema(decay), use_buffers=True)
+class AveragedWeights(AveragedModel):
+    """The running average of a system's parameters and buffers by `warm_ema`; `module` is a copy of the system."""
+
+    module: System
+
+    def __init__(self, system: System, decay: float) -> None:
+        super().__init__(system, multi_avg_fn=warm_ema(decay), use_buffers=True)
 
 
 def warm_ema(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
