@@ -151,6 +151,6 @@ class Evaluation:
 EVALUATION = {
     "smoke": Evaluation(64, 64, 2, 16, side=96),
     "quick": Evaluation(2000, 2000, 16, 250, side=96),
-    "study": Evaluation(5000, 5000, 16, 250, side=160),
+    "study": Evaluation(5000, 5000, 16, 250, side=224),
     "paper": Evaluation(10_000, 50_000, 100, 1000, is_images=50_000, protocols=("50k/50k-train", "sngan")),
 }

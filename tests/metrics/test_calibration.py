@@ -155,6 +155,7 @@ def test_profiles_are_scored_as_the_published_calibrations_choose(tmp_path, monk
     found = metric_calibration.read(16)
     assert (found.choice.side, found.choice.n) == (EVALUATION["quick"].side, EVALUATION["quick"].fidelity_images)
     assert EVALUATION["smoke"].side == EVALUATION["quick"].side
+    assert EVALUATION["study"].side == metric_calibration.read(32).choice_at_equal_n.side
     monkeypatch.setattr(metric_calibration, "FOLDER", tmp_path)
     with pytest.raises(UserError, match="measure = True"):
         metric_calibration.read(16)
