@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = "np.ndarray"
 Images: TypeAlias = tuple[Sequence[int], Iterable[Array]]
-"""One split in the order of its source: labels, and images uint8 (3, S, S), read as they are asked for."""
+"""One split in the order in which it is stored: labels, and images uint8 (3, S, S), read as they are asked for."""
 GDRIVE = "https://drive.google.com/uc?id="
 
 
@@ -36,14 +36,13 @@ class File:
 
 @dataclass(frozen=True)
 class DecodedSplits:
-    """Both splits of a data set: label k means `classes[k]`, `how` is the preprocessing in words, and `shuffle` whether
-    the source is sorted (by class, by name), so that each split is stored in a fixed random order."""
+    """Both splits of a data set: label k means `classes[k]`, `how` is the preprocessing in words. A reader whose source
+    is sorted (by class, by name) gives each split in `dataset.fixed_order`, so that any first part of it is fair."""
 
     classes: tuple[str, ...]
     train: Images
     test: Images
     how: str
-    shuffle: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,4 @@ class PublishedDataset:
     @property
     def sources(self) -> str:
         """The files with their sizes and addresses, in one line."""
-        if len({file.url for file in self.files}) == 1:
-            return f"{' and '.join(f'{file.name} ({file.size})' for file in self.files)} from {self.files[0].url}"
         return " and ".join(f"{file.name} ({file.size}) from {file.url}" for file in self.files)
