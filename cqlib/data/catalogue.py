@@ -52,8 +52,8 @@ class PublishedDataset:
     `sizes` are the sides in pixels that can be asked for; the first is the paper's, or the set's own. `train` and
     `test` count images. `parts` are the files and folders that are read, after unpacking. `by_hand` says why the set is
     not downloaded and what to do; it is empty where the set is, which takes https and a published hash.
-    `read(folder, side)` makes both splits from the folder that holds the parts; it raises UserError for what is
-    missing, and an error of `reading.READ_ERRORS` for what is damaged in another way.
+    `read(folder, side)` makes both splits from the folder that holds the parts; it may raise an error of
+    `reading.READ_ERRORS`, and its images a UserError, for what is missing or damaged.
     """
 
     name: str
@@ -80,4 +80,6 @@ class PublishedDataset:
     @property
     def sources(self) -> str:
         """The files with their sizes and addresses, in one line."""
+        if len({file.url for file in self.files}) == 1:
+            return f"{' and '.join(f'{file.name} ({file.size})' for file in self.files)} from {self.files[0].url}"
         return " and ".join(f"{file.name} ({file.size}) from {file.url}" for file in self.files)

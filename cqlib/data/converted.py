@@ -11,14 +11,14 @@ process wait for the first.
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from cqlib.data.catalogue import Array, DecodedSplits
+from cqlib.data.catalogue import DecodedSplits
 from cqlib.data.dataset import Dataset, Split
 from cqlib.data.reading import file_error, naming_damage, progress
 from cqlib.util.errors import cause_of, to_stderr
@@ -83,13 +83,13 @@ def _convert(
         decoded = read()
     to_stderr(f"converting {len(decoded.train[0]) + len(decoded.test[0]):,} images to {folder}, once")
     shutil.rmtree(folder, ignore_errors=True)  # not whole, or of another state; whoever has mapped it keeps its files
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for split, (labels, images) in (("train", decoded.train), ("test", decoded.test)):
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(labels), 3, size, size)}
         # written image by image: a full disk is an error then, and in a mapped file it would kill the process
         with open(folder / f"{split}-images.npy", "wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
-            for image in progress(_decoded(images, source), f"converting {split} images", len(labels)):
+            for image in progress(images, f"converting {split} images", len(labels)):
                 file.write(image.tobytes())
         np.save(folder / f"{split}-labels.npy", np.asarray(labels, np.int64))
     meta = {"source": state, "classes": decoded.classes, "how": decoded.how}
@@ -98,9 +98,3 @@ def _convert(
     fingerprints = {split.name: split.fingerprint for split in (data.train, data.test)}
     write_atomic(folder / "meta.json", json.dumps(meta | fingerprints, indent=1))
     return data
-
-
-def _decoded(images: Iterable[Array], source: Path) -> Iterator[Array]:
-    """`images`, whose files are in `source`. UserError where one cannot be read."""
-    with naming_damage(source, REPAIR):
-        yield from images

@@ -1,4 +1,4 @@
-"""npz:PATH and folder:PATH: your own images, in any number of classes. Errors name the file and how to fix it."""
+"""npz:PATH and folder:PATH: your own images. Errors name the file and how to fix it."""
 
 import os
 from functools import partial
@@ -15,6 +15,7 @@ from cqlib.data.reading import Array, file_error, naming_damage, npz, progress, 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 TEST_EVERY = 10
 """Without a test split of their own, one image in ten is for testing."""
+REPLACE = "give an .npz file that can be read, or a folder with train.npz and test.npz"
 _SIZES = f"{', '.join(map(str, IMAGE_SIZES[:-1]))} or {IMAGE_SIZES[-1]}"
 Part = tuple[Array, Array]
 """Images uint8 (N, 3, S, S) and labels (N,) of one split."""
@@ -46,7 +47,7 @@ def _npz(path: Path, size: int | None) -> tuple[tuple[str, ...], list[Part]]:
     if path.is_dir():
         parts = [_arrays(path / f"{split}.npz") for split in ("train", "test")]
     else:
-        with npz(path, "give an .npz file that can be read") as content:
+        with npz(path, REPLACE) as content:
             prefixes = ("train_", "test_") if "train_images" in content else ("",)
         parts = [_arrays(path, prefix) for prefix in prefixes]
     if len(parts) == 1:
@@ -67,7 +68,7 @@ def _arrays(path: Path, prefix: str = "") -> Part:
     """Images and labels of one split in an archive: uint8 (N, S, S, 3), (N, 3, S, S) or, grey, without the 3 or with 1
     for it, and whole numbers (N,); zeros where there are no labels."""
     key = f"{prefix}images"
-    with npz(path, "give an .npz file that can be read") as content:
+    with npz(path, REPLACE) as content:
         what = f"has no array '{key}' (it holds {', '.join(content) or 'nothing'})"
         require(key in content, path, what, f"save the images as '{key}'")
         images, labels = content[key], content.get(f"{prefix}labels")

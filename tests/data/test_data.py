@@ -2,9 +2,6 @@
 
 import hashlib
 import importlib.metadata
-import sys
-import types
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,14 +52,6 @@ def test_a_wrong_name_is_told_the_nearest_valid_one(name, words):
 def test_a_wrong_size_is_told_the_nearest_valid_one(name, size, nearest):
     with pytest.raises(UsageError, match=f"did you mean {nearest}\\?"):
         data.load(name, size=size)
-
-
-def test_a_new_data_set_is_one_entry(monkeypatch):
-    made = Dataset("mine:abc", 16, ("a", "b"), split(), split("test"))
-    module = types.SimpleNamespace(load=lambda *given: (made, given))
-    monkeypatch.setitem(sys.modules, "cqlib.data.mine", module)
-    monkeypatch.setitem(data.SOURCES, "mine:PATH", data.Source("mine", (16,), "mine"))
-    assert data.load("mine:abc", size=16, data_dir="d") == (made, ("mine:abc", 16, Path("d").absolute()))
 
 
 # ---- Split and Dataset ------------------------------------------------------------------------------------

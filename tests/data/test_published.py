@@ -80,11 +80,6 @@ def test_every_entry_is_a_data_set_that_can_be_read():
         data.load("cifar10", size=16)
 
 
-def test_sizes_in_words():
-    sizes = {1_000_001: "1 MB", 170_498_071: "170 MB", 2_640_397_119: "2.6 GB", 6_000_000: "about 6 MB"}
-    assert {n: File("f", n, "u").size for n in sizes} == sizes
-
-
 # ---- not there ------------------------------------------------------------------------------------------------
 
 
