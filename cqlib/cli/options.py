@@ -103,21 +103,14 @@ def comma_separated(parse_part: Callable[[str], Any]) -> Callable[[str], tuple[A
     return parse
 
 
-DATA_SETS = {name: source.about for name, source in SOURCES.items() if not name.startswith("toy2d")}
-"""Name -> what it is, of each data set of images; the densities of the plane belong to a lesson."""
-
-
-def data_set(name: str) -> str:
-    """`name`, if a data set of images can have it; no file is read."""
-    if name.startswith("toy2d"):
-        raise unknown_name("data set", name, DATA_SETS)
-    return rows.check_data(name)
+DATA_SETS = {name: source.about for name, source in SOURCES.items()}
+"""Name -> what it is, of each data set."""
 
 
 def data_sets(text: str) -> tuple[str, ...]:
     """Names of data sets, `a,b`."""
     try:
-        names: tuple[str, ...] = comma_separated(data_set)(text)
+        names: tuple[str, ...] = comma_separated(rows.check_data)(text)
     except UsageError as error:
         if not any(own_path(part.strip()) is not None for part in text.split(",")[:-1]):
             raise
@@ -190,7 +183,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "row": {"type": rows.check_row, "metavar": "ROW", "help": "table1/cq-f, …; `python -m cqlib rows` lists them"},
     "--profile": {"type": rows.check_profile, "default": "quick", "metavar": "NAME",
                   "help": " | ".join(rows.PROFILES) + " (default: quick)"},
-    "--data": {"type": data_set, "metavar": "NAME", "help": "a data set (default: the profile's)"},
+    "--data": {"type": rows.check_data, "metavar": "NAME", "help": "a data set (default: the profile's)"},
     "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "default: 0"},
     "--set": {"type": change, "action": "append", "metavar": "PATH=VALUE", "dest": "changes",
               "help": "change a value of the recipe, may be repeated; `python -m cqlib show ROW` lists them"},

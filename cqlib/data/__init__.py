@@ -10,18 +10,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from cqlib.data.folders import local_folder
+from cqlib.data.folders import find_local, local_folder
 from cqlib.data.sets import ENTRIES, entry_of
 from cqlib.util.errors import UsageError, unknown_name
-from cqlib.util.files import is_storable_path
 
 if TYPE_CHECKING:
     from cqlib.data.dataset import Dataset
 
 IMAGE_SIZES = (16, 32, 48, 64)
 """Side lengths in pixels that the nets support."""
-TOY2D = ("eight-gaussians", "grid", "two-moons", "spiral", "checkerboard")
-"""Densities of toy2d; the first is the default."""
 WITH_PIP = ("photodigits", "photos10")
 """Data sets that any machine has: their images, crops of photographs, may be shown with the credits of `photos10`. The
 first is the default."""
@@ -38,21 +35,17 @@ class Source(NamedTuple):
     mirrored: bool = True
 
 
-_POINTS = "points in the plane with a known density"
-_YOURS = "your images: "
 SOURCES: dict[str, Source] = {
     "photodigits": Source("digits 0 to 9 on crops of photographs; no download", (16, 32, 64), "photodigits", False),
     "photos10": Source("crops of ten photographs that come with the libraries it needs; no download", IMAGE_SIZES,
                        "photos10"),
-    "toy2d": Source(f"{_POINTS}: eight Gaussians", (1,), "toy2d"),
-    **{f"toy2d:{name}": Source(f"{_POINTS}: {name}", (1,), "toy2d") for name in TOY2D},
     **{name: Source(entry.about, entry.sizes, "published") for name, entry in ENTRIES.items()},
     **{f"{name}:{size}": Source(f"{entry.title} at {size} x {size}", (size,), "published")
        for name, entry in ENTRIES.items() if len(entry.sizes) > 1 for size in entry.sizes},
-    "npz:PATH": Source(f"{_YOURS}an .npz file, or a folder with train.npz and test.npz; npz:PATH:64 at 64 x 64",
+    "npz:PATH": Source("your images: an .npz file, or a folder with train.npz and test.npz; npz:PATH:64 at 64 x 64",
                        IMAGE_SIZES, "files"),
-    "folder:PATH": Source(f"{_YOURS}a folder of PNG or JPEG files, sub-folders are classes; folder:PATH:64 at 64 x 64",
-                          IMAGE_SIZES, "files"),
+    "folder:PATH": Source("your images: a folder of PNG or JPEG files, sub-folders are classes; folder:PATH:64 at "
+                          "64 x 64", IMAGE_SIZES, "files"),
 }  # fmt: skip
 
 
@@ -60,29 +53,25 @@ def _source(name: str) -> Source:
     """The entry of `name`; UsageError with the nearest valid name."""
     head, _, argument = name.partition(":")
     key = f"{head}:PATH"
-    if key not in SOURCES:
-        if name not in SOURCES:
-            if "/" in head:
-                raise UsageError(f"data set '{name}' is a path: write folder:PATH for pictures, npz:PATH for arrays")
-            names = [valid.replace(":PATH", f":{argument or 'PATH'}") for valid in SOURCES]
-            raise unknown_name("data set", name, names)
+    if key in SOURCES:
+        path, size = split_size(argument)
+        if not path or path == "PATH":
+            raise UsageError(f"data set '{name}' lacks its path: write {key} with your path for PATH")
+        return SOURCES[key] if size is None else SOURCES[key]._replace(sizes=(size,))
+    if name in SOURCES:
         return SOURCES[name]
-    path, size = split_size(argument)
-    if not path or path == "PATH":
-        raise UsageError(f"data set '{name}' lacks its path: write {key} with your path for PATH")
-    if not is_storable_path(argument):
-        raise UsageError(f"data set '{name}' has no path that can be used: give it a name that is plain text")
-    if size is None:
-        return SOURCES[key]
-    _check_size(name, size, SOURCES[key].sizes)
-    return SOURCES[key]._replace(sizes=(size,))
+    if "/" in head:
+        raise UsageError(f"data set '{name}' is a path: write folder:PATH for pictures, npz:PATH for arrays")
+    raise unknown_name("data set", name, [valid.replace(":PATH", f":{argument or 'PATH'}") for valid in SOURCES])
 
 
 def split_size(path: str) -> tuple[str, int | None]:
-    """A path and the size behind it, one of `IMAGE_SIZES`: "~/cats:64" gives "~/cats" and 64; any other path, as
-    "runs/epoch:12", gives itself and None."""
+    """A path and the size behind it, one of `IMAGE_SIZES`: "~/cats:64" gives "~/cats" and 64. A path that ends in
+    another number, as "runs/epoch:12", or that exists with its number, gives itself and None."""
     sized = re.fullmatch(rf"(.*):({'|'.join(map(str, IMAGE_SIZES))})", path, re.DOTALL)
-    return (sized[1], int(sized[2])) if sized else (path, None)
+    if sized is None or find_local(path, local_folder() or Path(), Path()):
+        return path, None
+    return sized[1], int(sized[2])
 
 
 def own_path(name: str) -> str | None:
@@ -94,12 +83,7 @@ def own_path(name: str) -> str | None:
 def check(name: str, size: int | None = None) -> None:
     """UsageError, with the nearest valid value, for an unknown data set or size. No file is read."""
     valid = sizes(name)
-    if size is not None:
-        _check_size(name, size, valid)
-
-
-def _check_size(name: str, size: int, valid: tuple[int, ...]) -> None:
-    if size not in valid:
+    if size is not None and size not in valid:
         best, every = min(valid, key=lambda other: abs(other - size)), ", ".join(map(str, valid))
         raise UsageError(f"data set '{name}' has no size {size}: did you mean {best}? (valid: {every})")
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = "np.ndarray"
 Images: TypeAlias = tuple[Sequence[int], Iterable[Array]]
-"""One split in the order of its source: labels, and images uint8 (3, S, S), read as they are asked for."""
+"""One split in the order in which it is stored: labels, and images uint8 (3, S, S), read as they are asked for."""
 GDRIVE = "https://drive.google.com/uc?id="
 
 
@@ -36,14 +36,13 @@ class File:
 
 @dataclass(frozen=True)
 class DecodedSplits:
-    """Both splits of a data set: label k means `classes[k]`, `how` is the preprocessing in words, and `shuffle` whether
-    the source is sorted (by class, by name), so that each split is stored in a fixed random order."""
+    """Both splits of a data set: label k means `classes[k]`, `how` is the preprocessing in words. A reader whose source
+    is sorted (by class, by name) gives each split in `dataset.fixed_order`, so that any first part of it is fair."""
 
     classes: tuple[str, ...]
     train: Images
     test: Images
     how: str
-    shuffle: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ class PublishedDataset:
     `sizes` are the sides in pixels that can be asked for; the first is the paper's, or the set's own. `train` and
     `test` count images. `parts` are the files and folders that are read, after unpacking. `by_hand` says why the set is
     not downloaded and what to do; it is empty where the set is, which takes https and a published hash.
-    `read(folder, side)` makes both splits from the folder that holds the parts; it raises UserError for what is
-    missing, and an error of `reading.READ_ERRORS` for what is damaged in another way.
+    `read(folder, side)` makes both splits from the folder that holds the parts; it may raise an error of
+    `reading.READ_ERRORS`, and its images a UserError, for what is missing or damaged.
     """
 
     name: str

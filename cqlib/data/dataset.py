@@ -2,13 +2,15 @@
 
 import functools
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+T = TypeVar("T")
 SEED = 20
 """The seed of `fixed_order`."""
 
@@ -16,6 +18,11 @@ SEED = 20
 def fixed_order(n: int) -> np.ndarray:
     """int64 (n,): the random order in which n images of a sorted source are stored, equal for each version of numpy."""
     return np.argsort(np.random.PCG64(SEED).random_raw(n), kind="stable")
+
+
+def shuffled(items: Sequence[T]) -> list[T]:
+    """`items` in `fixed_order`."""
+    return [items[i] for i in fixed_order(len(items))]
 
 
 def tensors_sha256(*tensors: Tensor) -> str:
@@ -29,20 +36,17 @@ def tensors_sha256(*tensors: Tensor) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One split. `images` uint8 (N, C, H, W) in 0..255, `labels` int64 (N,), both contiguous on the CPU and read-only:
-    a data set is built once and shared. ValueError on a wrong dtype, shape or count, or an empty split."""
+    """One split, "train" or "test". `images` uint8 (N, C, H, W) in 0..255, `labels` int64 (N,), both contiguous on the
+    CPU and read-only: a data set is built once and shared. ValueError on a wrong dtype, shape or count, or an empty
+    split."""
 
     name: str
     images: Tensor
     labels: Tensor
 
     def __post_init__(self) -> None:
-        if self.name not in ("train", "test"):
-            raise ValueError(f"a split is 'train' or 'test', not '{self.name}'")
         if self.images.dtype != torch.uint8 or self.images.dim() != 4 or self.images.numel() == 0:
             raise ValueError(f"{self.name} images must be uint8 (N, C, H, W), not {self.images.dtype} {self.shape}")
-        if self.labels is None:
-            raise ValueError(f"{self.name} labels must be int64 ({len(self.images)},): zeros without classes")
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             found = f"{self.labels.dtype} {tuple(self.labels.shape)}"
             raise ValueError(f"{self.name} labels must be int64 ({len(self.images)},), not {found}")
@@ -63,10 +67,11 @@ class Split:
         return tensors_sha256(self.images, self.labels)[:16]
 
     @classmethod
-    def stored(cls, name: str, images: Tensor, labels: Tensor, fingerprint: str) -> Self:
-        """A split whose fingerprint was computed when it was written, so that 37 GB need not be hashed to be used."""
+    def stored(cls, name: str, images: Tensor, labels: Tensor, fingerprint: str | None) -> Self:
+        """A split whose fingerprint, if given, was computed when it was written: no 37 GB are hashed to use it."""
         split = cls(name, images, labels)
-        split.__dict__["fingerprint"] = fingerprint  # where cached_property keeps it; `first` and `replace` drop it
+        if fingerprint:
+            split.__dict__["fingerprint"] = fingerprint  # where cached_property keeps it; `first` and `replace` drop it
         return split
 
     def first(self, n: int) -> Self:
@@ -81,7 +86,7 @@ class Split:
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """`train` and `test` of square images of side `size`; label k means `classes[k]`; `how` is the preprocessing in
-    words, for the protocol, and `notes` are for readers of the results. ValueError where the splits differ."""
+    words, for the record. ValueError where the splits differ."""
 
     name: str
     size: int
@@ -89,11 +94,8 @@ class Dataset:
     train: Split
     test: Split
     how: str = ""
-    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if (self.train.name, self.test.name) != ("train", "test"):
-            raise ValueError(f"{self.name}: the splits are swapped")
         shape = (self.channels, self.size, self.size)
         for split in (self.train, self.test):
             if split.shape[1:] != shape:
@@ -103,7 +105,7 @@ class Dataset:
 
     @property
     def channels(self) -> int:
-        """C: 3 for colour images, 2 for points of the plane."""
+        """C: 3 for colour images."""
         return self.train.shape[1]
 
     def first(self, n_train: int, n_test: int) -> Self:

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-from contextlib import suppress
 from pathlib import Path
 
 from cqlib.util.errors import UserError
@@ -11,10 +10,7 @@ from cqlib.util.errors import UserError
 def local_folder(data_dir: Path | str | None = None) -> Path | None:
     """The folder that is named for local copies: `data_dir`, else $CQLIB_DATA; None where neither names one."""
     named = data_dir or os.environ.get("CQLIB_DATA")
-    try:
-        return Path(named).expanduser().absolute() if named else None
-    except RuntimeError as error:  # ~somebody who has no home
-        raise UserError(f"the folder of data sets {named} ($CQLIB_DATA or --data-dir): no such user") from error
+    return Path(os.path.expanduser(named)).absolute() if named else None
 
 
 def require_folder(folder: Path) -> Path:
@@ -27,8 +23,5 @@ def require_folder(folder: Path) -> Path:
 
 def find_local(path: str, *folders: Path) -> Path | None:
     """`path` in the first of `folders` that holds such a file or folder; None where none does."""
-    for folder in folders:
-        with suppress(OSError, RuntimeError, ValueError):  # too long a name, a closed folder, no such ~user, a NUL
-            if (place := folder / Path(path).expanduser()).exists():
-                return place
-    return None
+    places = (folder / os.path.expanduser(path) for folder in folders)
+    return next((place for place in places if os.path.exists(place)), None)

@@ -1,13 +1,9 @@
 """The published data sets on this machine: where they are, fetching them, loading them."""
 
-import hashlib
 import os
 import shutil
 import sys
-import tarfile
-import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,15 +13,14 @@ from cqlib.data.catalogue import GDRIVE, File, PublishedDataset
 from cqlib.data.folders import local_folder, require_folder
 from cqlib.data.sets import ENTRIES, entry_of
 from cqlib.util import locks
-from cqlib.util.errors import UserError, cause_of, one_line, to_stderr
+from cqlib.util.errors import UserError, cause_of
 from cqlib.util.files import move
 from cqlib.util.paths import ROOT
-from cqlib.util.text import count_of, format_bytes
 
 if TYPE_CHECKING:
     from cqlib.data.dataset import Dataset
 
-CONNECT, READ = 5, 60
+TIMEOUT = (5, 60)
 """Seconds to wait for a connection, and for more of a file."""
 
 
@@ -51,15 +46,8 @@ def find_parts(entry: PublishedDataset, folder: Path) -> Path | None:
 
 
 def _missing(entry: PublishedDataset, folder: Path) -> list[str]:
-    """The parts of a data set that are not in `folder`, or are empty there."""
-    return [part for part in entry.parts if not _has_content(folder / part)]
-
-
-def _has_content(path: Path) -> bool:
-    """Whether `path` is a file or folder that is not empty."""
-    with suppress(OSError):
-        return any(path.iterdir()) if path.is_dir() else path.stat().st_size > 0
-    return False
+    """The parts of a data set that are not in `folder`."""
+    return [part for part in entry.parts if not (folder / part).exists()]
 
 
 def missing_files(name: str, data_dir: Path | str | None = None) -> PublishedDataset | None:
@@ -83,26 +71,8 @@ def describe(entry: PublishedDataset, folder: Path) -> Iterator[str]:
     """The lines of `doctor`: whether and where it is ("+" or "-"), else how to get it; its terms. No file is read."""
     path = find_parts(entry, folder)
     yield f"{'-' if path is None else '+'}   {entry.name}: {entry.about}"
-    if path is None:
-        hashes = ", ".join(f"{file.name} {file.md5}" for file in entry.files if file.md5) or "none is published"
-        yield f"      {missing_files_text(entry, folder)}; {entry.how}; MD5: {hashes}"
-        for file in entry.files:
-            if (archive := folder / file.name).is_file() and file.name not in entry.parts:
-                then = "unpack it" if entry.by_hand else f"`python -m cqlib fetch {entry.name}` checks and unpacks it"
-                size = format_bytes(archive.stat().st_size)
-                yield f"      {archive}: {size} of {file.size}, hash not checked; {then}"
-    else:
-        sizes = [size for part in entry.parts for size in _sizes(path / part)]
-        yield f"      in {path}: {count_of(len(sizes), 'file')}, {format_bytes(sum(sizes))}, hash not checked"
+    yield f"      {missing_files_text(entry, folder)}; {entry.how}" if path is None else f"      in {path}"
     yield f"      terms: {entry.terms}"
-
-
-def _sizes(part: Path) -> Iterator[int]:
-    """The bytes of a file, or of those in a folder that can be read."""
-    files = [part] if part.is_file() else (Path(home, name) for home, _, names in os.walk(part) for name in names)
-    for file in files:
-        with suppress(OSError):  # deleted meanwhile
-            yield file.stat().st_size
 
 
 def load(name: str, size: int | None, data_dir: Path | None) -> "Dataset":
@@ -123,89 +93,50 @@ def load(name: str, size: int | None, data_dir: Path | None) -> "Dataset":
 
 def fetch(entry: PublishedDataset, folder: Path) -> Path:
     """Put the entry's files into `folder`, unpacked: downloaded, or from archives that are there already. Returns
-    `folder`. UserError, one line with files, sizes, sources and folder, when there is no network or no room, for a set
-    that is only to be had by hand, or when a file does not have the published hash: it is not unpacked then."""
+    `folder`. UserError, one line with files, sizes, sources and folder, for a set that is only to be had by hand, or
+    whatever goes wrong. A file without the published hash is not unpacked."""
     if entry.by_hand:
         raise UserError(f"{entry.name} is {missing_files_text(entry, folder)}")
-    work = folder / f".{entry.name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locks.file_lock(folder / f".{entry.name}.lock", entry.name):  # several rows start at a time
-            try:
-                for file in entry.files:
-                    if not _has_content(folder / (file.folder or file.name)):
-                        shutil.rmtree(work, ignore_errors=True)  # left by a killed process
-                        work.mkdir()
-                        _get(file, folder, work)
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
-    except (OSError, ValueError, tarfile.TarError, zipfile.BadZipFile) as error:
-        why = f"it could not be fetched: {cause_of(error)}"
-        raise UserError(f"{entry.name} is {missing_files_text(entry, folder)} ({why})") from error
+            for file in entry.files:
+                if not (folder / (file.folder or file.name)).exists():
+                    _fetch_file(file, folder)
+    except UserError:  # the user has stopped it, or it says already what to do
+        raise
+    except Exception as error:  # of the network, Google Drive, the archive, the disk, which alone numbers its errors
+        host, of_network = urlsplit(entry.files[0].url).hostname, getattr(error, "errno", 0) is None
+        why = f"{host} could not be reached, or refused" if of_network else cause_of(error)
+        line = f"{entry.name} is {missing_files_text(entry, folder)} (it could not be fetched: {why})"
+        raise UserError(line) from error
     if find_parts(entry, folder) is None:
         incomplete = f"in place of the incomplete {entry.files[0].folder}/"
         raise UserError(f"{entry.name} is {missing_files_text(entry, folder)}, {incomplete}")
     return folder
 
 
-def _get(file: File, folder: Path, work: Path) -> None:
-    """Put one file or, for an archive, the folder that it holds into `folder`; `work` holds what is not whole yet."""
-    archive = folder / file.name
-    if missing := not archive.is_file():
-        free, needed = shutil.disk_usage(folder).free, file.bytes * (3 if file.folder else 1)
-        if free < needed:
-            raise ValueError(f"{format_bytes(needed)} are needed and {format_bytes(free)} are free")
-        to_stderr(f"fetching {file.name} ({file.size}) from {file.url} to {folder}")
-        archive = work / file.name
-        _download(file, archive)
-    with open(archive, "rb") as opened:
-        if hashlib.file_digest(opened, "md5").hexdigest() != file.md5:
-            remedy = f"what {urlsplit(file.url).hostname} sent: try again" if missing else "delete it"
-            raise ValueError(f"{archive} is truncated or altered: {remedy}")
-    if file.folder:
-        if missing:  # unpacking may be cut short: then it need not be fetched again
-            move(archive, folder / file.name)
-            archive = folder / file.name
-        _unpack(archive, work)
-    move(work / (file.folder or file.name), folder / (file.folder or file.name))
-    if file.folder and missing:
-        archive.unlink()
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack a .zip or .tar.gz. What would lie outside `folder` is left out of a .zip; in a .tar.gz it is a ValueError,
-    as is a link or device."""
-    if ".tar" not in archive.name:
-        shutil.unpack_archive(archive, folder)
-        return
-    with tarfile.open(archive) as members:  # by hand: Python has filters from 3.11.4 on
-        for member in members:
-            path = folder / member.name
-            if ".." in path.parts or not path.is_relative_to(folder) or not (member.isfile() or member.isdir()):
-                raise ValueError(f"{archive} holds {member.name!r}, no plain file in a folder")
-            (path if member.isdir() else path.parent).mkdir(parents=True, exist_ok=True)
-            if content := members.extractfile(member):
-                with content, path.open("wb") as copy:
-                    shutil.copyfileobj(content, copy)
-
-
-def _download(file: File, target: Path) -> None:
-    if file.url.startswith(GDRIVE):  # it asks before it hands out large files, and has quotas
-        from torchvision.datasets.utils import download_file_from_google_drive
-
-        try:
-            download_file_from_google_drive(file.url.removeprefix(GDRIVE), target.parent, file.name)
-        except Exception as error:  # gdown's own: over the quota, moved
-            raise ValueError(f"Google Drive: {one_line(error)[:200]}") from error
-        return
+def _fetch_file(file: File, folder: Path) -> None:
+    """Put one file or, for an archive, the folder that it holds into `folder`; the archive stays there too. pooch
+    downloads what is missing or does not have the published hash."""
     import pooch
 
+    web = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT, chunk_size=2**20)
+    downloader = _from_google_drive if file.url.startswith(GDRIVE) else web
+    work = folder / f".{file.name}.part"
+    shutil.rmtree(work, ignore_errors=True)  # left by a killed process
+    unpack = pooch.Unzip if file.name.endswith(".zip") else pooch.Untar
+    processor = unpack(extract_dir=work.name) if file.folder else None
+    pooch.retrieve(file.url, f"md5:{file.md5}", file.name, folder, processor, downloader)
+    if file.folder:
+        move(work / file.folder, folder / file.folder)
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _from_google_drive(url: str, target: str, _: object) -> None:
+    """A downloader for pooch. Google Drive asks before it hands out large files, which gdown answers."""
     try:
-        bar = sys.stderr.isatty()
-        pooch.HTTPDownloader(progressbar=bar, timeout=(CONNECT, READ), chunk_size=2**20)(file.url, target, None)
-    except OSError as error:
-        if error.errno is not None:  # an error of the disk; those of the network have no number
-            raise
-        host, status = urlsplit(file.url).hostname, getattr(getattr(error, "response", None), "status_code", None)
-        why = f"{host} answered {status}" if status else f"no connection to {host}, or it broke off"
-        raise ValueError(why) from error
+        import gdown
+    except ImportError:
+        raise ValueError("Google Drive needs the package gdown: pip install -e '.[data]'") from None
+    gdown.download(url, target)

@@ -12,7 +12,7 @@ from cqlib.data.sets import ENTRIES
 from cqlib.experiments.changes import apply_changes
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, slug
-from cqlib.experiments.rows import MAX_SEED, check_profile, check_row, default_data, refuse_points
+from cqlib.experiments.rows import MAX_SEED, check_profile, check_row, default_data
 from cqlib.experiments.trade_off import SIZES, usual
 from cqlib.experiments.variants import Changes, as_options, variant
 from cqlib.models.base import LikelihoodConfig
@@ -111,7 +111,6 @@ def experiment(
     size = image_size(data, profile)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
         raise UsageError(f"seed {seed!r} is not a whole number from 0 to {MAX_SEED}")
-    refuse_points(row, data)
     changes = {} if changes is None else changes
     if not isinstance(changes, Mapping):
         raise UsageError(f"changes are a dictionary such as {{'training.steps': 3000}}, not {one_line(changes)}")

@@ -104,12 +104,6 @@ def check_target(name: str) -> str:
     return _check("name", ["all", *books, *stems, *ROWS, *ablations.GROUPS], name)
 
 
-def refuse_points(row: str, data: str) -> None:
-    """UsageError for a data set that is not of images."""
-    if data.startswith("toy2d"):
-        raise UsageError(f"data set '{data}' holds points of the plane, and row '{row}' is a model of images")
-
-
 def targets(only: Sequence[str], profile: str) -> tuple[list[tuple[str, Changes, str]], list[Path]]:
     """What `--only` names (default: every notebook, and the rows of Table 1), as two lists: of (row, its changes, short
     name of the notebook that shows it, whose data sets may be its own, or ""), and of notebook files. UsageError for an

@@ -181,7 +181,7 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
     e, images, folder = stages.e, stages.images, stages.folder
     archive_stale_run(e, stages.fingerprint, folder, runs_dir, tell)
     started, clock = provenance.now(), time.monotonic()
-    stages.notes += [f"images: {note}" for note in (images.how, *images.notes) if note]
+    stages.notes += [f"images: {images.how}"] if images.how else []
     trained = stages.train_system()
     if condition := trained.system.conditioned_on:
         stages.notes.append(f"samples are drawn for {condition} of training images, and scored as all others")

@@ -9,7 +9,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from cqlib.data import toy2d
+from cqlib.lessons import toy2d
 from cqlib.lessons.coverage_and_quality.distances import Lattice
 from cqlib.lessons.coverage_and_quality.pictures import density_board
 from cqlib.nets.coupling import apply_couplings

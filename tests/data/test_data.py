@@ -2,9 +2,6 @@
 
 import hashlib
 import importlib.metadata
-import sys
-import types
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +9,7 @@ import torch
 from PIL import Image
 
 from cqlib import data
-from cqlib.data import photos10, toy2d
+from cqlib.data import photos10
 from cqlib.data.dataset import Dataset, Split
 from cqlib.pixels import add_uniform_noise, cell_centres, dequantise, to_uint8
 from cqlib.util.errors import UsageError, UserError
@@ -27,18 +24,16 @@ def split(name="train", n=4, size=16, classes=2):
 # ---- registry ---------------------------------------------------------------------------------------------
 
 
-def test_names_can_all_be_checked_and_densities_are_the_registry_s():
+def test_names_can_all_be_checked():
     for name in data.SOURCES:
         data.check(name.replace("PATH", "/nowhere"))  # reads nothing
-    assert tuple(toy2d.DENSITIES) == data.TOY2D
-    assert {"photos10", "toy2d", "npz:PATH", "folder:PATH"} <= set(data.SOURCES)
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("photo10", "did you mean 'photos10'?"),
-        ("toy2d:spirl", "did you mean 'toy2d:spiral'?"),
+        ("toy2d:spiral", "unknown data set"),
         ("fodler:/a/b", "did you mean 'folder:/a/b'?"),
         ("/a/cats", "is a path: write folder:PATH for pictures, npz:PATH"),
         ("npz:", "lacks its path"),
@@ -53,20 +48,10 @@ def test_a_wrong_name_is_told_the_nearest_valid_one(name, words):
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "size", "nearest"), [("photos10", 20, 16), ("toy2d", 16, 1), ("folder:x", 1000, 64), ("npz:x", 0, 16)]
-)
+@pytest.mark.parametrize(("name", "size", "nearest"), [("photos10", 20, 16), ("folder:x", 1000, 64), ("npz:x", 0, 16)])
 def test_a_wrong_size_is_told_the_nearest_valid_one(name, size, nearest):
     with pytest.raises(UsageError, match=f"did you mean {nearest}\\?"):
         data.load(name, size=size)
-
-
-def test_a_new_data_set_is_one_entry(monkeypatch):
-    made = Dataset("mine:abc", 16, ("a", "b"), split(), split("test"))
-    module = types.SimpleNamespace(load=lambda *given: (made, given))
-    monkeypatch.setitem(sys.modules, "cqlib.data.mine", module)
-    monkeypatch.setitem(data.SOURCES, "mine:PATH", data.Source("mine", (16,), "mine"))
-    assert data.load("mine:abc", size=16, data_dir="d") == (made, ("mine:abc", 16, Path("d").absolute()))
 
 
 # ---- Split and Dataset ------------------------------------------------------------------------------------
@@ -111,16 +96,10 @@ def test_wrong_tensors_are_refused():
     ]:
         with pytest.raises(ValueError, match="train"):
             Split("train", images, labels)
-    with pytest.raises(ValueError, match="labels must be int64 .*zeros without classes"):
-        Split("train", good.images, None)
-    with pytest.raises(ValueError, match=r"labels must be int64 \(\d+,\), not torch.int64 \(3,\)"):
-        Split("train", good.images, good.labels[:3])
     with pytest.raises(ValueError, match="classes"):
         Dataset("d", 16, ("a",), split(), split("test"))
     with pytest.raises(ValueError, match="shape"):
         Dataset("d", 16, ("a", "b"), split(), split("test", size=32))
-    with pytest.raises(ValueError, match="swapped"):
-        Dataset("d", 16, ("a", "b"), split("test"), split())
 
 
 # ---- pixels -----------------------------------------------------------------------------------------------

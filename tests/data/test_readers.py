@@ -15,12 +15,12 @@ from cqlib.util.errors import UsageError, UserError
 
 
 def fails(name, home, *words):
-    """Loading `name` gives one line with `words`, and nothing is left but locks."""
+    """Loading `name` gives one line with `words`, and no converted copy."""
     with pytest.raises(UserError) as caught:
         data.load(name, data_dir=home)
     line = str(caught.value)
     assert "\n" not in line and caught.value.exit_code == 1 and all(word in line for word in words), line
-    assert not [path for path in (home / "converted").glob("*") if path.is_dir()]
+    assert not list(home.glob("converted/*/meta.json"))
 
 
 def cut(file, n=None):
@@ -53,9 +53,7 @@ def test_cifar10_unpickles_nothing_that_was_altered(home, monkeypatch, tmp_path,
             return Path.touch, (tmp_path / "harm",)
 
     (home / "cifar-10-batches-py" / name).write_bytes(pickle.dumps({"data": Harm(), "labels": [0]}))
-    fails("cifar10", home, f"{name} is truncated or altered", "delete cifar-10-batches-py and fetch it again")
-    (home / "cifar-10-batches-py" / name).unlink()
-    fails("cifar10", home, f"{name} is missing")
+    fails("cifar10", home, "cifar-10-batches-py is not whole or was altered", "delete it and fetch it again")
     assert not (tmp_path / "harm").exists()
 
 
@@ -76,20 +74,17 @@ def test_stl10_trains_with_the_unlabelled_images(home, monkeypatch):
     assert made.classes[10] == "unlabelled" and made.how.startswith("96x96 area-averaged to 48x48; training with")
 
 
-def test_stl10_that_is_cut_or_not_complete(home, monkeypatch):
+def test_stl10_that_is_cut(home, monkeypatch):
     copies.stl10(home, monkeypatch)
     cut(home / "stl10_binary" / "unlabeled_X.bin")
-    fails("stl10", home, "unlabeled_X.bin is truncated or altered")
-    (home / "stl10_binary" / "test_y.bin").unlink()
-    (home / "stl10_binary" / "unlabeled_X.bin").unlink()
-    fails("stl10", home, "unlabeled_X.bin is missing")
+    fails("stl10", home, "stl10_binary is not whole or was altered")
 
 
 # ---- CelebA ---------------------------------------------------------------------------------------------------
 
 
-def test_celeba_partitions_and_crop(home, monkeypatch):
-    greys = copies.celeba(home, monkeypatch)
+def test_celeba_partitions_and_crop(home):
+    greys = copies.celeba(home)
     made = data.load("celeba", data_dir=home)
     for split, partition in ((made.train, 0), (made.test, 2)):
         assert (split.images == split.images[:, :1, :1, :1]).all()  # nothing of the frame
@@ -97,20 +92,16 @@ def test_celeba_partitions_and_crop(home, monkeypatch):
     assert made.how.startswith("148x148 from row 40 and column 15, area-averaged to 64x64") and made.classes == ("all",)
 
 
-def test_celeba_damage(home, monkeypatch):
-    copies.celeba(home, monkeypatch)
-    images, listed = home / "img_align_celeba", home / "list_eval_partition.txt"
+def test_celeba_damage(home):
+    copies.celeba(home)
+    images = home / "img_align_celeba"
+    (images / "000006.jpg").unlink()  # for validation, and not read
     cut(images / "000003.jpg")
     fails("celeba", home, "000003.jpg is damaged")
     (images / "000003.jpg").write_bytes(copies.encoded(np.zeros((100, 100, 3), np.uint8)))
     fails("celeba", home, "100x100 pixels where at least 148")
-    (images / "000009.jpg").unlink()
-    (images / "000006.jpg").unlink()  # for validation, and not missed
-    fails("celeba", home, "lacks 1 of the images of list_eval_partition.txt (such as 000009.jpg)")
-    listed.write_text(listed.read_text().replace("000001.jpg", "../../secret.jpg"))
-    fails("celeba", home, "list_eval_partition.txt is truncated or altered", "delete it and fetch it again")
-    listed.unlink()
-    fails("celeba", home, "list_eval_partition.txt is missing", "could not be fetched")
+    (images / "000003.jpg").unlink()
+    fails("celeba", home, "000003.jpg is missing")
 
 
 # ---- LSUN -----------------------------------------------------------------------------------------------------
@@ -133,13 +124,10 @@ def test_lsun_holds_images_out_evenly(home, sub):
 
 def test_lsun_damage(home, monkeypatch):
     copies.lsun(home)
-    file = home / "tower_train_lmdb" / "data.mdb"
     with monkeypatch.context() as patch:
         patch.setitem(__import__("sys").modules, "lmdb", None)
         fails("lsun-tower", home, "needs the package lmdb: pip install -e '.[data]'")
-    cut(file)  # reading a page beyond the end would kill the process
-    fails("lsun-tower", home, "tower_train_lmdb/data.mdb is damaged")
-    cut(file, 0)
+    cut(home / "tower_train_lmdb" / "data.mdb", 0)
     fails("lsun-tower", home, "data.mdb is damaged")
     shutil.rmtree(home / "tower_val_lmdb")
     fails("lsun-tower", home, "tower_val_lmdb is missing", "tower_val_lmdb.zip (about 6 MB)", "unpacked")
@@ -155,15 +143,11 @@ def test_imagenet64_keeps_the_order_of_its_batches(home):
         assert np.array_equal(split.images.numpy(), images) and np.array_equal(split.labels.numpy(), labels)
 
 
-def test_imagenet64_damage(home, tmp_path):
+def test_imagenet64_damage(home):
     copies.imagenet64(home)
     file = home / "train_data_batch_7.npz"
     np.savez(file, data=np.zeros((3, 12288), np.uint8), labels=np.array([0, 1, 2]))
-    fails("imagenet64", home, "labels of no class")
-    np.savez(file, data=np.zeros((2, 12288), np.uint8), labels=np.array([1, 2, 3]))
-    fails("imagenet64", home, "29 train images for 30 labels")
-    np.savez(file, data=np.array([{}], object), labels=np.array([1]))
-    fails("imagenet64", home, "train_data_batch_7.npz is damaged (Object arrays cannot be loaded")
+    fails("imagenet64", home, "labels of none of the 1000 classes")
     cut(file)
     fails("imagenet64", home, "train_data_batch_7.npz is damaged")
     file.unlink()
@@ -203,30 +187,14 @@ def test_tiny_imagenet_pixels_labels_and_order(home, size):
         data.check("tiny-imagenet:48")
 
 
-@pytest.mark.parametrize(
-    ("gone", "words"),
-    [
-        ("wnids.txt", "tiny-imagenet-200/wnids.txt is missing"),
-        ("train/n01000000", "has no images in train/n01000000/images"),
-        ("val/val_annotations.txt", "val/val_annotations.txt"),
-        ("val/images/val_4.JPEG", "val_annotations.txt names no image and class that exist in line 5"),
-    ],
-)
-def test_tiny_imagenet_without_a_part(home, gone, words):
-    path = copies.tiny_imagenet(home) / gone
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
-    fails("tiny-imagenet", home, words)
-
-
-def test_tiny_imagenet_damage(home, tmp_path):
+def test_tiny_imagenet_damage(home):
     root = copies.tiny_imagenet(home)
-    file, listed = root / "train" / copies.WNIDS[2] / "images" / f"{copies.WNIDS[2]}_2.JPEG", root / "wnids.txt"
+    file = root / "train" / copies.WNIDS[2] / "images" / f"{copies.WNIDS[2]}_2.JPEG"
+    (root / "val" / "images" / "val_4.JPEG").rename(root / "val" / "images" / "other.JPEG")
+    fails("tiny-imagenet", home, "val_4.JPEG is missing")
     cut(file)
     fails("tiny-imagenet", home, "n03000000_2.JPEG is damaged (image file is truncated")
-    Image.new("RGB", (65, 64)).save(file, "JPEG")
-    fails("tiny-imagenet", home, "n03000000_2.JPEG is damaged (65x64 pixels instead of 64x64)")
-    annotated = root / "val" / "val_annotations.txt"
-    annotated.write_text(annotated.read_text().replace("val_0.JPEG", f"{tmp_path}/secret.JPEG"))
-    fails("tiny-imagenet", home, "names no image and class that exist in line 1")
-    listed.write_text("../train/n01000000")  # lists of names lead nowhere else
-    fails("tiny-imagenet", home, "has no images in train/../train/n01000000/images")
+    (root / "val" / "val_annotations.txt").unlink()
+    fails("tiny-imagenet", home, "val_annotations.txt is missing")
+    (root / "wnids.txt").unlink()
+    fails("tiny-imagenet", home, "tiny-imagenet-200/wnids.txt is missing", "put tiny-imagenet-200.zip (248 MB) from")

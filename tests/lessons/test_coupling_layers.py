@@ -10,8 +10,7 @@ from functions import Functions
 from lesson_cells import run_cell, run_cells
 from notebook_cells import cells, value
 
-from cqlib.data import toy2d
-from cqlib.lessons import coupling_layers, moons
+from cqlib.lessons import coupling_layers, moons, toy2d
 from cqlib.lessons.coupling_layers import jacobian, random_flow, random_image, round_trip_error
 from cqlib.lessons.coverage_and_quality.distances import Lattice
 from cqlib.nets.coupling import MAX_LOG_SCALE, FlowConfig, RealNVP, split_checkerboard

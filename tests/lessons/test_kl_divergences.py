@@ -9,7 +9,7 @@ from lesson_cells import run_cell, run_cells
 from notebook_cells import cells, value
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
 
-from cqlib.data import toy2d
+from cqlib.lessons import toy2d
 from cqlib.lessons.kl_divergences import discriminators, fits, gaussians, pictures
 from cqlib.lessons.kl_divergences.gaussians import entropy, gaussian, inside, jensen_shannon, kl, mixed, on_line
 from cqlib.report import cells as report_cells

@@ -10,8 +10,7 @@ from notebook_cells import cells
 from small_models import shaken
 
 from cqlib import data as data_sets
-from cqlib.data import toy2d
-from cqlib.lessons import models
+from cqlib.lessons import models, toy2d
 from cqlib.lessons.coverage_and_quality.distances import Lattice
 from cqlib.lessons.factorised_decoders import linear_decoder, residuals
 

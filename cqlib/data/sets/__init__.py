@@ -19,5 +19,5 @@ ENTRIES: dict[str, PublishedDataset] = {
 
 
 def entry_of(name: str) -> PublishedDataset | None:
-    """The published data set behind a name, as "tiny-imagenet:64"; None for photos10, toy2d and your own images."""
+    """The published data set behind a name, as "tiny-imagenet:64"; None for photos10 and your own images."""
     return ENTRIES.get(name.partition(":")[0])

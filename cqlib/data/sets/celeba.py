@@ -9,26 +9,19 @@ from cqlib.data.catalogue import GDRIVE, DecodedSplits, File, Images, PublishedD
 
 
 def read(folder: Path, size: int) -> DecodedSplits:
-    from cqlib.data.reading import FETCH_AGAIN, decode, require, threaded, verify
-    from cqlib.data.sets import ENTRIES
+    from cqlib.data.dataset import shuffled
+    from cqlib.data.reading import decode, threaded
 
-    images, partition = folder / "img_align_celeba", folder / "list_eval_partition.txt"
-    verify(folder, [(file.name, file.md5 or "") for file in ENTRIES["celeba"].files if not file.folder], FETCH_AGAIN)
-    names: dict[str, list[str]] = {"0": [], "1": [], "2": []}
-    for line in partition.read_text("ascii").splitlines():
-        name, number = line.split()
-        names[number].append(name)
-    lacking = {*names["0"], *names["2"]}.difference(file.name for file in images.iterdir())
-    such = min(lacking, default="")
-    lacks = f"lacks {len(lacking):,} of the images of {partition.name} (such as {such})"
-    require(not lacking, images, lacks, FETCH_AGAIN)
+    lines = (folder / "list_eval_partition.txt").read_text("ascii").splitlines()
+    partitions = dict(line.split() for line in lines)
 
-    def split(names: list[str]) -> Images:
-        face = partial(decode, size=size, crop=148, top=40)
-        return [0] * len(names), threaded(face, (images / name for name in names))
+    def split(partition: str) -> Images:
+        names = shuffled([name for name, number in partitions.items() if number == partition])
+        files = (folder / "img_align_celeba" / name for name in names)
+        return [0] * len(names), threaded(partial(decode, size=size, crop=148, top=40), files)
 
     how = f"148x148 from row 40 and column 15, area-averaged to {size}x{size}"
-    return DecodedSplits(("all",), split(names["0"]), split(names["2"]), how)
+    return DecodedSplits(("all",), split("0"), split("2"), how)
 
 
 ENTRIES = (

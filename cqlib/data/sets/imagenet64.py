@@ -27,7 +27,7 @@ def read(folder: Path, size: int) -> DecodedSplits:
     *train, test = ENTRIES[0].parts
     classes = tuple(f"class {number}" for number in range(1, 1001))
     note = "official 64x64 batches (Chrabaszcz et al.)"
-    return DecodedSplits(classes, split(*train), split(test), note, shuffle=False)
+    return DecodedSplits(classes, split(*train), split(test), note)
 
 
 ENTRIES = (

@@ -1,35 +1,31 @@
 """STL-10 (Coates, Ng and Lee 2011): 96 x 96 images, averaged down to the 48 x 48 of the paper. Training: the 5,000
 labelled images and the 100,000 unlabelled ones, with a label of their own, as in SNGAN (Miyato et al. 2018)."""
 
-from functools import partial
-from itertools import chain
 from pathlib import Path
 
-from cqlib.data.catalogue import Array, DecodedSplits, File, Images, PublishedDataset
+from cqlib.data.catalogue import DecodedSplits, File, Images, PublishedDataset
 
 
 def read(folder: Path, size: int) -> DecodedSplits:
     import numpy as np
-    from PIL import Image
+    from torch.utils.data import ConcatDataset
     from torchvision import datasets
 
-    from cqlib.data.reading import averaged, square, threaded, verify
+    from cqlib.data.dataset import fixed_order
+    from cqlib.data.reading import averaged, square, threaded, torchvision_set
 
-    root = folder / datasets.STL10.base_folder
-    verify(root, datasets.STL10.train_list + datasets.STL10.test_list)
     classes = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck", "unlabelled")
 
-    def pixels(name: str) -> Array:  # stored as (channel, column, row)
-        return np.memmap(root / f"{name}_X.bin", np.uint8, "r").reshape(-1, 3, 96, 96).transpose(0, 3, 2, 1)
-
-    def split(name: str, *unlabelled: Array) -> Images:
-        labels = [number - 1 for number in (root / f"{name}_y.bin").read_bytes()]
-        labels += [len(classes) - 1] * sum(map(len, unlabelled))
-        images = (Image.fromarray(image) for image in chain(pixels(name), *unlabelled))
-        return labels, threaded(partial(square, size=size), images)
+    def split(*names: str) -> Images:
+        parts = [torchvision_set(datasets.STL10, folder, split=name) for name in names]
+        images: ConcatDataset = ConcatDataset(parts)
+        labels = np.concatenate([part.labels for part in parts]).astype(int)
+        labels[labels < 0] = classes.index("unlabelled")
+        order = fixed_order(len(images))
+        return labels[order], threaded(lambda i: square(images[i][0], size), order)
 
     how = f"{averaged(96, size)}; training with the unlabelled images"
-    return DecodedSplits(classes, split("train", pixels("unlabeled")), split("test"), how)
+    return DecodedSplits(classes, split("train", "unlabeled"), split("test"), how)
 
 
 ENTRIES = (

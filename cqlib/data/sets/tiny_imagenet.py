@@ -8,30 +8,20 @@ from cqlib.data.catalogue import DecodedSplits, File, Images, PublishedDataset
 
 
 def read(folder: Path, size: int) -> DecodedSplits:
-    from cqlib.data.reading import FETCH_AGAIN, averaged, decode, require, threaded
+    from cqlib.data.dataset import shuffled
+    from cqlib.data.reading import averaged, decode, threaded
 
     root = folder / "tiny-imagenet-200"
     wnids = (root / "wnids.txt").read_text().split()
-    names = root / "words.txt"
-    lines = names.read_text("utf-8", "replace").splitlines() if names.is_file() else []
-    words = dict(line.split("\t", 1) for line in lines if "\t" in line)
-    train, test = [], []
-    folders = {path.name: path / "images" for path in (root / "train").iterdir()}
-    for label, wnid in enumerate(wnids):
-        files = sorted(folders[wnid].glob("*.JPEG")) if wnid in folders else []
-        require(files, root, f"has no images in train/{wnid}/images", FETCH_AGAIN)
-        train += [(file, label) for file in files]
-    validation = {file.name: file for file in (root / "val" / "images").glob("*")}
-    annotations = root / "val" / "val_annotations.txt"  # lines of file, wnid and a box
-    for number, line in enumerate(annotations.read_text("utf-8", "replace").splitlines(), 1):
-        name, wnid = (*line.split("\t"), "", "")[:2]
-        exists = name in validation and wnid in wnids
-        require(exists, annotations, f"names no image and class that exist in line {number}", FETCH_AGAIN)
-        test.append((validation[name], wnids.index(wnid)))
+    words = dict(line.split("\t", 1) for line in (root / "words.txt").read_text("utf-8").splitlines())
+    train = [(file, label) for label, wnid in enumerate(wnids)
+             for file in sorted((root / "train" / wnid / "images").glob("*.JPEG"))]  # fmt: skip
+    annotations = (root / "val" / "val_annotations.txt").read_text().splitlines()  # of file, wnid and a box
+    test = [(root / "val" / "images" / name, wnids.index(wnid)) for name, wnid, *_ in map(str.split, annotations)]
 
     def split(members: list[tuple[Path, int]]) -> Images:
-        files, labels = [file for file, _ in members], [label for _, label in members]
-        return labels, threaded(partial(decode, size=size, side=64), files)
+        members = shuffled(members)
+        return [label for _, label in members], threaded(partial(decode, size=size), [file for file, _ in members])
 
     return DecodedSplits(tuple(words.get(wnid, wnid) for wnid in wnids), split(train), split(test), averaged(64, size))
 

@@ -60,8 +60,8 @@ def costs_by_kind(model: CoverageQuality, x: Tensor) -> HTML:
 def read(source: Path | str | bytes) -> Image.Image:
     """A picture from a file or from its bytes, in colour. UserError where it cannot be read."""
     try:
-        return reading.rgb(io.BytesIO(source) if isinstance(source, bytes) else Path(source))[0]
-    except (OSError, ValueError) as error:
+        return reading.rgb(io.BytesIO(source) if isinstance(source, bytes) else Path(source))
+    except reading.READ_ERRORS as error:
         name = "the upload" if isinstance(source, bytes) else source
         raise UserError(one_line(f"{name} is no picture that can be read: {error}")) from error
 

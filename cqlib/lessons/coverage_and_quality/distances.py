@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cqlib.data import toy2d
+from cqlib.lessons import toy2d
 
 SIDE, CELLS = 1.5, 200
 """The lattice: midpoints of CELLS x CELLS cells of [-SIDE, SIDE)^2. The midpoint rule is exact to many digits for

@@ -8,9 +8,9 @@ import torch
 from IPython.display import HTML
 from torch import Tensor
 
-from cqlib.data.toy2d import GaussianMixture
 from cqlib.lessons.coverage_and_quality.distances import Lattice
 from cqlib.lessons.coverage_and_quality.pictures import density_board, single_density
+from cqlib.lessons.toy2d import GaussianMixture
 from cqlib.report.cells import Range, number, slider
 
 PLACES = {

@@ -7,8 +7,7 @@ from typing import Any
 from IPython.display import HTML
 from torch import Tensor
 
-from cqlib import data as data_sets
-from cqlib.data import toy2d
+from cqlib.lessons import toy2d
 from cqlib.lessons.coverage_and_quality.distances import DROPPED_BELOW, Distance, Lattice
 from cqlib.lessons.coverage_and_quality.pictures import density_board, single_density
 from cqlib.report import plots
@@ -41,13 +40,11 @@ class Comparison:
 
 
 def densities(data: Sequence[str]) -> list[str]:
-    """The names of two densities of the plane: first those among the data sets `data`, then the default ones.
-    UsageError for a name that no data set has."""
-    for name in data:
-        data_sets.check(name)
-    names = [name.partition(":")[2] or toy2d.DEFAULT for name in data if name.startswith("toy2d")]
-    if others := [name for name in data if not name.startswith("toy2d")]:
-        print(f"{', '.join(others)}: no known density, left out")
+    """The names of two densities of the plane: first those that `data` names, then the default ones. Other names, of
+    data sets of images, are left out."""
+    if others := [name for name in data if name not in toy2d.DENSITIES]:
+        print(f"{', '.join(others)}: no known density, left out; there are {', '.join(toy2d.DENSITIES)}")
+    names = [name for name in data if name in toy2d.DENSITIES]
     return list(dict.fromkeys([*names, toy2d.DEFAULT, "spiral"]))[:2]
 
 

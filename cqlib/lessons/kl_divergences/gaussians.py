@@ -15,7 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from cqlib.data import toy2d
+from cqlib.lessons import toy2d
 
 REACH = 9.0
 """How far quadrature reaches from a component's mean, in standard deviations; it leaves out 1e-18 of the mass."""
@@ -97,7 +97,7 @@ def on_line(means: Sequence[float], sigmas: Sequence[float], weights: Sequence[f
 
 
 def in_plane(name: str) -> Gaussians:
-    """A density of `cqlib.data.toy2d` that is a mixture of Gaussians, say "eight-gaussians"."""
+    """A density of `cqlib.lessons.toy2d` that is a mixture of Gaussians, say "eight-gaussians"."""
     mixture = cast(toy2d.GaussianMixture, toy2d.density(name))
     k = len(mixture.centres)
     roots = mixture.sigma * torch.eye(2, dtype=torch.float64).expand(k, 2, 2)

@@ -1,21 +1,13 @@
-"""toy2d: densities in the plane that are known exactly.
-
-A point (x, y) of [-1, 1)^2 is an "image" of 2 channels and 1 x 1 pixel. A pixel value v owns the cell [v/128 - 1,
-(v+1)/128 - 1); what falls outside the square is counted in the outermost cells.
-"""
+"""Densities in the plane that are known exactly, for points (x, y) of [-1, 1)^2."""
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from cqlib.data import TOY2D
-from cqlib.data.dataset import Dataset, Split
-from cqlib.pixels import to_uint8
+from cqlib.util.errors import unknown_name
 
-N_TRAIN, N_TEST = 20_000, 2_000
 SEED = 10
 
 
@@ -114,28 +106,18 @@ def _spiral() -> Density:
     return GaussianMixture(torch.cat([arm, -arm]), 0.03, modal=False)
 
 
-MADE = (_eight_gaussians, _grid, TwoMoons, _spiral, Checkerboard)
-DENSITIES: dict[str, Callable[[], Density]] = dict(zip(TOY2D, MADE, strict=True))
-DEFAULT = TOY2D[0]
+DENSITIES: dict[str, Callable[[], Density]] = {
+    "eight-gaussians": _eight_gaussians,
+    "grid": _grid,
+    "two-moons": TwoMoons,
+    "spiral": _spiral,
+    "checkerboard": Checkerboard,
+}
+DEFAULT = "eight-gaussians"
 
 
 def density(name: str = DEFAULT) -> Density:
-    """The density called `name`; KeyError for an unknown one (`cqlib.data.check` suggests the nearest name)."""
+    """The density called `name`; UsageError, with the nearest name, for an unknown one."""
+    if name not in DENSITIES:
+        raise unknown_name("density", name, DENSITIES)
     return DENSITIES[name]()
-
-
-def load(name: str, _: int | None, __: Path | None) -> Dataset:
-    """20,000 training and 2,000 test points as uint8 (N, 2, 1, 1); the label is the nearest mode, or 0."""
-    name = name.removesuffix(f":{DEFAULT}")
-    target = density(name.partition(":")[2] or DEFAULT)
-    classes = ("all",) if target.modes is None else tuple(f"mode {k}" for k in range(len(target.modes)))
-    generator = torch.Generator().manual_seed(SEED)
-
-    def split(kind: str, n: int) -> Split:
-        points = target.sample(n, generator)
-        labels = torch.zeros(n, dtype=torch.int64)
-        if target.modes is not None:
-            labels = torch.cdist(points, target.modes).argmin(1)
-        return Split(kind, to_uint8(points).view(n, 2, 1, 1), labels)
-
-    return Dataset(name, 1, classes, split("train", N_TRAIN), split("test", N_TEST))

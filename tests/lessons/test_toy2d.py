@@ -1,13 +1,13 @@
-"""toy2d: the densities are what they say, before and after rounding to 8 bits."""
+"""The densities of the plane are what they say."""
 
 import math
 
 import pytest
 import torch
 
-from cqlib import data
-from cqlib.data import toy2d
+from cqlib.lessons import toy2d
 from cqlib.pixels import to_uint8
+from cqlib.util.errors import UsageError
 
 ALL = sorted(toy2d.DENSITIES)
 
@@ -46,19 +46,6 @@ def test_a_mixture_is_the_mean_of_its_gaussians():
     assert torch.allclose(toy2d.GaussianMixture(centres, 0.05).log_prob(points).float(), wanted, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", [name for name in data.SOURCES if name.startswith("toy2d")])
-def test_as_a_data_set(name):
-    chosen = data.load(name)
-    assert chosen.train.shape == (20_000, 2, 1, 1) and chosen.test.shape == (2_000, 2, 1, 1)
-    assert chosen.size == 1 and chosen.name == name.replace(":eight-gaussians", "")
-    assert chosen.train.fingerprint == data.load(name).train.fingerprint != chosen.test.fingerprint
-    assert len(chosen.train.labels.unique()) == len(chosen.classes)
-
-
-def test_labels_are_the_nearest_modes():
-    chosen = data.load("toy2d")
-    assert data.load("toy2d:eight-gaussians").train.fingerprint == chosen.train.fingerprint
-    centres = torch.stack(
-        [chosen.train.images[chosen.train.labels == k].double().mean(0).flatten() / 128 - 1 for k in range(8)]
-    )
-    assert torch.allclose(centres, toy2d.density().modes, atol=0.01)
+def test_an_unknown_density_is_told_the_nearest_one():
+    with pytest.raises(UsageError, match="unknown density 'spirl': did you mean 'spiral'"):
+        toy2d.density("spirl")
