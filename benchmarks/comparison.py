@@ -6,7 +6,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from statistics import median
 
 import torch
@@ -86,7 +85,7 @@ class Comparison:
         """A ratio for each of `others`; one whose package is not installed is left out, and a line says so."""
         others = [other for other in self.others if installed(other.needs)]
         with processes([self.ours, *(other.side for other in others)], device) as connections:
-            turns = take_turns([partial(ask, each, "run") for each in connections], self.rounds)
+            turns = take_turns(connections, self.rounds)
             counts = [ask(each, "count") for each in connections] if self.counted else []
         ours, *theirs = [[turn.seconds for turn in of_side] for of_side in turns]
         where = provenance.device_name(device, bf16=False)

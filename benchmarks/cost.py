@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from benchmarks.sides import ask, processes, take_turns
+from benchmarks.sides import processes, take_turns
 from benchmarks.steps import RowRecipe, our_step
 from cqlib.util import provenance
 
@@ -55,7 +55,7 @@ class Cost:
         found = []
         for over, recipes in GROWING.items():
             with processes([partial(our_step, of) for of in recipes.values()], device) as connections:
-                turns = take_turns([partial(ask, each, "run") for each in connections], rounds)
+                turns = take_turns(connections, rounds)
             seconds = [median(turn.seconds for turn in of_value) for of_value in turns]
             taken = [max(turn.bytes for turn in of_value) for of_value in turns]
             where = provenance.device_name(device, bf16=False)

@@ -99,12 +99,12 @@ def ask(connection: Connection, question: str) -> Any:
     return connection.recv()
 
 
-def take_turns(sides: Sequence[Callable[[], Turn]], rounds: int) -> list[list[Turn]]:
-    """Side -> its turn in each round. The order is reversed in every second round, so that all see the machine in the
-    same state; a first round warms up and is not counted."""
-    turns: list[list[Turn]] = [[] for _ in sides]
+def take_turns(connections: Sequence[Connection], rounds: int) -> list[list[Turn]]:
+    """The turns of each side in so many rounds. The order is reversed in every second round, so that all see the
+    machine in the same state; a first round warms up and is not counted."""
+    turns: list[list[Turn]] = [[] for _ in connections]
     for number in range(rounds + 1):
-        order = range(len(sides)) if number % 2 == 0 else range(len(sides) - 1, -1, -1)
+        order = range(len(connections)) if number % 2 == 0 else reversed(range(len(connections)))
         for k in order:
-            turns[k].append(sides[k]())
+            turns[k].append(ask(connections[k], "run"))
     return [of_side[1:] for of_side in turns]

@@ -62,11 +62,11 @@ class Arrival(NamedTuple):
     reached: bool
 
 
-def bounds(folder: Path = RECORDS) -> dict[str, float]:
+def bounds() -> dict[str, float]:
     """Quality -> its bound: mean plus standard deviation over the published seeds of `ROW`. UserError with fewer than
     two."""
     wanted = (ROW, PROFILE, {}, experiment(ROW, PROFILE).data)
-    records = [r for r in load_records(folder)[0] if (r.row, r.profile, r.changes, r.data.name) == wanted]
+    records = [r for r in load_records(RECORDS)[0] if (r.row, r.profile, r.changes, r.data.name) == wanted]
     if len(records) < 2:
         raise UserError(f"fewer than two seeds of {ROW} are published under {PROFILE}")
     values = {name: [r.metrics[name].value for r in records] for name in (BPD, DISTANCE)}

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,11 +20,12 @@ def test_sides_take_turns_and_the_median_ratio_counts():
     """The order is reversed in every second round; the first round warms up."""
     order, seconds = [], {"ours": iter([9, 1, 3, 2]), "other": iter([9, 10, 42, 18])}
 
-    def side(name):
+    def turn(name):
         order.append(name)
         return Turn(next(seconds[name]), 0)
 
-    turns = sides.take_turns([partial(side, name) for name in seconds], rounds=3)
+    connections = [SimpleNamespace(send=lambda question: None, recv=partial(turn, name)) for name in seconds]
+    turns = sides.take_turns(connections, rounds=3)
     assert order == ["ours", "other", "other", "ours"] * 2
     ours, other = ([turn.seconds for turn in of_side] for of_side in turns)
     r = Ratio.of_rounds("a", ours, other, other="b", target=10.0, device="CPU")
