@@ -76,6 +76,11 @@ def run(folder: Path, environment: dict[str, str], log: Path) -> Run:
 def phases(result: Run, records: Iterable[Record]) -> dict[str, float]:
     """Where the time of a run went, in seconds: installation, training and measuring of each row, each notebook, and
     the page. Rows overlap where there are several cores, and so do notebooks."""
+    training = {
+        r.row: r.steps * r.config["recipe"]["training"]["batch_size"] / r.images_per_second
+        for r in records
+        if not r.changes
+    }
     seconds: dict[str, float] = {}
     started: dict[str, float] = {}
     ended = 0.0
@@ -86,13 +91,13 @@ def phases(result: Run, records: Iterable[Record]) -> dict[str, float]:
             name, what = task.groups()
             if what == "started":
                 started[name] = at
+                continue
+            ended, took, row = at, at - started[name], name.split()[0]
+            if row in training:
+                seconds[f"{row}, training"] = training[row]
+                seconds[f"{row}, measuring"] = took - training[row]
             else:
-                seconds[name], ended = at - started[name], at
-    for r in records:
-        training = r.steps * r.config["recipe"]["training"]["batch_size"] / r.images_per_second
-        for name in [name for name in seconds if name.startswith(f"{r.row} ")]:
-            whole = seconds.pop(name)
-            seconds |= {f"{r.row}, training": training, f"{r.row}, measuring": whole - training}
+                seconds[name] = took
     return seconds | {"the page": result.seconds - ended}
 
 
