@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from cqlib.cli.options import OPTIONS, Parser, examples, set_environment
+from benchmarks import page, table
+from cqlib.cli.options import Parser
 from cqlib.util.errors import one_line_errors
 
 PROGRAM = "python -m benchmarks"
-EXAMPLES = (PROGRAM, f"{PROGRAM} cqf-step --json results.json --device cpu", f"{PROGRAM} --markdown")
+EXAMPLES = f"""examples:
+  {PROGRAM} cqf-step --json results.json --device cpu
+  {PROGRAM} --markdown
+
+rows: {", ".join(table.ROWS)}"""
 
 
-def parser() -> Parser:
+def parser() -> argparse.ArgumentParser:
     """The parser of the command."""
-    from benchmarks import table
-
-    made = Parser(prog=PROGRAM, description="Time what this project says is fast, side by side with what it replaces.",
-                  epilog=f"{examples(*EXAMPLES)}rows: {', '.join(table.ROWS)}")  # fmt: skip
-    made.add_argument("rows", nargs="*", metavar="ROW", help="default: all that this kind of device has")
-    made.add_argument("--json", type=Path, metavar="FILE",
-                      help="put results here; rows there of this commit are not measured again")  # fmt: skip
-    made.add_argument("--device", **OPTIONS["--device"])
-    made.add_argument("--markdown", action="store_true",
-                      help="measure nothing, render docs/performance.md and its pictures")  # fmt: skip
+    made = Parser(prog=PROGRAM, epilog=EXAMPLES,
+                  description="Time what this project says is fast, side by side with what it replaces.")  # fmt: skip
+    made.add_argument("rows", nargs="*", metavar="ROW", help="default: all")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write results here; they replace those of the rows")
+    made.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, … (default: $CQLIB_DEVICE, else auto)")
+    made.add_argument("--markdown", action="store_true", help="measure nothing, render docs/performance.md")
     return made
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure rows, or render docs/performance.md from what has been published; the exit code."""
-    from benchmarks import page, table
-
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure rows, or render docs/performance.md from what has been published."""
     with one_line_errors(PROGRAM):
         options = parser().parse_args(argv)
-        set_environment(options)
+        if options.device:
+            os.environ["CQLIB_DEVICE"] = options.device
         if options.markdown:
             page.write()
-            return 0
-        return table.measure_rows(options.rows, options.json)
-    raise AssertionError("unreachable")
+        else:
+            table.measure_rows(options.rows, options.json)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,35 +1,48 @@
 """`python -m benchmarks.default_run FILE`: measures the default command from nothing, as a newcomer meets it.
 
 In a fresh clone of HEAD, with an empty home and no virtual environment, `./run_all.sh` installs, trains, measures, runs
-the notebooks and renders the report; then it runs once more, when all of that is done. Seconds, memory and machine
-become the last entry of the JSON list in FILE. Nothing else should run on the machine meanwhile.
+the notebooks and renders the report; then it runs once more, when all of that is done. Seconds, those of each phase,
+memory and machine become the last entry of the JSON list in FILE. Nothing else should run on the machine meanwhile.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import torch
 
-from cqlib.cli.tasks import cores
+from cqlib.experiments.record import Record, load_records
 from cqlib.util import provenance
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import ROOT
 
 EVERY = 1.0
-"""Seconds between two looks at the memory."""
+"""Seconds between two looks at the memory and at what has been printed."""
 RESTRICTING = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
 """Variables that restrict a machine to what an older one can do."""
 OWN = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "CQLIB_DATA", "CQLIB_DEVICE", "OMP_NUM_THREADS", "MKL_NUM_THREADS",
        "OPENBLAS_NUM_THREADS")  # fmt: skip
-"""Variables of whoever measures, which a stranger's environment lacks."""
+"""Variables of whoever measures, which a newcomer's environment lacks."""
+
+
+@dataclass
+class Run:
+    """A run of the command: its seconds, the most bytes at once, and the lines that it printed, each with the seconds
+    after which it was seen."""
+
+    seconds: float = 0.0
+    memory: int = 0
+    lines: list[tuple[float, str]] = field(default_factory=list)
 
 
 def memory(pid: int) -> int:
@@ -38,25 +51,54 @@ def memory(pid: int) -> int:
     for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
         try:
             total += process.memory_full_info().pss
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        except psutil.Error:  # it has ended meanwhile
             continue
     return total
 
 
-def run(folder: Path, environment: dict[str, str], log: Path) -> tuple[float, int]:
-    """`./run_all.sh` in `folder`: seconds, and the most bytes at once. CalledProcessError where it fails."""
-    began, most = time.monotonic(), 0
-    with log.open("a") as out:
+def run(folder: Path, environment: dict[str, str], log: Path) -> Run:
+    """`./run_all.sh` in `folder`. CalledProcessError where it fails."""
+    result, began, running = Run(), time.monotonic(), True
+    with log.open("w") as out, log.open() as printed:
         process = subprocess.Popen(["./run_all.sh"], cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT)
-        while process.poll() is None:
-            try:
-                most = max(most, memory(process.pid))
-            except psutil.NoSuchProcess:
-                break
-            time.sleep(EVERY)
-    if process.wait():
+        while running:
+            running = process.poll() is None
+            result.seconds = time.monotonic() - began
+            result.lines += [(result.seconds, line.strip()) for line in printed]
+            if running:
+                result.memory = max(result.memory, memory(process.pid))
+                time.sleep(EVERY)
+    if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, "./run_all.sh", log.read_text()[-2000:])
-    return time.monotonic() - began, most
+    return result
+
+
+def phases(result: Run, records: Iterable[Record]) -> dict[str, float]:
+    """Where the time of a run went, in seconds: installation, training and measuring of each row, each notebook, and
+    the page. Rows overlap where there are several cores, and so do notebooks."""
+    training = {
+        r.row: r.steps * r.config["recipe"]["training"]["batch_size"] / r.images_per_second
+        for r in records
+        if not r.changes
+    }
+    seconds: dict[str, float] = {}
+    started: dict[str, float] = {}
+    ended = 0.0
+    for at, line in result.lines:
+        if line.startswith("installed in"):
+            seconds["installation"] = at
+        elif task := re.fullmatch(r"\[\d+/\d+\] (.+): (started|done in .*)", line):
+            name, what = task.groups()
+            if what == "started":
+                started[name] = at
+                continue
+            ended, took, row = at, at - started[name], name.split()[0]
+            if row in training:
+                seconds[f"{row}, training"] = training[row]
+                seconds[f"{row}, measuring"] = took - training[row]
+            else:
+                seconds[name] = took
+    return seconds | {"the page": result.seconds - ended}
 
 
 def main(file: Path) -> None:
@@ -70,15 +112,17 @@ def main(file: Path) -> None:
         commit = subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
         kept = {name: value for name, value in os.environ.items() if name not in OWN}
         environment = kept | {"HOME": str(home), "CQLIB_DEVICE": "cpu"}
-        (seconds, most), (again, _) = run(clone, environment, log), run(clone, environment, log)
-    cpu = torch.device("cpu")
+        first = run(clone, environment, log)
+        parts = phases(first, load_records(clone / "runs")[0])
+        again = run(clone, environment, log)
     result = {
-        "machine": provenance.device_name(cpu, bf16=False, threads=cores()),
+        "machine": provenance.device_name(torch.device("cpu"), bf16=False),
         "restricted to": {name: os.environ[name] for name in RESTRICTING if name in os.environ},
         "commit": commit,
-        "seconds": round(seconds),
-        "seconds_again": round(again),
-        "memory_mb": round(most / 1e6),
+        "seconds": round(first.seconds),
+        "seconds_again": round(again.seconds),
+        "memory_mb": round(first.memory / 1e6),
+        "phases": {name: round(seconds) for name, seconds in parts.items()},
     }
     write_atomic(file, json.dumps([*earlier, result], indent=1) + "\n")
 

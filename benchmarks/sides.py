@@ -6,18 +6,16 @@ and the memory of each is measured by itself.
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
-import sys
-import tempfile
+import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
 
 import psutil
 import torch
 
-from cqlib.cli.tasks import thread_limits
+from benchmarks.machine import Counts, counts
 from cqlib.training.device import wall_clock
 from cqlib.util import provenance
 from cqlib.util.errors import UserError
@@ -31,91 +29,82 @@ class Work:
     run: Callable[[], object]
     units: float = 1.0
     """How many units a call of `run` does; less than 1 where it does a part of a unit and the rest is extrapolated."""
-    images: float = 0.0
-    """Images of a unit."""
-    format: torch.dtype | None = None
-    """The number format of convolutions, where the share of the machine's peak is to be reported; else None."""
 
 
 Side = Callable[[torch.device], Work]
-Turn = Callable[[], tuple[float, int]]
-"""Runs a side once; returns the seconds per unit, and the most bytes in use so far."""
+"""Prepares the work. It goes to another process, so it is a function of a module, or a partial of one."""
 
 
-def repeated(action: Callable[[], object], units: int, *, images: float, format: torch.dtype | None = None) -> Work:
+class Turn(NamedTuple):
+    """What a side took in its turn: seconds per unit of work, and the most bytes in use so far for this work."""
+
+    seconds: float
+    bytes: int
+
+
+def repeated(action: Callable[[], object], units: int) -> Work:
     """Work whose run is `units` calls of `action`, which does one unit; nothing that it returns is kept."""
 
     def run() -> None:
         for _ in range(units):
             action()
 
-    return Work(run, units, images, format)
-
-
-def prepared(side: Side, device: torch.device) -> Work:
-    """The side's work; each starts from the same random numbers."""
-    torch.manual_seed(0)
-    return side(device)
+    return Work(run, units)
 
 
 @contextlib.contextmanager
-def process(what: str, module: str, *arguments: str, threads: int | None = None) -> Iterator[Callable[[], str]]:
-    """Context with a function that asks a fresh process, `python -m module arguments…` with `threads` threads, for its
-    next line. It raises UserError, with the last line of the process's errors, where the process has ended; `what`
-    names what is measured there."""
-    environment = os.environ | (thread_limits(threads) if threads else {})
-    with (
-        tempfile.TemporaryFile("w+") as errors,
-        subprocess.Popen([sys.executable, "-m", module, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                         stderr=errors, text=True, env=environment) as child,
-    ):  # fmt: skip
-        stdin, stdout = child.stdin, child.stdout
-        assert stdin is not None and stdout is not None
-
-        def ask() -> str:
-            with contextlib.suppress(BrokenPipeError):
-                stdin.write("\n")
-                stdin.flush()
-            if line := stdout.readline():
-                return line
-            errors.seek(0)
-            last = (errors.read().strip().splitlines() or ["no word of why"])[-1]
-            raise UserError(f"{what} could not be measured: {last}")
-
-        try:
-            yield ask
-        finally:
-            child.kill()  # it waits for a line, and has nothing to lose
-            with contextlib.suppress(BrokenPipeError):
-                stdin.close()
+def process(target: Callable[..., None], *arguments: Any) -> Iterator[Connection]:
+    """Context with the connection to a fresh process that runs `target(connection, *arguments)`. UserError where it
+    fails while this process waits for it."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=target, args=(theirs, *arguments), daemon=True)
+    child.start()
+    theirs.close()
+    try:
+        yield ours
+        ours.close()
+        child.join()
+    except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+        raise UserError("the process of one side has failed, as it says above") from error
+    finally:
+        child.kill()
 
 
 @contextlib.contextmanager
-def turns(name: str, numbers: Sequence[int]) -> Iterator[list[Turn]]:
-    """Context with a `Turn` for each of the sides `numbers` of the row `name`, which runs in a process of its own."""
+def processes(sides: Sequence[Side], device: torch.device) -> Iterator[list[Connection]]:
+    """Context with the connections to processes that `answer` for the sides."""
     with contextlib.ExitStack() as stack:
-        processes = [process(f"side {k} of {name}", "benchmarks.side_process", name, str(k)) for k in numbers]
-        yield [partial(_turn, stack.enter_context(each)) for each in processes]
+        yield [stack.enter_context(process(answer, side, device)) for side in sides]
 
 
-def _turn(ask: Callable[[], str]) -> tuple[float, int]:
-    seconds, taken = ask().split()
-    return float(seconds), int(taken)
+def answer(connection: Connection, side: Side, device: torch.device) -> None:
+    """Prepare the side's work; run it and send its `Turn` for each "run" that comes, its `Counts` for each "count"."""
+    before = torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
+    with full_fp32(), contextlib.suppress(EOFError):
+        torch.manual_seed(0)
+        work = side(device)
+        while True:
+            if connection.recv() == "run":
+                seconds = wall_clock(work.run, device) / work.units
+                connection.send(Turn(seconds, max(0, provenance.peak_memory_bytes(device) - before)))
+            else:
+                operations, convolutions = counts(work.run)
+                connection.send(Counts(operations / work.units, convolutions / work.units))
 
 
-def resident(device: torch.device) -> int:
-    """Bytes in use now: of this process, or on the card."""
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device)
-    return psutil.Process().memory_info().rss
+def ask(connection: Connection, question: str) -> Any:
+    """What the process at the other end answers."""
+    connection.send(question)
+    return connection.recv()
 
 
-def answer(side: Side, device: torch.device) -> None:
-    """Run the side once for each line of standard input; print the seconds of a unit, and the most bytes taken so far
-    beyond those in use at the start."""
-    before = resident(device)
-    with full_fp32():
-        work = prepared(side, device)
-        for _ in sys.stdin:
-            seconds = wall_clock(work.run, device) / work.units
-            print(seconds, max(0, provenance.peak_memory_bytes(device) - before), flush=True)
+def take_turns(connections: Sequence[Connection], rounds: int) -> list[list[Turn]]:
+    """The turns of each side in so many rounds. The order is reversed in every second round, so that all see the
+    machine in the same state; a first round warms up and is not counted."""
+    turns: list[list[Turn]] = [[] for _ in connections]
+    for number in range(rounds + 1):
+        order = range(len(connections)) if number % 2 == 0 else reversed(range(len(connections)))
+        for k in order:
+            turns[k].append(ask(connections[k], "run"))
+    return [of_side[1:] for of_side in turns]

@@ -1,4 +1,4 @@
-"""A training step: ours, the textbook loop on the same system, and public libraries where there is one.
+"""A training step, and f^-1 with its gradient: ours, the textbook way on the same system, and torchflows.
 
 Ours is the step of the rows as they are trained: fp32, channels last, the data set as one tensor, fused optimisers. On
 a CPU steps have the size of `quick`; on a GPU that of `paper`.
@@ -7,31 +7,49 @@ a CPU steps have the size of `quick`; on a GPU that of `paper`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.comparison import Comparison, Other
-from benchmarks.sides import Side, Work, repeated
-from benchmarks.sngan_example import critic_net, generator_net, sngan_stepper
-from benchmarks.textbook import TextbookLoop, floats
-from cqlib.experiments.trade_off import SIZES
+from benchmarks.sides import Work, repeated
+from benchmarks.textbook import TextbookLoop
+from cqlib.experiments.changes import apply_changes
+from cqlib.experiments.variants import Changes
 from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
-from cqlib.models.sngan import SNGANConfig
 from cqlib.nets.coupling import CouplingNet
-from cqlib.nets.norms import SpectrallyNormalised
 from cqlib.recipe import Recipe
+from cqlib.training.device import keep_freed_memory
 from cqlib.training.timing import make_step
 
 IMAGES = 2000
 """Random images that stand for a data set."""
 STEPS = 4
 """Training steps in one run of a side: the lazy gradient penalty comes in every fourth."""
+PASSES = 10
 TEXTBOOK = "textbook loop: DataLoader, eager fp32, contiguous"
 
-Recipes = Callable[[torch.device], Recipe]
+Change = Callable[[System], None]
+
+
+@dataclass(frozen=True)
+class RowRecipe:
+    """The recipe of a row, of `profile` at `size` pixels; by default `quick` at 16 on a CPU, `paper` at 32 on a GPU."""
+
+    row: str
+    profile: str | None = None
+    size: int | None = None
+    changes: Changes = field(default_factory=dict)
+
+    def on(self, device: torch.device) -> Recipe:
+        """The recipe for that device."""
+        profile, size = ("paper", 32) if device.type == "cuda" else ("quick", 16)
+        profile, size = self.profile or profile, self.size or size
+        return apply_changes(self.row, RECIPES[self.row](self.row, profile, size), self.changes, trial=False)[0]
 
 
 def random_images(size: int, n: int = IMAGES) -> Tensor:
@@ -39,49 +57,44 @@ def random_images(size: int, n: int = IMAGES) -> Tensor:
     return torch.randint(256, (n, 3, size, size), dtype=torch.uint8)
 
 
-def of_row(row: str, size: int | None = None) -> Recipes:
-    """Device -> the row's recipe under `paper` for a GPU, else under `quick`, by default at the profile's image
-    size."""
-
-    def recipe(device: torch.device) -> Recipe:
-        profile = "paper" if device.type == "cuda" else "quick"
-        return RECIPES[row](row, profile, size or SIZES[profile])
-
-    return recipe
+def our_step(of: RowRecipe, device: torch.device, *, steps: int = STEPS) -> Work:
+    """Training steps as rows are trained."""
+    recipe = of.on(device)
+    images = random_images(recipe.system.size)
+    return repeated(make_step(build(recipe.system), images, recipe.training, device), steps)
 
 
-def sngan_recipe(device: torch.device) -> Recipe:
-    """`table3/sngan-hinge` with the widths of `paper`, which are those of torch-fidelity's example."""
-    found = RECIPES["table3/sngan-hinge"]("table3/sngan-hinge", "paper", 32)
-    return replace(found, training=replace(found.training, batch_size=64))
-
-
-def ours(recipe: Recipes, steps: int = STEPS, change: Callable[[System], None] = lambda system: None) -> Side:
-    """Our side: `steps` training steps as rows are trained, of the recipe's system after `change`."""
-
-    def side(device: torch.device) -> Work:
-        r = recipe(device)
-        format = torch.bfloat16 if r.training.bf16 else torch.float32
-        system = build(r.system)
+def textbook_step(of: RowRecipe, device: torch.device, *, change: Change | None = None, steps: int = STEPS) -> Work:
+    """Steps of the textbook loop on the same system, after `change`."""
+    recipe = of.on(device)
+    system = build(recipe.system)
+    if change is not None:
         change(system)
-        step = make_step(system, random_images(r.system.size), r.training, device)
-        return repeated(step, steps, images=r.training.batch_size, format=format)
-
-    return side
+    images = random_images(recipe.system.size)
+    return repeated(TextbookLoop(system, images, recipe.training, device, done=recipe.training.steps // 2).step, steps)
 
 
-def textbook(recipe: Recipes, steps: int = STEPS, change: Callable[[System], None] = lambda system: None) -> Side:
-    """A side: `steps` steps of the textbook loop on the same system, after `change`."""
-
-    def side(device: torch.device) -> Work:
-        r = recipe(device)
-        system = build(r.system)
+def inverse(
+    of: RowRecipe, device: torch.device, *, change: Change | None = None, as_trained: bool = False, passes: int = PASSES
+) -> Work:
+    """f^-1 of a batch with its gradient, as the quality loss needs it: x = f^-1(y), and from a scalar of x back to y
+    and the weights; f of the recipe's system after `change`, in the memory layout it is trained in, else contiguous."""
+    recipe = of.on(device)
+    system = build(recipe.system)
+    if change is not None:
         change(system)
-        t = r.training
-        loop = TextbookLoop(system, random_images(r.system.size), t, device, done=t.steps // 2)
-        return repeated(loop.step, steps, images=t.batch_size)
+    f: Any = system.flow.to(device)
+    if as_trained:
+        keep_freed_memory()
+        f.to(memory_format=torch.channels_last)
+    y = torch.randn(recipe.training.batch_size, *system.shape, device=device, requires_grad=True)
 
-    return side
+    def once() -> None:
+        f.zero_grad()
+        y.grad = None
+        f.inverse(y).square().mean().backward()
+
+    return repeated(once, passes)
 
 
 def torchflows_f(system: System) -> None:
@@ -105,48 +118,22 @@ def torchflows_nvp(system: System) -> None:
                                     c.width, couplings=3, scales=c.scales)  # fmt: skip
 
 
-def examples_nets(system: System) -> None:
-    """Replace the nets of our SNGAN by the generator and the critic of torch-fidelity's example."""
-    c = system.config
-    generator = generator_net(c.size, c.widths, c.latent)
-    system.generator = nn.Sequential(nn.Unflatten(1, (c.latent, 1, 1)), generator)
-    critic = critic_net(c.size, c.widths, lambda layer: layer)
-    system.critic = SpectrallyNormalised(nn.Sequential(critic, nn.Flatten(0)))
-
-
-def example(recipe: Recipes, steps: int = STEPS) -> Side:
-    """A side: `steps` steps of torch-fidelity's SNGAN example."""
-
-    def side(device: torch.device) -> Work:
-        r = recipe(device)
-        system: SNGANConfig = r.system
-        n = r.training.batch_size
-        batches = floats(random_images(system.size), n)
-        step = sngan_stepper(batches, system.size, system.widths, system.latent, n, device)
-        return repeated(step, steps, images=n)
-
-    return side
-
-
-CQF, GAN, NVP = of_row("table1/cq-f"), of_row("table1/gan"), of_row("table3/nvp")
-PIXELCNNPP, VAE_IAF = of_row("table3/pixelcnnpp"), of_row("table3/vae-iaf")
+CQF, NVP = RowRecipe("table1/cq-f"), RowRecipe("table3/nvp")
 
 ROWS = (
-    Comparison("cqf-step", ours(CQF), (
-        Other(TEXTBOOK, textbook(CQF), cpu=1.5, cuda=4.0),
-        Other("the same nets, f by torchflows, textbook loop", textbook(CQF, change=torchflows_f), cpu=1.5,
+    Comparison("cqf-step", partial(our_step, CQF), (
+        Other(TEXTBOOK, partial(textbook_step, CQF), cpu=1.5, cuda=4.0),
+        Other("the same nets, f by torchflows, textbook loop", partial(textbook_step, CQF, change=torchflows_f),
+              cpu=1.5, needs="torchflows"),
+    ), counted=True),
+    Comparison("nvp-step", partial(our_step, NVP), (
+        Other(TEXTBOOK, partial(textbook_step, NVP)),
+        Other("nets of the same widths and blocks, couplings by torchflows",
+              partial(textbook_step, NVP, change=torchflows_nvp), needs="torchflows"),
+    ), counted=True),
+    Comparison("flow-inverse", partial(inverse, CQF, as_trained=True), (
+        Other("the same, contiguous", partial(inverse, CQF)),
+        Other("torchflows, the same nets, contiguous", partial(inverse, CQF, change=torchflows_f), cpu=1.5, cuda=1.5,
               needs="torchflows"),
-    )),
-    Comparison("gan-step", ours(GAN), (Other(TEXTBOOK, textbook(GAN)),)),
-    Comparison("sngan-step", ours(sngan_recipe, 1), (Other(TEXTBOOK, textbook(sngan_recipe, 1)),)),
-    Comparison("sngan-example-step", ours(sngan_recipe, 1, examples_nets), (
-        Other("torch-fidelity's SNGAN example; ours: on its nets", example(sngan_recipe, 1)),
-    )),
-    Comparison("nvp-step", ours(NVP), (
-        Other(TEXTBOOK, textbook(NVP)),
-        Other("nets of the same widths and blocks, couplings by torchflows", textbook(NVP, change=torchflows_nvp),
-              needs="torchflows"),
-    )),
-    Comparison("pixelcnnpp-step", ours(PIXELCNNPP, 1), (Other(TEXTBOOK, textbook(PIXELCNNPP, 1)),)),
-    Comparison("vae-iaf-step", ours(VAE_IAF, 1), (Other(TEXTBOOK, textbook(VAE_IAF, 1)),)),
+    ), counted=True),
 )  # fmt: skip

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
@@ -21,41 +19,24 @@ OPTIMISERS = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax}
 
 
 class Images(Dataset):
-    """A data set of uint8 images (N, C, H, W), each passed through `transform`; with `pil` as a PIL image, as in
-    torchvision's data sets."""
+    """A data set of uint8 images (N, C, H, W), each passed through `transform` by itself."""
 
-    def __init__(self, images: Tensor, transform: Callable, *, pil: bool = False):
+    def __init__(self, images: Tensor, transform: Callable[[Tensor], Tensor]):
         self.images, self.transform = images, transform
-        self.arrays = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy()) if pil else None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, i: int) -> Tensor:
-        return self.transform(self.images[i] if self.arrays is None else Image.fromarray(self.arrays[i]))
+        return self.transform(self.images[i])
 
 
-def endless(loader: DataLoader) -> Iterator[Tensor]:
-    """The batches of `loader`, epoch after epoch, without end."""
+def byte_batches(images: Tensor, batch_size: int, *, flips: bool) -> Iterator[Tensor]:
+    """uint8 batches without end, epoch after epoch; `flips`: with random horizontal flips."""
+    transform = transforms.RandomHorizontalFlip() if flips else nn.Identity()
+    loader = DataLoader(Images(images, transform), batch_size, shuffle=True, drop_last=True)
     while True:
         yield from loader
-
-
-def byte_batches(
-    images: Tensor, batch_size: int, *, flips: bool = True, pil: bool = False, workers: int = 0
-) -> Iterator[Tensor]:
-    """uint8 batches without end, from a DataLoader that prepares each image by itself, in `workers` processes beside
-    this one; `flips`: with random horizontal flips, `pil` as for `Images`."""
-    steps = [*([transforms.RandomHorizontalFlip()] if flips else []), *([transforms.PILToTensor()] if pil else [])]
-    data = Images(images, transforms.Compose(steps), pil=pil)
-    return endless(DataLoader(data, batch_size, shuffle=True, drop_last=True, num_workers=workers,
-                              persistent_workers=workers > 0))  # fmt: skip
-
-
-def floats(images: Tensor, batch_size: int) -> Iterator[Tensor]:
-    """Float batches in [-1, 1] without end, as torchvision's data sets and transforms give them, not flipped."""
-    steps = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)])
-    return endless(DataLoader(Images(images, steps, pil=True), batch_size, shuffle=True, drop_last=True))
 
 
 class TextbookLoop:

@@ -1,74 +1,49 @@
-"""The rows of the default command, shortened, shared out in several ways: `--jobs`, threads, a Ray cluster of nodes
-with a core each; all on this machine, which needs two cores."""
+"""The rows of Table 1, shortened, as `./run_all.sh` shares them out: `--jobs`, threads, a Ray cluster of nodes with a
+core each; all on this machine, which needs two cores."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from benchmarks.comparison import Ratio, installed
-from cqlib.cli import cluster_nodes, tasks
-from cqlib.cli.tasks import Outcome, Task, thread_limits
-from cqlib.experiments.experiment import Experiment, experiment
 from cqlib.experiments.paper import TABLE1
-from cqlib.recipe import EVALUATION
 from cqlib.util import provenance
 from cqlib.util.errors import UserError
-from cqlib.util.stop import StopRequest
+from cqlib.util.paths import ROOT
 
-STEPS = 120
-"""Steps of each training; the model is then measured as under `smoke`."""
+STEPS = 200
+"""Steps of each training; the model is then measured as always."""
 NODE = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.1", "include_log_monitor": False}
 TARGET = 1 / 0.6
 """Two workers are to take at most 0.6 of the time of one."""
 
-RunTasks = Callable[[list[Task], Path], list[Outcome]]
 
-
-def shortened(row: str, steps: int = STEPS) -> Experiment:
-    """A row of `quick`, but of so many steps, and measured as under `smoke`."""
-    e = experiment(row, "quick")
-    recipe = replace(e.recipe, training=replace(e.recipe.training, steps=steps))
-    if (stage := recipe.frozen_decoder) is not None:
-        recipe = replace(recipe, frozen_decoder=replace(stage, training=replace(stage.training, steps=steps)))
-    return replace(e, recipe=recipe, evaluation=EVALUATION["smoke"])
-
-
-def seconds(run: RunTasks) -> float:
-    """The seconds that `run` takes to train and measure the rows of Table 1, `shortened`, the longest first. UserError
-    where one fails."""
+def seconds(*options: str, threads: int = 1, steps: int = STEPS, profile: str = "quick") -> float:
+    """The seconds that the command takes with these options, a process having so many threads. UserError where it
+    fails."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "CQLIB_DEVICE": "cpu"}
+    rows = ",".join(row.id for row in TABLE1.rows)
     with tempfile.TemporaryDirectory() as folder:
-        experiments = sorted((shortened(row.id) for row in TABLE1.rows), key=lambda e: -e.cost)
-        todo = [Task(e.title, "cqlib.cli.tasks:train_row", {"e": e, "runs_dir": f"{folder}/runs"}) for e in experiments]
+        command = [sys.executable, "-m", "cqlib.cli.run_all", "--profile", profile, "--only", rows,
+                   "--set", f"training.steps={steps}", "--runs-dir", f"{folder}/runs", "--out", f"{folder}/report",
+                   *options]  # fmt: skip
+        log = Path(folder, "log")
         began = time.perf_counter()
-        outcomes = run(todo, Path(folder) / "logs")
+        with log.open("w") as out:
+            code = subprocess.run(command, cwd=ROOT, env=environment, stdout=out, stderr=out).returncode
         taken = time.perf_counter() - began
-    for outcome in outcomes:
-        if outcome.status != "done":
-            raise UserError(f"{outcome.task.name} ended as {outcome.status}: {outcome.message}")
+        if code:
+            raise UserError(f"run_all.sh {' '.join(options)}: {log.read_text().strip()[-500:]}")
     return taken
-
-
-def here(processes: int, threads: int) -> float:
-    """The `seconds` in so many processes at a time, of so many threads each."""
-    slots = [thread_limits(threads)] * processes
-    return seconds(lambda todo, logs: tasks.run_tasks(todo, slots, stop=StopRequest(), logs=logs))
-
-
-def start() -> None:
-    """Start the process that others are forked from, which takes seconds that no timing is to include."""
-    with tempfile.TemporaryDirectory() as folder:
-        todo = [Task("start", "builtins:len", ())]
-        (outcome,) = tasks.run_tasks(todo, [thread_limits(1)], stop=StopRequest(), logs=Path(folder))
-    if outcome.status != "done":
-        raise UserError(f"the process that others are forked from does not start: {outcome.message}")
 
 
 @contextlib.contextmanager
@@ -77,40 +52,38 @@ def nodes(count: int) -> Iterator[str]:
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # or 127.0.0.1 becomes another address
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "no_monitor": True})
+    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "no_monitor": True})
     try:
         for _ in range(count - 1):
-            made.add_node(**NODE)
-        yield made.address
+            cluster.add_node(**NODE)
+        yield cluster.address
     finally:
-        made.shutdown()
+        cluster.shutdown()
 
 
 def on_cluster(count: int) -> float:
-    """The `seconds` on a Ray cluster of so many nodes; Ray's own start is not counted."""
-    with nodes(count) as address, cluster_nodes.connected(address):
-        from cqlib.cli import cluster
-
-        return seconds(lambda todo, logs: cluster.run_tasks(todo, stop=StopRequest(), logs=logs))
+    """The `seconds` on a Ray cluster of so many nodes; that of starting the nodes is not counted."""
+    with nodes(count) as address:
+        return seconds("--cluster", address)
 
 
 class Workers:
     """Two processes against one, against one of two threads; two nodes of a cluster against one."""
 
     name = "workers"
-    kinds = ("cpu",)
 
     def results(self, device: torch.device) -> list[Ratio]:
-        """A ratio for each comparison, from one round."""
-        start()
-        two = here(2, 1)
-        ways = [("2 processes", two, "1 process", here(1, 1), TARGET),
-                ("2 processes", two, "1 process of 2 threads", here(1, 2), 1.0)]  # fmt: skip
-        if installed(self.name, "ray"):
+        """A ratio for each comparison, from one round; on the CPU, whatever the device."""
+        two = seconds("--jobs", "2")
+        ways = [("2 processes", two, "1 process", seconds("--jobs", "1"), TARGET),
+                ("2 processes", two, "1 process of 2 threads", seconds("--jobs", "1", threads=2), 1.0)]  # fmt: skip
+        if installed("ray"):
             ways.append(("2 Ray nodes", on_cluster(2), "1 Ray node", on_cluster(1), TARGET))
-        name = provenance.device_name(device, bf16=False)
-        return [replace(Ratio.of_rounds(self.name, [ours_s], other, [other_s], target, name), ours=ours)
-                for ours, ours_s, other, other_s, target in ways]  # fmt: skip
+        where = provenance.device_name(torch.device("cpu"), bf16=False)
+        return [
+            Ratio.of_rounds(self.name, [our_s], [other_s], our_words=ours, other=other, target=target, device=where)
+            for ours, our_s, other, other_s, target in ways
+        ]
 
 
 ROWS = (Workers(),)
