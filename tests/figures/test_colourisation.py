@@ -26,24 +26,6 @@ def conditional() -> ModelAndData:
     return one
 
 
-def test_grey_and_chroma_are_shown_apart(conditional, rows_shown):
-    x, ways = conditional.data.test.images[:3], rows_shown(colourisation)
-    colourisation.change_of_variables(x)
-    grey, chroma = colour.split(x)
-    assert torch.equal(ways["x"], x) and torch.equal(ways["grey g"], grey.expand(-1, 3, -1, -1))
-    for name, k in (("U alone", 0), ("V alone", 1)):
-        expected = torch.zeros_like(chroma)
-        expected[:, k] = chroma[:, k]
-        assert torch.equal(ways[name], colour.into_gamut(torch.full_like(grey, 128), expected))
-
-
-def test_a_row_begins_with_the_grey_image_and_ends_with_the_truth(conditional, rows_shown):
-    x, ways = conditional.data.test.images[:3], rows_shown(colourisation)
-    colourisation.colourings(conditional, [0, 1, 2], 2)
-    for row, one in zip(ways.values(), x, strict=True):
-        assert torch.equal(row[0], colour.split(one[None])[0][0].expand(3, -1, -1)) and torch.equal(row[-1], one)
-
-
 def test_a_map_is_white_where_colourings_differ_by_128_levels(conditional, rows_shown):
     x, ways = conditional.data.test.images[:3], rows_shown(colourisation)
     colourisation.spread_maps(conditional.model, x, 4)

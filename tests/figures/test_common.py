@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from fake_records import TABLE2, record, records
@@ -28,13 +27,6 @@ def test_pictures_are_of_the_run_set_with_most_rows_and_of_this_machine_first(pu
     assert show.fullest(TABLE2_ROWS, show.sets_of(records(1))).origin == "published"  # Table 1 alone
     here = show.fullest(TABLE2_ROWS, show.sets_of(records(1, ROWS, profile="smoke")))
     assert here.label == "photos10 16×16, smoke"
-
-
-def test_curves_are_labelled_as_in_their_table():
-    runs = run_sets(records(2, ROWS), [])[0]
-    svg = soup(show.curves("table2", runs, "L_C (bits/dim)")).svg
-    assert "CQF + Residual" in svg.get_text() and "CQ-F" not in svg.get_text()
-    assert "CQ-F" in soup(show.curves("table1", runs, "L_C (bits/dim)")).svg.get_text()
 
 
 def test_models_are_those_whose_weights_are_there(tmp_path, monkeypatch):
@@ -80,14 +72,3 @@ def test_redrawn_layers_keep_what_the_upper_layers_hold(boards, monkeypatch):
     first, second, third = seen
     assert torch.equal(first[0], second[0]) and not torch.equal(first[1], second[1])
     assert not torch.equal(second[0], third[0]) and torch.equal(second[1], third[1])
-
-
-def test_partitions_are_those_of_the_flow(boards):
-    architectures.partitions()
-    fine, channels, coarse = (np.asarray(image[0]) for image in boards[0][""].values())
-    row, column = np.indices((8, 8))
-    assert (fine == 255 * ((row + column) % 2)).all()
-    assert (channels[0] == 0).all() and (channels[2] == 255).all() and (channels[1] == 255 * (row % 2)).all()
-    factored_out = (row + column) % 2 == 1
-    assert (coarse[:, factored_out] == np.array([[229], [153], [51]])).all()
-    assert sorted(np.unique(coarse[:, ~factored_out], return_counts=True)[1]) == [48, 48]

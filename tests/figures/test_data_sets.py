@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import torch
 from fake_records import TABLE3, record, records
 from notebook_cells import cells
 from todays import of_today
 
 from cqlib.cli import options, run_all
 from cqlib.data import WITH_PIP
-from cqlib.data.grids import grid_png
 from cqlib.experiments import paper
 from cqlib.experiments.record import DataInfo
 from cqlib.experiments.selection import Selection
-from cqlib.figures import common, data_sets
+from cqlib.figures import data_sets
 from cqlib.figures.data_sets import BESIDE_NVP, ROWS, SEVEN
 
 
@@ -84,18 +82,3 @@ def test_what_has_not_been_run_has_a_command(published, tmp_path):
     partly = data_sets.missing(SEVEN, read(SEVEN, tmp_path), ["photos10"])
     ((_, absent, command),) = cells(partly)
     assert absent == "CQF (large Discr.), CQF, 2 scales" and "table3/cqf-large-d,table3/cqf-2-scales" in command
-
-
-def test_samples_are_cut_from_the_grid_that_a_run_left(published, tmp_path, monkeypatch):
-    published(record("table1/cq-f"), record("table3/cqf-2-scales"))
-    best = read(BESIDE_NVP, tmp_path)
-    left = torch.randint(256, (64, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    folder = common.pictures.PUBLISHED / "samples" / best["photos10"].done("table1/cq-f")[0].folder
-    folder.mkdir(parents=True)
-    (folder / "samples.png").write_bytes(grid_png(left))
-    boards = []
-    monkeypatch.setattr(data_sets.plots, "sample_board", lambda board, **_: boards.append(board))
-    monkeypatch.setattr(data_sets, "picture", lambda *_: None)
-    data_sets.samples(BESIDE_NVP, best, tmp_path)
-    (panels,) = boards[0].values()
-    assert list(panels) == ["real", "CQ-F"] and torch.equal(panels["CQ-F"], left[:36])
