@@ -9,6 +9,7 @@ from matplotlib.ticker import ScalarFormatter, SymmetricalLogLocator
 
 from cqlib.data.grids import grid
 from cqlib.report import plots
+from cqlib.report.cells import number
 
 SIDE, LABEL, LINE, GAP = 0.62, 1.3, 0.17, 0.04
 """In inches: the side of an image, the width of rows' names, the height of a line of text, the gap between rows."""
@@ -52,11 +53,11 @@ def cost_board(
             ends = costs[name].double().quantile(torch.tensor([0.05, 0.95]).double())
             ax.plot(ends, [i, i], color=colour, linewidth=1.2)
             ax.plot(means[name], i, "o", color=colour, markersize=5)
-        ax.set_yticks(range(len(order)), [f"{name}  {means[name]:.2f}" for name in order])
+        ax.set_yticks(range(len(order)), [f"{name}  {number(means[name])}" for name in order])
         ax.set_ylim(len(order) - 0.5, -0.5)
         ax.set_xscale("symlog", linthresh=1)  # one kind may cost twenty times another, or less than nothing
         ax.xaxis.set_major_locator(SymmetricalLogLocator(ax.xaxis.get_transform(), subs=(1, 3)))
         ax.xaxis.set_major_formatter(ScalarFormatter())
         ax.grid(True, axis="x")
         ax.set_xlabel(f"{unit}: mean, and the middle 90 % of images")
-    return figure, f"{what}: {', '.join(f'{name} {means[name]:.2f}' for name in order)}"
+    return figure, f"{what}: {', '.join(f'{name} {number(means[name])}' for name in order)}"
