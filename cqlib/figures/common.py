@@ -156,10 +156,9 @@ def curves(table: str, runs: RunSet, name: str) -> HTML:
     series = {short_label(row): lines for row in rows if (lines := pictures.curves(runs.done(row), name))}
     if not series:
         return _nothing(table, [runs])
-    levels = pictures.levels(name)
-    figure = plots.learning_curves(series, ylabel=pictures.axis(name), marks=marker_numbers(rows), levels=levels)
+    levels, marks = pictures.levels(name), marker_numbers(rows)
+    figure = plots.learning_curves(series, ylabel=pictures.axis(name), marks=marks, levels=levels)
     alt = f"{name} over training steps for {', '.join(series)}"
-    alt += "".join(f"; {label}: {height:.2f}" for label, height in levels.items())
     drawn = pictures.plot(figure, alt, f"{name}, {plots.describe_lines(series)}.")
     return cells.figures([drawn])
 

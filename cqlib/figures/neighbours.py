@@ -12,9 +12,9 @@ from torch import Tensor
 
 from cqlib.data import WITH_PIP
 from cqlib.experiments.load import ModelAndData
+from cqlib.figures.common import draw
 from cqlib.figures.memorisation import CHUNK, MAX_REFERENCE, SIGMA, copier_samples
 from cqlib.figures.strips import strips
-from cqlib.metrics import evaluation
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import features_for
 from cqlib.report import plots
@@ -29,11 +29,6 @@ GROUPS = {
 """Group of images -> its name, and the colour and style of its line."""
 
 
-def draw(model: ModelAndData, n: int) -> Tensor:
-    """n samples uint8 (n, C, H, W), the same ones whenever this is called."""
-    return evaluation.draw_samples(model.model, n, seed=model.experiment.seed)
-
-
 def shows_training_images(model: ModelAndData) -> bool:
     """Whether training images may stand in a picture: those of `WITH_PIP` always, others on a reader's own screen."""
     return model.experiment.data in WITH_PIP or live()
@@ -43,7 +38,7 @@ def beside_real(model: ModelAndData, n: int = 64) -> HTML:
     """Training images, or held-out ones where those may not be shown, and samples."""
     training = shows_training_images(model)
     name, split = ("training images", model.data.train) if training else ("held-out images", model.data.test)
-    board = {name: split.images[:n], "samples": draw(model, n)}
+    board = {name: split.images[:n], "samples": draw(model.model, n)}
     return picture(plots.sample_board({"": board}, columns=8), f"{n} {name}, then {n} samples of {model.label}")
 
 
@@ -102,7 +97,7 @@ def nearest_images(
     e, train, test = model.experiment, model.data.train.images[:MAX_REFERENCE], model.data.test.images[:1000]
     n, generator = len(test), torch.Generator().manual_seed(e.seed)
     images = {
-        "samples": draw(model, n),
+        "samples": draw(model.model, n),
         "test": test,
         "noise": copier_samples(train, n // 2, sigma=sigma, generator=generator),
         "mirror": train[torch.randint(len(train), (n // 2,), generator=generator)].flip(3),

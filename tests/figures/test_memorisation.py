@@ -136,7 +136,7 @@ def test_training_images_are_shown_of_what_comes_with_pip_alone(copying, monkeyp
     monkeypatch.setattr(neighbours, "strips", lambda rows, **_: shown.extend(torch.cat([*rows.values()])))
     monkeypatch.setattr(neighbours.plots, "sample_board", lambda rows, **_: shown.extend(rows[""].values()))
     monkeypatch.setattr(neighbours, "picture", lambda figure, alt: HTML(escape(alt)))
-    monkeypatch.setattr(neighbours, "draw", lambda model, n: model.data.test.images[:n])
+    monkeypatch.setattr(neighbours, "draw", lambda _, n: model.data.test.images[:n])
     found = replace(found, images={**found.images, "samples": model.data.test.images})
     page = neighbours.board(model, found).data
     assert ("<p>Training images of" in page) != allowed
