@@ -69,9 +69,5 @@ def partitions() -> HTML:
         "coarse checkerboard": join_checkerboard(remaining, orange.expand_as(remaining)),
     }
     board = {"": {title: (255 * image).to(torch.uint8) for title, image in stages.items()}}
-    alt = (
-        "Three squares of pixels. Fine checkerboard: every second pixel is changed. Channels of 2 by 2 cells: blue "
-        "is changed everywhere, green in every second line, red nowhere. Coarse checkerboard: every second pixel is "
-        "orange, for it is factored out; the others alternate between cells"
-    )
+    alt = "Which pixels change first: every second one; whole channels; every second one again, the others factored out"
     return picture(plots.sample_board(board, columns=1), alt)

@@ -9,7 +9,7 @@ from IPython.display import HTML
 from torch import Tensor
 
 from cqlib.experiments.load import ModelAndData
-from cqlib.experiments.rows import NOTEBOOK_ROWS, default_data
+from cqlib.experiments.rows import NOTEBOOK_ROWS
 from cqlib.experiments.selection import Selection
 from cqlib.figures.common import bits
 from cqlib.figures.strips import cost_board, strips
@@ -17,21 +17,26 @@ from cqlib.models.base import LikelihoodSystem
 from cqlib.models.cqf_conditional import ConditionalCQF
 from cqlib.nets import colour
 from cqlib.pixels import to_uint8
-from cqlib.report.cells import Range, mean_and_error, picture, pixels, slider, table
+from cqlib.report.cells import mean_and_error, picture, table
 from cqlib.util.errors import UserError
 
 ROWS = NOTEBOOK_ROWS["colourisation"]  # the conditional model, and the unconditional one beside it
 
 
 def find(selection: Selection) -> tuple[ModelAndData, LikelihoodSystem | None]:
-    """The conditional model, as chosen or that of the default run, and the unconditional one found with it, if any.
-    UserError if there is no conditional model."""
-    default = Selection(ROWS, data=default_data(ROWS[0], "quick", "colourisation"), runs_dir=selection.runs_dir,
-                        data_dir=selection.data_dir)  # fmt: skip
-    models = selection.find(required=ROWS[:1]) or default.find(required=ROWS[:1])
+    """The conditional model, as chosen or that of the default run, and the unconditional one that was trained on the
+    same images, if any. UserError if there is no conditional model."""
+    models = selection.find(required=ROWS[:1])
     if not models:
         raise UserError("there is no trained model of colours yet: ./run_all.sh --only colourisation")
-    return models[ROWS[0]], models[ROWS[1]].model if ROWS[1] in models else None
+    conditional, other = models[ROWS[0]], models.get(ROWS[1])
+    same_images = other is not None and other.source == conditional.source
+    return conditional, other.model if other and same_images else None
+
+
+def grey_images(x: Tensor) -> Tensor:
+    """The grey images of uint8 x (N, 3, S, S), as colour images of that shape."""
+    return colour.split(x)[0].expand(-1, 3, -1, -1)
 
 
 def change_of_variables(x: Tensor) -> HTML:
@@ -40,12 +45,8 @@ def change_of_variables(x: Tensor) -> HTML:
     u, v, middle = chroma.clone(), chroma.clone(), torch.full_like(grey, 128)
     u[:, 1], v[:, 0] = 0, 0
     alone = {"U alone": colour.into_gamut(middle, u), "V alone": colour.into_gamut(middle, v)}
-    rows = {"x": x, "grey g": _grey(x)} | alone
+    rows = {"x": x, "grey g": grey_images(x)} | alone
     return picture(strips(rows), f"{len(x)} test images, their grey images, and U and V on grey of one brightness")
-
-
-def _grey(x: Tensor) -> Tensor:
-    return colour.split(x)[0].expand(-1, 3, -1, -1)
 
 
 def draw(model: ConditionalCQF, x: Tensor, n: int, seed: int = 0) -> Tensor:
@@ -53,33 +54,15 @@ def draw(model: ConditionalCQF, x: Tensor, n: int, seed: int = 0) -> Tensor:
     return to_uint8(model.colourise(colour.split(x)[0], n, generator=torch.Generator().manual_seed(seed)))
 
 
-def _shown(model: ModelAndData, numbers: Sequence[int]) -> tuple[Tensor, list[str]]:
-    """Test images by number, and their names: number and class."""
-    test = model.data.test
-    return test.images[numbers], [f"{i}, {model.data.classes[int(test.labels[i])]}" for i in numbers]
-
-
 def colourings(model: ModelAndData, numbers: Sequence[int], n: int = 6) -> HTML:
     """The grey image of each of the test images `numbers`, n colourings, and the truth."""
-    x, names = _shown(model, numbers)
-    coloured, grey = draw(model.model, x, n), _grey(x)
+    test = model.data.test
+    x = test.images[numbers]
+    coloured, grey = draw(model.model, x, n), grey_images(x)
+    names = [f"{number}, {model.data.classes[int(test.labels[number])]}" for number in numbers]
     rows = {name: torch.cat([grey[[i]], coloured[i], x[[i]]]) for i, name in enumerate(names)}
     figure = strips(rows, columns=["grey", *map(str, range(1, n + 1)), "truth"])
     return picture(figure, f"{len(x)} grey test images, {n} colourings of each, the truth")
-
-
-def colouring_slider(model: ModelAndData, numbers: Sequence[int], n: int = 8) -> Any:
-    """Colourings that follow a slider for the seed."""
-    x, names = _shown(model, numbers)
-
-    def show(image: int, seed: int) -> HTML:
-        one = x[[image]]
-        images = torch.cat([_grey(one), draw(model.model, one, n, seed)[0], one])
-        alt = f"A grey image, {n} colourings, seed {seed}, and the truth"
-        return pixels(images, alt, columns=n + 2)
-
-    images = {name: i for i, name in enumerate(names)}
-    return slider(show, image=images, seed=Range(0, 50, 1, start=0))
 
 
 def spread_maps(model: ConditionalCQF, x: Tensor, n: int = 32) -> HTML:
@@ -88,7 +71,7 @@ def spread_maps(model: ConditionalCQF, x: Tensor, n: int = 32) -> HTML:
     chroma = chroma.float().unflatten(0, (-1, n))
     spread = chroma.var(1).sum(1, keepdim=True).sqrt()
     rows = {
-        "grey": _grey(x),
+        "grey": grey_images(x),
         f"mean of {n}": colour.into_gamut(grey[::n], chroma.mean(1).round().to(torch.int16)),
         "how they differ": (2 * spread).clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1),
         "truth": x,
@@ -98,18 +81,18 @@ def spread_maps(model: ConditionalCQF, x: Tensor, n: int = 32) -> HTML:
 
 def diversity(model: ModelAndData, x: Tensor, n: int = 16) -> HTML:
     """How much n colourings of each grey image of x differ from each other and from the truth, beside images without
-    colour and in the mean training colour: root mean squares of chroma, in levels. And how much grey has changed."""
-    grey, truth = colour.split(x)
-    back, chroma = colour.split(draw(model.model, x, n).flatten(0, 1))
-    changed = int((back.int() - grey.repeat_interleave(n, 0)).abs().max())
-    chroma = chroma.float().unflatten(0, (-1, n))
-    errors = chroma.std(1), chroma - truth[:, None], chroma.mean(1) - truth
-    lines: list[list[Any]] = [["colourings", *map(_rms, errors), str(changed)]]
+    colour and in the mean training colour: root mean squares of chroma, in levels."""
+    truth = colour.split(x)[1]
+    chroma = colour.split(draw(model.model, x, n).flatten(0, 1))[1].float().unflatten(0, (-1, n))
     train = colour.split(model.data.train.images[:2000])[1].float().mean((0, 2, 3)).view(2, 1, 1)
-    for name, constant, grey_change in (("no colour", torch.zeros(1), "0"), ("the mean training colour", train, "—")):
-        lines.append([name, 0.0, *[_rms(truth - constant)] * 2, grey_change])
+    errors = chroma.std(1), chroma - truth[:, None], chroma.mean(1) - truth
+    lines: list[list[Any]] = [
+        ["colourings", *map(_rms, errors)],
+        ["no colour", 0.0, *[_rms(truth)] * 2],
+        ["the mean training colour", 0.0, *[_rms(truth - train)] * 2],
+    ]
     head = {f"{n} colourings of {len(x)} test images": None, "differ by": 1, "one is off the truth by": 1,
-            "their mean is off by": 1, "grey changed by, at most": None}  # fmt: skip
+            "their mean is off by": 1}  # fmt: skip
     return table("Chroma, root mean squares in levels", head, lines)
 
 
@@ -164,7 +147,7 @@ def true_or_wrong(images: Mapping[str, Tensor], values: Mapping[str, Tensor]) ->
     return picture(*cost_board(images, values, "true colours", "bits per dimension of x, given g", alt))
 
 
-def won(values: Mapping[str, Tensor], model: ModelAndData) -> HTML:
+def pairwise_costs(values: Mapping[str, Tensor], model: ModelAndData) -> HTML:
     """For how many images the true colours cost fewer bits than others of the same grey, and by how much."""
     lines, truth = [], values["true colours"]
     for name, others in values.items():

@@ -1,7 +1,6 @@
 """What the notebooks of tables and figures share: finished runs, trained models, tables, sample grids, curves."""
 
-import statistics
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -11,12 +10,11 @@ from IPython.display import HTML
 
 from cqlib import data as data_sets
 from cqlib.data.grids import tiles, unscaled
-from cqlib.data.published import missing_files
 from cqlib.experiments import paper
-from cqlib.experiments.experiment import image_size
-from cqlib.experiments.load import model_of
+from cqlib.experiments.load import ModelAndData, model_of
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import label_of, marker_numbers, short_label, training_command
+from cqlib.experiments.rows import label_of, marker_numbers, short_label
+from cqlib.experiments.selection import Selection
 from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
@@ -24,21 +22,15 @@ from cqlib.report import cells, page, pictures, plots, small_tables, tables
 from cqlib.report import digits as counted_digits
 from cqlib.report.cells import picture
 from cqlib.report.claim_cards import cards, matrix
-from cqlib.report.run_sets import RunSet, display_groups, fullest_by, most_common, nearest_first, run_sets
+from cqlib.report.run_sets import RunSet, display_groups, fullest_by, nearest_first, run_sets
 from cqlib.util import text
 from cqlib.util.errors import UserError
-from cqlib.util.text import without_paths
 
 signed = partial(text.signed, digits=3)
 """A difference with its sign: "+0.012" or "−0.012"."""
 
 
-def fullest(rows: Sequence[str], records: Sequence[Record]) -> RunSet:
-    """`fullest_of` the run sets of `records` and the published ones: that with runs of most of `rows`."""
-    return fullest_of(rows, sets_of(records))
-
-
-def fullest_of(rows: Sequence[str], sets: Sequence[RunSet]) -> RunSet:
+def fullest(rows: Sequence[str], sets: Sequence[RunSet]) -> RunSet:
     """The run set in `sets` with runs of most of `rows`; of equals the nearest. UserError if there is none."""
     return fullest_by(sets, lambda runs: sum(bool(runs.records_of(row)) for row in rows))
 
@@ -51,6 +43,16 @@ def at_hand(rows: Sequence[str], records: Sequence[Record], profile: str) -> lis
     groups = display_groups(every, rows, profile)
     local = [sets for sets in groups if any((runs.origin, runs.profile) == ("local", profile) for runs in sets)]
     return [runs for sets in local or groups[:1] or [every] for runs in sets]
+
+
+def trained_models(selection: Selection) -> dict[str, ModelAndData]:
+    """Short label -> trained model and its images, as chosen, or, without any, of the default run, which is published.
+    UserError if there is none."""
+    if not (models := selection.find()):
+        raise UserError(f"there is no trained model yet: python -m cqlib train {selection.rows[0]}")
+    for one in models.values():
+        one.model.requires_grad_(False)
+    return {one.name: one for one in models.values()}
 
 
 def models(rows: Sequence[str], runs: RunSet, runs_dir: Path | str, *, required: bool = False) -> dict[str, System]:
@@ -72,37 +74,6 @@ def draw(model: System, n: int) -> torch.Tensor:
 def bits(model: LikelihoodSystem, images: torch.Tensor) -> torch.Tensor:
     """Bits per dimension of uint8 images (N, C, S, S), by the bound of one draw: (N,) float64."""
     return bits_per_dimension(held_out_nll(model, images), images[0].numel())
-
-
-def batch_times(rows: Collection[str], runs: RunSet) -> dict[str, tuple[float, bool]]:
-    """Row -> seconds for a batch of samples, the median over seeds, and whether they were measured under the protocol
-    (it names the device) that is most common among `rows`. A row without such a time has that of its own protocol."""
-    timed = {row: [run.metrics["seconds"] for run in runs.records_of(row) if "seconds" in run.metrics] for row in rows}
-    protocols = [protocol for times in timed.values() for protocol in {time.protocol for time in times}]
-    medians = {}
-    for row, times in timed.items():
-        if times:
-            alike = [time for time in times if time.protocol == most_common(protocols)]
-            medians[row] = statistics.median(time.value for time in alike or times), bool(alike)
-    return medians
-
-
-def needs(data: str, profile: str, only: str, data_dir: Path | str | None) -> tuple[str, str]:
-    """What it takes to train `only` on a data set: its files, and the command."""
-    entry = missing_files(data, data_dir)
-    if entry:
-        files = f"{entry.sources}; {entry.how}."
-    elif data_sets.own_path(data) is not None:
-        files = "It is made of one's own files: docs/data.md."
-    else:
-        files = "Its files are here."
-    return files, training_command(only, profile, data)
-
-
-def sized(data: str, profile: str) -> str:
-    """A data set with the size of its images under a profile: "photodigits, 16×16"."""
-    size = image_size(data, profile)
-    return f"{without_paths(data)}, {size}×{size}"
 
 
 def sets_of(records: Sequence[Record]) -> list[RunSet]:
@@ -137,9 +108,9 @@ def digits(rows: Sequence[str], sets: Sequence[RunSet]) -> HTML:
     return HTML(page.macro("digit_table", lines) if lines else none)
 
 
-def costs(table: str, sets: Sequence[RunSet]) -> HTML:
-    """Parameters, critics and time of a table's rows."""
-    return HTML(page.macro("cost_table", small_tables.costs(sets, paper.row_ids(table))))
+def costs(rows: Sequence[str], sets: Iterable[RunSet]) -> HTML:
+    """Parameters, critics and time of `rows`."""
+    return HTML(page.macro("cost_table", small_tables.costs(list(sets), rows)))
 
 
 def baselines(table: str, sets: Sequence[RunSet]) -> HTML:
@@ -185,24 +156,14 @@ def curves(table: str, runs: RunSet, name: str) -> HTML:
     series = {short_label(row): lines for row in rows if (lines := pictures.curves(runs.done(row), name))}
     if not series:
         return _nothing(table, [runs])
-    levels = pictures.levels(name)
-    figure = plots.learning_curves(series, ylabel=pictures.axis(name), marks=marker_numbers(rows), levels=levels)
+    levels, marks = pictures.levels(name), marker_numbers(rows)
+    figure = plots.learning_curves(series, ylabel=pictures.axis(name), marks=marks, levels=levels)
     alt = f"{name} over training steps for {', '.join(series)}"
-    alt += "".join(f"; {label}: {height:.2f}" for label, height in levels.items())
     drawn = pictures.plot(figure, alt, f"{name}, {plots.describe_lines(series)}.")
     return cells.figures([drawn])
 
 
-def quality(table: str, sets: Sequence[RunSet]) -> HTML:
-    """BPD against the Fréchet distance for a table's rows, means over seeds: a picture for each run set that has any
-    row of the table's own, the nearest first."""
-    boards = [(runs, *board) for runs in nearest_first(sets) for board in pictures.boards(runs)]
-    about = table.replace("table", "Table ")
-    figures = [f for runs, name, rows in boards if name.startswith(about) for f in pictures.quality(runs, rows, name)]
-    return cells.figures(figures) if figures else _nothing(table, sets)
-
-
-def quality_of(rows: Sequence[str], sets: Iterable[RunSet]) -> HTML:
-    """BPD against the Fréchet distance for `rows` in every one of `sets`."""
-    figures = [figure for runs in sets for figure in pictures.quality(runs, rows, without_paths(runs.data))]
+def quality(title: str, rows: Sequence[str], sets: Iterable[RunSet]) -> HTML:
+    """BPD against the Fréchet distance for `rows`, means over seeds, in every one of `sets`, the nearest first."""
+    figures = [figure for runs in nearest_first(list(sets)) for figure in pictures.quality(runs, rows, title)]
     return cells.figures(figures) if figures else HTML("<p>No two models have measured both yet.</p>")

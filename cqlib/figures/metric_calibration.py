@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from cqlib import data as data_sets
 from cqlib.data import WITH_PIP
 from cqlib.figures.strips import strips
-from cqlib.metrics.calibration import COST, DAMAGES, Calibration, Damages, SideResult, calibrate, image_sets
+from cqlib.metrics.calibration import COST, DAMAGES, Calibration, Damages, calibrate, image_sets
 from cqlib.metrics.quantities import decimal, digits
 from cqlib.report import plots
 from cqlib.report.cells import Format, log_scale, number, panels, picture, table
@@ -93,15 +93,10 @@ def distances(calibration: Calibration) -> HTML:
     return picture(figure, f"Distance of damaged from real images against the side, for {', '.join(names)}")
 
 
-def choice(calibration: Calibration) -> HTML:
-    """The side and n that the rule for profile `quick` chooses from this calibration, in a sentence."""
-    return HTML(f"<p>At most {COST:.0%} of the cost: {_words(calibration.choice)}; {_words(calibration.full)}.</p>")
-
-
-def choice_at_equal_n(calibration: Calibration) -> HTML:
-    """The side and n that the rule for profile `study` chooses from this calibration, in a sentence."""
-    return HTML(f"<p>At equal n: {_words(calibration.choice_at_equal_n)}; {_words(calibration.full)}.</p>")
-
-
-def _words(result: SideResult) -> str:
-    return f"side {result.side} with n = {result.n:,} has the smallest distance {number(result.smallest)}"
+def choice(calibration: Calibration, equal_n: bool = False) -> HTML:
+    """The side and n that the rule for profile `quick`, or, if `equal_n`, that for `study`, chooses, in a sentence."""
+    rule = "At equal n" if equal_n else f"At most {COST:.0%} of the cost"
+    chosen = calibration.choice_at_equal_n if equal_n else calibration.choice
+    words = (f"side {result.side} with n = {result.n:,} has the smallest distance {number(result.smallest)}"
+             for result in (chosen, calibration.full))  # fmt: skip
+    return HTML(f"<p>{rule}: {'; '.join(words)}.</p>")

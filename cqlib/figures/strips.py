@@ -9,6 +9,7 @@ from matplotlib.ticker import ScalarFormatter, SymmetricalLogLocator
 
 from cqlib.data.grids import grid
 from cqlib.report import plots
+from cqlib.report.cells import number
 
 SIDE, LABEL, LINE, GAP = 0.62, 1.3, 0.17, 0.04
 """In inches: the side of an image, the width of rows' names, the height of a line of text, the gap between rows."""
@@ -42,26 +43,21 @@ def cost_board(
     each kind, the mean and the middle 90 % of their costs (N,) in `unit`, and a line at the mean of `reference`."""
     means = {name: float(values.mean()) for name, values in costs.items()}
     order = sorted(images, key=means.__getitem__)
-    with plots.subplots(7.0, 0.42 * len(order) + 0.5, 1, 2, width_ratios=[1.6, 5]) as (figure, (left, ax)):
+    with plots.subplots(7.0, 0.42 * len(order) + 0.5, 1, 2, width_ratios=[1.6, 4]) as (figure, (left, ax)):
         left.set_axis_off()
         examples = torch.cat([images[name][:4] for name in order])
         left.imshow(grid(examples, columns=4), interpolation="none", aspect="auto")
         ax.axvline(means[reference], color=plots.FAINT, linewidth=0.8)
         for i, name in enumerate(order):
-            low, high = costs[name].double().quantile(torch.tensor([0.05, 0.95]).double()).tolist()
             colour = plots.SERIES[name == reference]
-            ax.plot([low, high], [i, i], color=colour, linewidth=1.2)
+            ends = costs[name].double().quantile(torch.tensor([0.05, 0.95]).double())
+            ax.plot(ends, [i, i], color=colour, linewidth=1.2)
             ax.plot(means[name], i, "o", color=colour, markersize=5)
-            beside = {"textcoords": "offset points", "va": "center", "fontsize": 8.5}
-            ax.annotate(f"{name}  {means[name]:.2f}", (max(high, means[name]), i), (6, 0), **beside)
-        ax.set_xscale("symlog", linthresh=1)  # one kind may cost twenty times another, or less than nothing
-        scale = ax.xaxis.get_transform()
-        ax.xaxis.set_major_locator(SymmetricalLogLocator(scale, subs=(1, 3)))
-        ax.xaxis.set_major_formatter(ScalarFormatter())
+        ax.set_yticks(range(len(order)), [f"{name}  {number(means[name])}" for name in order])
         ax.set_ylim(len(order) - 0.5, -0.5)
-        ax.set_yticks([])
+        ax.set_xscale("symlog", linthresh=1)  # one kind may cost twenty times another, or less than nothing
+        ax.xaxis.set_major_locator(SymmetricalLogLocator(ax.xaxis.get_transform(), subs=(1, 3)))
+        ax.xaxis.set_major_formatter(ScalarFormatter())
         ax.grid(True, axis="x")
-        low, high = scale.transform(ax.get_xlim())
-        ax.set_xlim(*scale.inverted().transform([low, high + 0.25 * (high - low)]))  # room for the longest name
         ax.set_xlabel(f"{unit}: mean, and the middle 90 % of images")
-    return figure, f"{what}: {', '.join(f'{name} {means[name]:.2f}' for name in order)}"
+    return figure, f"{what}: {', '.join(f'{name} {number(means[name])}' for name in order)}"

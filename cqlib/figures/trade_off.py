@@ -1,6 +1,5 @@
 """The notebook on the trade-off: CQ and CQ-F with more and more weight on the quality loss."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from IPython.display import HTML
@@ -9,7 +8,6 @@ from cqlib.experiments.record import Record
 from cqlib.experiments.rows import notebook_runs, short_label
 from cqlib.experiments.selection import Selection
 from cqlib.experiments.trade_off import GAN, NOTEBOOK, front
-from cqlib.figures import common
 from cqlib.figures.common import sets_of
 from cqlib.metrics.quantities import heading
 from cqlib.report import cells, page
@@ -55,8 +53,3 @@ def points(runs: RunSet) -> HTML:
         lines.append([label, weight, *cells, str(len(runs.done(row)) or "not trained yet")])
     caption = f"{runs.title}; means ± standard deviations over seeds"
     return table(caption, ["Model", "λ", "BPD ↓", *map(heading, scores), "Seeds"], lines)
-
-
-def claims(records: Sequence[Record]) -> HTML:
-    """This project's claims on the trade-off, those that have been tested."""
-    return common.claims("trade-off", sets_of(records))

@@ -1,15 +1,10 @@
-"""Published records that a test sets itself, and a front end that shows widgets."""
+"""Published records that a test sets itself, and the rows of a picture instead of the picture."""
 
 from __future__ import annotations
 
 import pytest
-import torch
-from fake_records import draw_samples
 
-from cqlib.data.grids import grid_png
-from cqlib.figures.explore import out_of_distribution
-from cqlib.report import cells, pictures
-from cqlib.report import page as report
+from cqlib.report import page, pictures
 
 
 @pytest.fixture
@@ -18,7 +13,7 @@ def published(monkeypatch, tmp_path):
     monkeypatch.setattr(pictures, "PUBLISHED", tmp_path / "published")
 
     def publish(*records):
-        monkeypatch.setattr(report, "published_records", lambda: tuple(records))
+        monkeypatch.setattr(page, "published_records", lambda: tuple(records))
 
     publish()
     return publish
@@ -35,33 +30,3 @@ def rows_shown(monkeypatch):
         return rows
 
     return watch
-
-
-@pytest.fixture
-def published_samples(published, tmp_path):
-    """The same, with sample grids."""
-
-    def publish(*records):
-        published(*records)
-        draw_samples(list(records), tmp_path / "published" / "samples")
-
-    return publish
-
-
-@pytest.fixture
-def small_real_images(monkeypatch):
-    """One real image in the place of 128: compressing those takes seconds."""
-    image = grid_png(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
-    monkeypatch.setattr(pictures, "real_images", lambda *_: image)
-
-
-@pytest.fixture
-def live(monkeypatch):
-    """Sets whether widgets can be moved."""
-
-    def set_live(value: bool) -> None:
-        for module in (cells, out_of_distribution):
-            monkeypatch.setattr(module, "live", lambda: value)
-
-    set_live(False)
-    return set_live

@@ -1,47 +1,51 @@
-"""Nearest neighbours against brute force, the copier against its equations, errors of gaps against closed forms."""
+"""The notebook on samples: neighbours against brute force, the copier against its equations, copies are caught."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from IPython.display import HTML
+from markupsafe import escape
+from notebook_cells import by_name, smoke_model
+from scipy import stats
 
-from cqlib.figures.samples import memorisation
+from cqlib import data as data_sets
+from cqlib.experiments.experiment import experiment
+from cqlib.experiments.load import ModelAndData
+from cqlib.figures import memorisation, neighbours
+from cqlib.models.base import System
 
 
 def noise(n, *shape, seed=0):
     return torch.randint(256, (n, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
+# --- kernels ---------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("chunk", [7, 1000])
 def test_nearest_is_what_comparing_all_pairs_gives(monkeypatch, chunk):
-    monkeypatch.setattr(memorisation, "CHUNK", chunk)
+    monkeypatch.setattr(neighbours, "CHUNK", chunk)
     a, b = noise(9, 3, 4, 4), noise(40, 3, 4, 4, seed=1)
     a[3] = b[25]
-    distances, index = memorisation.nearest(a, b, 3)
+    found = neighbours.nearest(a, b)
     pairs = (a[:, None].double() - b[None].double()).square().mean((2, 3, 4)).sqrt()
     best, order = pairs.sort(1)
-    assert torch.allclose(distances, best[:, :3]) and torch.equal(index, order[:, :3])
-    assert distances[3, 0] == 0 and index[3, 0] == 25
-
-
-def test_nearest_of_features_is_in_their_units():
-    a = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
-    distances, index = memorisation.nearest(a, torch.tensor([[3.0, 4.0], [0.0, 0.5]]))
-    assert index.flatten().tolist() == [1, 0]
-    assert distances.flatten().tolist() == pytest.approx([0.5 / math.sqrt(2), 0.0])
+    assert torch.allclose(found.distances, best[:, :3]) and torch.equal(found.index, order[:, :3])
+    assert found.nearest[3] == 0 and found.index[3, 0] == 25
+    assert torch.allclose(found.ratio, best[:, 0] / best[:, 1])
 
 
 def test_copies_are_training_images_under_noise():
     train = noise(20, 3, 16, 16) // 2 + 64  # far from black and white
     made = memorisation.copier_samples(train, 50, sigma=8.0, generator=torch.Generator().manual_seed(0))
     assert made.dtype == torch.uint8 and made.shape == (50, 3, 16, 16)
-    distances, index = memorisation.nearest(made, train)
-    assert distances.mean().item() == pytest.approx(math.sqrt(64 + 1 / 12), rel=0.01)
-    assert len(index.unique()) > 15
+    found = neighbours.nearest(made, train)
+    assert found.nearest.mean().item() == pytest.approx(math.sqrt(64 + 1 / 12), rel=0.01)
+    assert len(found.index[:, 0].unique()) > 15
 
 
 @pytest.mark.parametrize("chunk", [3, 1000])
@@ -64,44 +68,96 @@ def test_the_copiers_probabilities_of_all_images_sum_to_one():
     assert (-nats).exp().view(100, 256).sum(1).mean().item() == pytest.approx(1, abs=0.002)
 
 
-def test_the_probability_of_lying_nearer_counts_pairs():
-    rng = np.random.default_rng(0)
-    a, b = rng.integers(0, 9, 30), rng.integers(2, 12, 40)
-    difference = b[None] - a[:, None]
-    expected = np.mean((difference > 0) + 0.5 * (difference == 0))
-    nearer = memorisation.probability_nearer
-    assert nearer(torch.tensor(a), torch.tensor(b)) == pytest.approx(expected)
-    assert nearer(torch.zeros(3), torch.ones(5)) == 1 and nearer(torch.ones(3), torch.ones(5)) == 0.5
+# --- the study -------------------------------------------------------------------------------------------------
 
 
-def test_errors_of_a_gap():
-    generator = torch.Generator().manual_seed(0)
-    train, test = (torch.randn(n, dtype=torch.float64, generator=generator) for n in (60, 30))
-    labels = torch.arange(60) % 6, torch.arange(30) % 6
-    error, class_error = memorisation.gap_errors(train, test + 2, *labels)
-    assert error == pytest.approx(math.sqrt(float(train.var() / 60 + test.var() / 30)))
-    by_class = [float(test[labels[1] == k].mean() - train[labels[0] == k].mean()) for k in range(6)]
-    assert class_error == pytest.approx(np.std(by_class, ddof=1) / 6**0.5)
-    assert memorisation.gap_errors(train, test, labels[0] % 4, labels[1] % 4)[1] is None
+class Copying(System):
+    """Returns the images that it was given, one after the other: it has no likelihood."""
+
+    def __init__(self, images):
+        super().__init__()
+        self.images = images
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def sample(self, n, *, temperature=1.0, generator=None):
+        start = int(torch.randint(len(self.images) - n, (1,), generator=generator))
+        return (self.images[start : start + n] + 0.5) / 128 - 1
 
 
-def test_at_equal_is_the_analysis_of_covariance():
-    """Its gap is the coefficient of the split in a regression on split and difficulty."""
-    rng = np.random.default_rng(0)
-    hard = np.concatenate((rng.normal(5, 1, 80), rng.normal(4, 1, 50)))  # held-out images are easier
-    split = np.concatenate((np.zeros(80), np.ones(50)))
-    y = 0.7 * hard + 0.3 * split + rng.normal(0, 0.1, 130)
-    columns = np.stack((np.ones(130), hard, split), 1)
-    expected = np.linalg.lstsq(columns, y, rcond=None)[0][2]
-    values = [torch.tensor(v) for v in (y[:80], y[80:], hard[:80], hard[80:])]
-    train, test = memorisation.at_equal_difficulty(*values)
-    assert float(test.mean() - train.mean()) == pytest.approx(expected, abs=1e-12)
-    assert abs(expected - 0.3) < 0.1 < abs(float(values[1].mean() - values[0].mean()) - 0.3)
+def subject(system: System | None = None, data: str = "photos10") -> ModelAndData:
+    e = replace(experiment("table1/cq-f", "smoke"), data=data)
+    model = ModelAndData(e, system or smoke_model("table1/cq-f"), "local")
+    model.__dict__["data"] = data_sets.load("photos10", size=16).first(300, 64)
+    return model
 
 
-def test_png_bits_are_those_of_the_file(tmp_path):
-    images = torch.stack((noise(1, 3, 8, 8)[0], torch.full((3, 8, 8), 7, dtype=torch.uint8)))
-    bits = memorisation.png_bits(images)
-    file = tmp_path / "image.png"
-    Image.fromarray(images[0].permute(1, 2, 0).numpy()).save(file, optimize=True)
-    assert bits[0].item() == file.stat().st_size * 8 / 192 and bits[1] < bits[0]
+@pytest.fixture(scope="module")
+def copying():
+    """A model that copies training images, and their nearest training images."""
+    model = subject(Copying(subject().data.train.images))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbours, "FEATURE_IMAGES", 16)
+        return model, neighbours.nearest_images(model, runs_dir="nowhere")
+
+
+@pytest.mark.slow
+def test_a_model_that_copies_is_caught_in_both_spaces(copying):
+    _, found = copying
+    table = by_name(neighbours.suspects(found))
+    for name in ("samples, pixels", "samples, features"):
+        _, median, share, _, ratio_share = table[name]
+        assert float(median) == 0 and share.startswith("100.0 %") and ratio_share.startswith("100.0 %")
+    n, _, share, _, _ = table["held-out images, pixels"]
+    low, high = stats.beta.ppf(0.025, 1, 64), stats.beta.ppf(0.975, 2, 63)  # Clopper and Pearson, 1 of 64
+    assert (n, share) == ("64", f"1.6 % [{100 * low:.1f}, {100 * high:.1f}]")
+
+
+def test_mirrored_copies_are_found_in_features(copying):
+    """Their sources are among the training images that features are taken of."""
+    model, found = copying
+    near = found.spaces["features"]["mirror"]
+    sources = neighbours.nearest(found.images["mirror"][: len(near.nearest)].flip(3), model.data.train.images)
+    assert sources.nearest.max() == 0
+    assert (near.index[:, 0] == sources.index[:, 0]).double().mean() > 0.5
+
+
+def test_a_neighbour_in_features_is_named_by_its_place_among_the_training_images(copying):
+    """Of few training images features are taken: the place among those is another."""
+    model, found = copying
+    near = found.spaces["features"]["samples"]
+    assert near.nearest.max() < 1e-5
+    assert torch.equal(model.data.train.images[near.index[:, 0]], found.images["samples"][: len(near.nearest)])
+
+
+@pytest.mark.parametrize("data, allowed", [("photos10", True), ("celeba", False)])
+def test_training_images_are_shown_of_what_comes_with_pip_alone(copying, monkeypatch, data, allowed):
+    model, found = copying
+    model, shown = subject(model.model, data), []
+    monkeypatch.setattr(neighbours, "strips", lambda rows, **_: shown.extend(torch.cat([*rows.values()])))
+    monkeypatch.setattr(neighbours.plots, "sample_board", lambda rows, **_: shown.extend(rows[""].values()))
+    monkeypatch.setattr(neighbours, "picture", lambda figure, alt: HTML(escape(alt)))
+    monkeypatch.setattr(neighbours, "draw", lambda _, n: model.data.test.images[:n])
+    found = replace(found, images={**found.images, "samples": model.data.test.images})
+    page = neighbours.board(model, found).data
+    assert ("<p>Training images of" in page) != allowed
+    neighbours.beside_real(model, n=16)
+    *strips, first, _ = shown
+    distances = neighbours.nearest(torch.cat([torch.stack(strips), first]), model.data.train.images).nearest
+    assert bool((distances == 0).any()) == allowed
+
+
+def test_gaps_are_of_equally_many_images_and_a_gan_has_none(tmp_path):
+    model = subject()
+    bits = memorisation.held_out_bits(model, runs_dir=tmp_path, n=50)
+    assert list(bits) == ["CQ-F", "Copier", "PNG file"]
+    train, test = bits["CQ-F"]
+    training, held_out, gap = by_name(memorisation.gaps(bits))["CQ-F"]
+    error = math.sqrt(float(train.var() / 50 + test.var() / 50))
+    assert (training, held_out) == (f"{train.mean():.2f}", f"{test.mean():.2f}")
+    assert gap == f"{test.mean() - train.mean():+.3f} ± {error:.3f}".replace("-", "−")
+    assert float((bits["Copier"][1] - bits["Copier"][0]).mean()) > 1  # it knows its training images by heart
+    wide = memorisation.held_out_bits(model, runs_dir=tmp_path, n=50, sigma=32)
+    assert wide["Copier"][0].mean() > bits["Copier"][0].mean() + 1.9  # log2(32 / 8)
+    own = math.log2(8 * math.sqrt(2 * math.pi)) + 1 / (24 * 64 * math.log(2)) + math.log2(300) / 768
+    assert float(bits["Copier"][0].mean()) == pytest.approx(own, rel=0.05)
+    assert "CQ-F" not in memorisation.held_out_bits(subject(Copying(model.data.train.images)), runs_dir=tmp_path, n=5)

@@ -24,16 +24,14 @@ def run_cell(lesson: str, text: str, **names: Any) -> dict[str, Any]:
     return run_cells(lesson, [text], **names)
 
 
-def run_cells(lesson: str, texts: Sequence[str], swap: tuple[str, str] = ("", ""), **names: Any) -> dict[str, Any]:
-    """As `run_cell`, of several cells one after the other; in all of them the text `swap[0]` is replaced by `swap[1]`,
-    and it must be there."""
+def run_cells(lesson: str, texts: Sequence[str], **names: Any) -> dict[str, Any]:
+    """As `run_cell`, of several cells one after the other."""
     code = sources(lesson)
     chosen = [source for text in texts for source in code if text in source]
     assert len(chosen) == len(texts), f"not exactly one cell for each of {texts}"
     body = [node for source in code for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    assert any(swap[0] in source for source in chosen)
     for source in chosen:
-        body += ast.parse(source.replace(*swap) if swap[0] else source).body
+        body += ast.parse(source).body
     if isinstance(body[-1], ast.Expr):
         body[-1] = ast.Assign([ast.Name("_", ast.Store())], body[-1].value)
     tree = ast.fix_missing_locations(ast.Module(body, []))

@@ -11,10 +11,6 @@ def soup(html) -> BeautifulSoup:
     return BeautifulSoup(html.data, "html.parser")
 
 
-def words(html) -> str:
-    return " ".join(soup(html).get_text(" ").split())
-
-
 def cells(html) -> list[list[str]]:
     """The text of every cell of the first table's body, line by line."""
     return [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in soup(html).tbody.find_all("tr")]

@@ -10,7 +10,7 @@ from notebook_cells import cells, value
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from cqlib.lessons import toy2d
-from cqlib.lessons.coverage_and_quality import mass_displacement, objectives
+from cqlib.lessons.coverage_and_quality import objectives
 from cqlib.lessons.coverage_and_quality.distances import SUPPORT_MASS, Lattice
 
 
@@ -105,7 +105,6 @@ def test_displaced_mass_costs_its_bound_off_the_support_and_less_with_overlap(la
             assert 0 < coverage < bound - 0.01 and quality > formula
         else:
             assert rise == pytest.approx(bound, abs=1.1e-3) and coverage == bound and quality == formula > 0
-    assert mass_displacement.displacement_slider(lattice) is None
 
 
 # --- models --------------------------------------------------------------------------------------------------
@@ -184,24 +183,7 @@ def test_coverage_of_draws_from_the_same_density_has_its_expectation(coin):
     assert coin["coverage_of"](torch.randn(50, 2), torch.full((9, 2), 1e3)) == 0
 
 
-# --- tables and pictures -------------------------------------------------------------------------------------
-
-
 def test_densities_of_the_lesson(capsys):
     assert objectives.densities([]) == ["eight-gaussians", "spiral"]
     assert objectives.densities(["grid", "photos10"]) == ["grid", "eight-gaussians"]
     assert "photos10: no known density" in capsys.readouterr().out
-
-
-def test_pairs_compare_models_of_one_seed(comparison):
-    of_vae, of_gan, of_cq = (comparison.distances[label] for label in ("VAE", "GAN", "CQ"))
-    for line, vae, gan, cq in zip(cells(objectives.pairs(comparison)), of_vae, of_gan, of_cq, strict=True):
-        assert line[1:] == [f"{share:.1%}" for share in (vae.off, cq.off, gan.missed, cq.missed)]
-
-
-def test_weights_run_from_one_loss_to_the_other(comparison):
-    weighted = objectives.vary_weight(comparison)
-    first, *between, last = weighted
-    assert (first, last) == ("L_C alone", "L_Q alone") and weighted[first][1] == comparison.distances["VAE"][0]
-    weights = [float(name.removeprefix("λ = ")) for name in between]
-    assert weights == sorted(weights) and objectives.LAMBDA in weights

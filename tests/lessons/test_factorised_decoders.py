@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from functions import Functions
-from lesson_cells import run_cell, run_cells
-from notebook_cells import cells, value
+from lesson_cells import run_cells
+from notebook_cells import cells
 from sklearn.decomposition import PCA
 from small_models import dataset
 
@@ -213,32 +213,7 @@ def test_noise_is_white_without_f_and_not_with_it(photos):
     assert "./run_all.sh --only table1" in pictures.feature_board({}, {}).data
 
 
-def test_no_line_runs_through_the_legend_of_the_tails(monkeypatch):
-    monkeypatch.setattr(pictures, "picture", lambda figure, alt: figure)
-    heavy = torch.distributions.StudentT(3.0).sample((2000, 30)).double()
-    figure = pictures.tails({"linear, 16 codes": heavy, "VAE": heavy[:1000], "CQ": heavy[1000:]})
-    figure.canvas.draw()
-    (ax,) = figure.axes
-    box = ax.get_legend().get_window_extent()
-    for line in ax.lines:
-        assert not line.get_path().transformed(line.get_transform()).intersects_bbox(box, filled=False)
-    assert ax.get_legend().get_title().get_text() == "excess kurtosis"
-
-
 def test_too_few_images_for_a_covariance_are_an_error():
     images = torch.zeros(100, 3, 16, 16, dtype=torch.uint8)
     with pytest.raises(UserError, match="769 training images"):
         linear_decoder.training_moments(dataset(images, images))
-
-
-def test_tables_agree_with_themselves(photos, lesson):
-    moments = linear_decoder.training_moments(photos)
-    decoders = {"linear": linear_decoder.fit(moments, 16)}
-    seen = residuals.reconstructions(decoders, photos)
-    names = {"moments": moments, "images": photos, "decoders": decoders, "seen": seen, "with_f": {}, "seen_with_f": {}}
-    (line,) = cells(run_cells("03", ("class Factorised", "def cost("), **names)["_"])
-    assert value(line[1]) + value(line[2]) == pytest.approx(value(line[3]), abs=0.2)
-    lines = cells(run_cell("03", "numbers to learn", **names)["_"])
-    assert lines[0][2] == lines[1][2] and value(lines[0][1]) > value(lines[1][1])
-    lines = cells(run_cell("03", "What is correlated where", **names)["_"])
-    assert value(lines[0][1]) > 0.2 and abs(value(lines[0][2])) < 0.05

@@ -1,7 +1,6 @@
 """Lesson 01: quadrature agrees with closed forms and sampling, fits are minima, losses at D* are the divergences."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,8 +11,6 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 from cqlib.lessons import toy2d
 from cqlib.lessons.kl_divergences import discriminators, fits, gaussians, pictures
 from cqlib.lessons.kl_divergences.gaussians import entropy, gaussian, inside, jensen_shannon, kl, mixed, on_line
-from cqlib.report import cells as report_cells
-from cqlib.report import plots
 
 P = fits.two_modes(6)
 Q = on_line([1], [1.5], [1])
@@ -154,21 +151,12 @@ def test_distant_modes_cost_minus_the_log_of_their_weight():
         assert float(kl(p, fits.forward(p))) == pytest.approx(expected, abs=1e-5)
 
 
-REVERSED = (
-    "return kl(log_p, log_normal(variance * theta[0], variance.sqrt()))",
-    "return kl(log_normal(variance * theta[0], variance.sqrt()), log_p)",
-)
-
-
-@pytest.mark.parametrize(("swap", "convex"), [(("", ""), True), (REVERSED, False)], ids=["forward", "reverse"])
-def test_only_the_forward_divergence_is_convex_in_natural_parameters(swap, convex):
-    divergence = run_cells("01", OWN_FITS, swap, profile="smoke", changes={})["of_natural"]
-    least = []
+def test_the_forward_divergence_is_convex_in_natural_parameters():
+    divergence = run_cells("01", OWN_FITS, profile="smoke", changes={})["of_natural"]
     for m, log_s in torch.randn(50, 2, generator=generator(), dtype=torch.float64) * torch.tensor([4, 0.7]):
         precision = (-2 * log_s).exp()
         natural = torch.stack([m * precision, -0.5 * precision])
-        least.append(float(torch.linalg.eigvalsh(torch.autograd.functional.hessian(divergence, natural))[0]))
-    assert (min(least) > 0) == convex
+        assert torch.linalg.eigvalsh(torch.autograd.functional.hessian(divergence, natural))[0] > 0
 
 
 @pytest.mark.slow
@@ -203,37 +191,7 @@ def test_fits_to_the_ring():
     assert float(kl(wide, ring)) > 8 * float(kl(one, ring))
 
 
-# --- tables and pictures -------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_tables_of_fits():
-    named = fits.named_fits(P)
-    lines = cells(pictures.both_divergences(P, named))
-    for row, q in zip(lines, named.values(), strict=True):
-        assert [value(row[1]), value(row[2])] == pytest.approx([float(kl(P, q)), float(kl(q, P))], abs=6e-4)
-    forward, reverse = lines[:2]
-    assert value(forward[3]) == 100 > 90 > value(forward[4]) and value(reverse[4]) == 99 > 65 > value(reverse[3])
-    assert f"KL(p ‖ q) = {float(kl(P, FIT)):.3f} nats" in pictures.integrands(P).data
-
-
-def test_every_third_contour_has_its_height():
-    """Of a bowl, whose heights are known."""
-    figure = plots.blank(4, 3)
-    ax = figure.add_subplot()
-    pictures._contours(ax, lambda q: (q.means**2).sum() + (q.roots.log() ** 2).sum(), pictures.FORWARD, "bowl")
-    (drawn,) = ax.collections
-    heights = {float(text.get_text()) for text in ax.texts}
-    assert 4 <= len(heights) <= 7 and heights <= {round(float(level), 1) for level in drawn.levels[2::3]}
-
-
-def test_slider_redraws_the_separation(monkeypatch):
-    assert pictures.separation_slider() is None
-    monkeypatch.setattr(report_cells, "live", lambda: True)
-    controls, view = pictures.separation_slider().children
-    assert "separation 6: forward 0.46" in view.value
-    controls.children[0].value = 2.0
-    assert "separation 2: forward 0.01" in view.value
+# --- what the lesson's cells compute ---------------------------------------------------------------------------
 
 
 def test_coverage_loss_is_the_forward_divergence_plus_the_entropy():
@@ -268,12 +226,6 @@ def test_losses_at_the_optimum_are_divergences():
     assert value(lines[1][1]) == pytest.approx(float(kl(Q, P)), abs=1e-4)
 
 
-def test_no_other_discriminator_is_better():
-    lines = cells(run_cell("01", "several discriminators", p=P)["_"])
-    assert lines[0][2] == "0.0000" and all(value(row[2]) > 1e-3 for row in lines[1:])
-    assert value(lines[-1][1]) == pytest.approx(math.log(4), abs=1e-4)
-
-
 @pytest.mark.parametrize("q", [Q, on_line([-4], [0.8], [1])], ids=["off", "narrow"])
 def test_gradients_with_the_discriminator_fixed_are_those_of_the_divergences(q):
     pairs = zip(discriminators.GENERATORS.values(), discriminators.divergences(P).values(), strict=True)
@@ -281,11 +233,6 @@ def test_gradients_with_the_discriminator_fixed_are_those_of_the_divergences(q):
         gradient = discriminators.generator_gradient(P, q, loss)
         torch.testing.assert_close(gradient, fits.gradient(divergence, q), rtol=1e-3, atol=2e-3)
     assert discriminators.score_mean(q).abs().max() < 1e-12
-
-
-def test_narrow_gaussians_have_their_closed_form():
-    lines = cells(run_cell("01", "Two Gaussians at a distance")["_"])
-    assert all(row[1] == row[2] for row in lines) and value(lines[-1][3]) == pytest.approx(math.log(2), abs=1e-4)
 
 
 # --- a discriminator that learns ---------------------------------------------------------------------------------
@@ -310,31 +257,6 @@ def test_discriminator_learns_the_log_ratio_and_the_divergence(train, net):
     x = pictures.grid(2, 41) + 0.5
     torch.testing.assert_close(discriminator.logit(x), discriminators.optimal_logit(p, q)(x), rtol=0, atol=0.3)
     assert train(p, q, 25).curve[0] == discriminator.curve[0]
-
-
-def test_parts_of_the_estimate_add_up(net):
-    p, q, discriminator = net
-    names = {"p": p, "qs": {"q": q}, "learned": {"q": discriminator}}
-    lines = cells(run_cell("01", "Contributions of two parts", **names)["_"])
-    sums = [sum(value(row[i]) for row in lines) for i in (1, 2, 3)]
-    assert sums == [
-        pytest.approx(100, abs=0.11),
-        pytest.approx(discriminator.curve[-1][1], abs=2e-3),
-        pytest.approx(float(kl(q, p)), abs=2e-3),
-    ]
-    (row,) = cells(run_cell("01", "Eq. (1), learned D", **names)["_"])
-    assert value(row[3]) >= value(row[4]) - 1e-4  # no discriminator beats the optimal one
-
-
-def test_where_supports_part_each_q_is_a_bar_in_the_colour_of_its_line(monkeypatch):
-    monkeypatch.setattr(discriminators, "picture", lambda figure, alt: figure)
-    learned = {a: SimpleNamespace(curve=[(0, 0.0), (1, a)], logit=lambda x: x[:, 0]) for a in (0.0, 0.5, 1.5)}
-    ax = discriminators.uniform_curves(learned).axes[1]
-    curves, bars = ax.lines[:3], ax.lines[3:]
-    assert [list(bar.get_xdata()) for bar in bars] == [[a, a + 1] for a in learned]
-    assert [bar.get_color() for bar in bars] == [curve.get_color() for curve in curves]
-    assert len({bar.get_ydata()[0] for bar in bars}) == 3
-    assert [text.get_text() for text in ax.texts] == ["p", "q", "q", "q"]
 
 
 def test_without_a_common_support_the_estimate_grows(train):

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import nbformat
 import pytest
-from bs4 import BeautifulSoup
 
 from cqlib.cli import notebooks
 from cqlib.cli.tasks import Listener, Outcome, Task, run_tasks
@@ -117,22 +116,6 @@ def test_sigterm_reaches_the_kernel_and_leaves_no_half_file(job):
     assert (runs / "saved").exists() and not waiting.target.exists() and not waiting.page.exists()
 
 
-def test_a_record_that_comes_while_it_runs_makes_it_run_again(job, monkeypatch):
-    """It may have been read before: what has not been seen does not count as shown."""
-    real = notebooks._papermill
-
-    def meanwhile(job, running):
-        real(job, running)
-        (job.records[0] / "one" / "record.json").write_text('{"seed": 1}')
-
-    monkeypatch.setattr(notebooks, "_papermill", meanwhile)
-    notebooks.execute(job)
-    assert job.target.is_file() and not job.done()
-    monkeypatch.setattr(notebooks, "_papermill", real)
-    notebooks.execute(job)
-    assert job.done()
-
-
 def test_unknown_parameters_and_bad_files_are_refused(job, tmp_path):
     with pytest.raises(UserError, match=r"figure_x.ipynb has no parameter 'profil'"):
         notebooks.execute(replace(job, parameters={"profil": "smoke"}))
@@ -142,13 +125,6 @@ def test_unknown_parameters_and_bad_files_are_refused(job, tmp_path):
     nbformat.write(nbformat.v4.new_notebook(), tmp_path / "plain.ipynb")
     with pytest.raises(UserError, match="no cell tagged 'parameters'"):
         notebooks.declared(tmp_path / "plain.ipynb")
-
-
-def test_cells_for_colab_are_not_on_the_page():
-    v4 = nbformat.v4
-    cells = [v4.new_markdown_cell("[a badge](https://x.org)", metadata={"tags": ["colab"]}), v4.new_code_cell("x = 1")]
-    text = BeautifulSoup(notebook_page(v4.new_notebook(cells=cells), ".", "x"), "html.parser").find("main").get_text()
-    assert "x = 1" in text and "badge" not in text
 
 
 def test_a_page_with_photographs_names_whose_they_are():

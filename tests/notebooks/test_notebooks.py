@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import os
 import re
-from importlib import import_module
 from pathlib import Path
 
 import nbformat
@@ -16,6 +15,7 @@ from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
+from scripts import script
 
 from cqlib.cli.notebooks import Job, declared, execute
 from cqlib.cli.tasks import thread_limits
@@ -26,7 +26,6 @@ BOOKS = sorted(FOLDER.glob("*.ipynb"))
 TEACHERS = sorted(FOLDER.glob("solutions/*.ipynb"))
 TAUGHT = {path.stem for path in TEACHERS if path.stem[0].isdigit()}  # lessons
 PARAMETERS = {"profile", "data", "seeds", "changes", "runs_dir", "data_dir", "feature_weights"}
-EACH = pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
 ALL = pytest.mark.parametrize("path", BOOKS + TEACHERS, ids=lambda path: f"{path.parent.stem}/{path.stem}")
 TABLE1 = FOLDER / "table1_objectives.ipynb"
 OTHERS = [path for path in BOOKS if path.stem not in TAUGHT and path != TABLE1]
@@ -59,18 +58,6 @@ def test_it_is_valid_without_outputs_and_takes_the_parameters_that_the_runner_pa
     assert declared(path) >= PARAMETERS
 
 
-@pytest.mark.parametrize("package", ["figures", "lessons"])
-def test_the_packages_list_the_modules_that_each_notebook_imports(package):
-    listed = re.findall(r"^    (\w+): (.+)$", import_module(f"cqlib.{package}").__doc__, re.MULTILINE)
-    for name, modules in listed:
-        text = "\n".join(code(FOLDER / f"{name}.ipynb"))
-        imports = re.findall(rf"^from cqlib\.{package}(?:\.(\w+)[\w.]*)? import (.+)", text, re.MULTILINE)
-        found = {room or one.split(" as ")[0] for room, several in imports for one in several.split(", ")}
-        assert sorted(found) == modules.split(", "), name
-    of_package = [path.stem for path in BOOKS if (path.stem in TAUGHT) == (package == "lessons")]
-    assert [name for name, _ in listed] == of_package
-
-
 @FULLEST
 def test_every_formula_is_understood_on_its_page(path):
     """The converter leaves a command that it does not know as it stands, with its backslash."""
@@ -88,37 +75,6 @@ def test_it_refuses_a_wrong_profile_or_change(path):
     assert any("profile" in one and "changes" in one for one in used)
 
 
-@EACH
-def test_it_is_thin(path):
-    """A lesson holds what it teaches, in cells that one can take in; other notebooks hold calls and short checks."""
-    sizes = [sum(bool(line.strip()) and not line.lstrip().startswith("#") for line in source.splitlines())
-             for source in code(path)]  # fmt: skip
-    assert max(sizes) <= 40 and sum(sizes) <= (240 if path.stem in TAUGHT else 70)
-
-
-@EACH
-def test_every_section_has_something_to_see(path):
-    """The last code cell of a section shows something; sections of prose alone stand before the first code."""
-    sections = [[]]
-    for cell in nbformat.read(path, 4).cells:
-        if cell.cell_type == "markdown" and re.search(r"^## ", cell.source, re.MULTILINE):
-            sections.append([])
-        sections[-1].append(cell)
-    assert len(sections) > 3
-    for cells in sections[1:-1]:  # the last one holds the exercises
-        sources = [cell.source for cell in cells if cell.cell_type == "code"]
-        assert sources, cells[0].source
-        assert isinstance(ast.parse(sources[-1]).body[-1], ast.Expr | ast.For), sources[-1]
-
-
-@EACH
-def test_it_has_exercises_with_hints(path):
-    last = nbformat.read(path, 4).cells[-1].source
-    assert last.startswith("## Exercises") and last.count("<details>") == last.count("</details>") >= 3
-    hints = re.findall(r"<details>.*?</details>", last, re.DOTALL)
-    assert not [hint for hint in hints if "`" in hint]  # Markdown inside of HTML is shown as it stands
-
-
 @pytest.mark.parametrize("path", TEACHERS, ids=lambda path: path.stem)
 def test_each_exercise_has_a_solution(path):
     cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"]
@@ -129,6 +85,14 @@ def test_each_exercise_has_a_solution(path):
 
 def test_each_notebook_has_solutions():
     assert [path.name for path in TEACHERS] == [path.name for path in BOOKS]
+
+
+def test_students_copies_and_parameters_are_in_step_with_their_source(capsys):
+    """`python tools/notebooks.py` writes what is not."""
+    assert script("tools/notebooks.py").main(["--check"]) == 0, capsys.readouterr().out
+    for path in BOOKS + TEACHERS:
+        (runs,) = re.findall(r'^runs_dir = "(.*?)"', "\n".join(code(path)), re.MULTILINE)
+        assert (path.parent / runs).resolve() == FOLDER.parent / "runs"
 
 
 @pytest.fixture(scope="module")

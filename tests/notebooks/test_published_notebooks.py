@@ -31,17 +31,6 @@ def test_a_picture_becomes_png(tool):
     assert picture.data["text/plain"] == "two lines" and set(picture.data) == {"image/png", "text/plain"}
 
 
-def test_a_table_keeps_its_text(tool):
-    (table,) = tool.shown(html("<style>td {}</style><table><td>4.73<svg></svg></td></table>"), None)
-    assert table.data == {"text/html": "<table><td>4.73</td></table>"}
-    bars = '<p>By<b class="of-bars">; 1</b>.</p><table><th class="text">a</th><td>5<i class="marks">✓</i></td></table>'
-    (table,) = tool.shown(html(bars), None)
-    shown = '<p>By.</p><table><th align="left" class="text">a</th><td>5<br/><i class="marks">✓</i></td></table>'
-    assert table.data == {"text/html": shown}
-    stream = nbformat.v4.new_output("stream", text="4.73")
-    assert tool.shown(stream, None) == [stream]
-
-
 def test_parameters_of_the_run_times_and_folders_of_a_machine_stay_out(tool):
     own, injected = nbformat.v4.new_code_cell("seeds = [0]"), nbformat.v4.new_code_cell('runs_dir = "/a"')
     injected.metadata["tags"], own.metadata["tags"] = [tool.INJECTED], ["parameters"]

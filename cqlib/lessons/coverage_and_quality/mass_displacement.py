@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from IPython.display import HTML
@@ -11,7 +10,7 @@ from torch import Tensor
 from cqlib.lessons.coverage_and_quality.distances import Lattice
 from cqlib.lessons.coverage_and_quality.pictures import density_board, single_density
 from cqlib.lessons.toy2d import GaussianMixture
-from cqlib.report.cells import Range, number, slider
+from cqlib.report.cells import number
 
 PLACES = {
     "in the middle": GaussianMixture(torch.zeros(1, 2), 0.12),
@@ -66,10 +65,6 @@ def _titled(lattice: Lattice, place: str, eps: float) -> tuple[str, Tensor]:
     return f"ε = {eps:g}: KL(p‖q) {number(d.coverage)}, KL(q‖p) {number(d.quality)}", d.log_q
 
 
-def displacement_slider(lattice: Lattice) -> Any:
-    """A slider for eps and a choice of place."""
-
-    def draw(place: str, eps: float) -> HTML:
-        return single_density(lattice, *_titled(lattice, place, eps))
-
-    return slider(draw, place=list(PLACES), eps=Range(0.0, 0.9, 0.01, start=0.1, label="ε"))
+def displaced_density(lattice: Lattice, place: str, eps: float) -> HTML:
+    """The data with a share eps of its mass moved to `place`."""
+    return single_density(lattice, *_titled(lattice, place, eps))

@@ -11,7 +11,7 @@ from cqlib.lessons import toy2d
 from cqlib.lessons.coverage_and_quality.distances import DROPPED_BELOW, Distance, Lattice
 from cqlib.lessons.coverage_and_quality.pictures import density_board, single_density
 from cqlib.report import plots
-from cqlib.report.cells import Format, number, panels, percent, picture, slider, system_style, table
+from cqlib.report.cells import Format, number, panels, percent, picture, system_style, table
 
 LAMBDA = 1.0
 OBJECTIVES: dict[str, dict[str, float]] = {
@@ -130,7 +130,7 @@ def vary_weight(comparison: Comparison) -> Weighted:
 
 
 def weight_board(comparison: Comparison, weighted: Weighted) -> HTML:
-    """A density per weight: the still picture of the slider."""
+    """A density per weight."""
     titled = [(_title(name, d), log_q) for name, (log_q, d) in weighted.items()]
     rows = [("", dict(titled[:3])), ("", dict(titled[3:]))]
     return density_board(comparison.lattice, rows, 7.6, 5.0, f"Densities for {', '.join(weighted)}")
@@ -153,11 +153,7 @@ def weight_curves(weighted: Weighted) -> HTML:
     return picture(figure, f"Divergences over the weight of L_Q. {'; '.join(ends)}")
 
 
-def weight_slider(comparison: Comparison, weighted: Weighted) -> Any:
-    """The density of a model, with a choice of the weight."""
-
-    def draw(weight: str) -> HTML:
-        log_q, distance = weighted[weight]
-        return single_density(comparison.lattice, _title(weight, distance), log_q)
-
-    return slider(draw, weight=list(weighted))
+def weighted_density(comparison: Comparison, weighted: Weighted, weight: str) -> HTML:
+    """The density of one of the models that `vary_weight` returns."""
+    log_q, distance = weighted[weight]
+    return single_density(comparison.lattice, _title(weight, distance), log_q)

@@ -15,7 +15,7 @@ from torch import Tensor
 from cqlib.lessons.kl_divergences import fits
 from cqlib.lessons.kl_divergences.gaussians import Gaussians, inside, kl, on_line
 from cqlib.report import plots
-from cqlib.report.cells import Line, Range, panels, picture, slider, subplots, table
+from cqlib.report.cells import Line, panels, picture, subplots, table
 
 FORWARD, REVERSE = plots.SERIES[0], plots.SERIES[1]
 X = "x (standard deviations of a mode)"
@@ -119,15 +119,6 @@ def separation_board(separations: Sequence[float] = (2, 4, 4.8, 6), weight: floa
         figure.legend(*handles, loc="outside upper left", ncols=4, frameon=False)
     alt = "Two modes with the forward fit and all minima of the reverse divergence; "
     return picture(figure, alt + "; ".join(words))
-
-
-def separation_slider() -> Any:
-    """Sliders for the separation of the modes and the weight of the left one."""
-    return slider(
-        lambda separation, weight: separation_board([separation], weight),
-        separation=Range(0.0, 9.0, 0.2, start=6.0),
-        weight=Range(0.5, 0.95, 0.05, start=fits.WEIGHT, label="weight of the left mode"),
-    )
 
 
 def separation_curves() -> HTML:

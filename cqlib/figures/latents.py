@@ -3,7 +3,6 @@ latent variable at a time, and an image's ELBO in its two terms, the KL and the 
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from IPython.display import HTML
@@ -12,27 +11,16 @@ from torch import Tensor
 
 from cqlib import losses
 from cqlib.experiments.load import ModelAndData
-from cqlib.experiments.selection import Selection
 from cqlib.figures.common import bits
 from cqlib.figures.strips import strips
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.pixels import LN_LEVELS, to_uint8
 from cqlib.report import plots
-from cqlib.report.cells import Range, panels, picture, pixels, slider, subplots, table
-from cqlib.util.errors import UserError
+from cqlib.report.cells import panels, picture, subplots, table
 
 ROWS = ("table1/cq-f", "table1/cq", "table1/vae-f", "table1/vae")  # the first is shown where the notebook names none
 STEPS = 9
 LN2 = math.log(2)
-
-
-def find(selection: Selection) -> dict[str, ModelAndData]:
-    """Name -> trained model, as chosen, or, without any, of the default run, which is published. UserError if none."""
-    if not (models := selection.find()):
-        raise UserError(f"there is no trained model yet: python -m cqlib train {ROWS[0]}")
-    for model in models.values():
-        model.model.requires_grad_(False)
-    return {model.name: model for model in models.values()}
 
 
 def overview(models: Mapping[str, ModelAndData], n: int = 250) -> HTML:
@@ -109,32 +97,6 @@ def lengths(model: CoverageQuality) -> HTML:
     return picture(figure, f"{alt}where the prior lies")
 
 
-def midpoints(model: CoverageQuality, n: int = 500) -> HTML:
-    """Midpoints of paths beside draws of the prior: length by the formula and measured, its probability, contrast."""
-    (a, b), d = prior_pairs(model, n), model.config.latent
-    length = stats.chi(d).mean()
-    groups = {"p(z)": (a, length), "linear, t = ½": (linear(a, b, 0.5), length / 2**0.5),
-              "spherical, t = ½": (spherical(a, b, 0.5), length)}  # fmt: skip
-    lines = []
-    for name, (z, expected) in groups.items():
-        contrast = decoded(model, z).float().flatten(2).std(2).mean()
-        lines.append([name, expected, z.norm(dim=1).mean(), stats.chi(d).cdf(expected), contrast])
-    head = {"Codes": None, "‖z‖ by the formula": 2, "measured": 2,
-            "P(shorter) under p(z)": lambda p: f"{p:.1e}" if p < 0.01 else f"{p:.2f}",
-            "contrast of the image, levels": 1}  # fmt: skip
-    return table(f"{n} pairs of codes in {d} dimensions", head, lines)
-
-
-def interpolation_slider(models: Mapping[str, CoverageQuality], n: int = 16) -> Any:
-    """A slider for the position on n paths, a choice of path and of model."""
-
-    def draw(model: str, path: str, t: float) -> HTML:
-        images = decoded(models[model], PATHS[path](*prior_pairs(models[model], n, seed=3), t))
-        return pixels(images, f"{n} images at t = {t:.2f} of {path} paths, {model}", columns=n // 2)
-
-    return slider(draw, model=list(models), path=["spherical", "linear"], t=Range(0, 1, 0.02, start=0.0))
-
-
 @torch.no_grad()
 def kl_by_latent(model: CoverageQuality, x: Tensor) -> Tensor:
     """KL(q(z_k|x) || p(z_k)) in bits, mean over uint8 images x: (latent,)."""
@@ -170,22 +132,17 @@ def traversals(model: CoverageQuality, x: Tensor, many: Tensor, n: int = 6) -> H
 
 
 @torch.no_grad()
-def elbo_terms(model: CoverageQuality, x: Tensor, draws: int) -> dict[str, Tensor]:
-    """Bits per image (N,) of uint8 x, means over draws of u and z: "kl" in closed form, "reconstruction"
-    -E_q ln p(x|z), their "sum", and "nats": in bits, what `LikelihoodSystem.nats` gives for the same draws. That has
-    the KL from the draws too, and so differs from the sum; "error" is the standard error of the difference."""
-    terms: dict[str, list[Tensor]] = {"kl": [], "reconstruction": [], "nats": []}
+def elbo_terms(model: CoverageQuality, x: Tensor, draws: int) -> tuple[Tensor, Tensor]:
+    """The two terms of the ELBO in bits per image, means over draws of u and z, for uint8 x: the KL in closed form, and
+    the reconstruction -E_q ln p(x|z), (N,) each. Their sum bounds -log2 P(x)."""
+    kls, reconstructions = [], []
     for seed in range(draws):
         generator = torch.Generator().manual_seed(seed)
         v = model.continuous(x, generator)
         q = model.infer(v, generator)
-        terms["kl"].append(q.kl["z"])
-        terms["reconstruction"].append(x[0].numel() * LN_LEVELS - model.log_density(v, q.z))
-        terms["nats"].append(model.nats(x, generator=torch.Generator().manual_seed(seed)))
-    bits = {name: torch.stack(values) / LN2 for name, values in terms.items()}
-    error = (bits["kl"] + bits["reconstruction"] - bits["nats"]).std(0) / draws**0.5
-    means = {name: values.mean(0) for name, values in bits.items()}
-    return {**means, "sum": means["kl"] + means["reconstruction"], "error": error}
+        kls.append(q.kl["z"])
+        reconstructions.append(x[0].numel() * LN_LEVELS - model.log_density(v, q.z))
+    return torch.stack(kls).mean(0) / LN2, torch.stack(reconstructions).mean(0) / LN2
 
 
 def reconstructions(model: CoverageQuality, x: Tensor) -> HTML:
@@ -198,24 +155,8 @@ def reconstructions(model: CoverageQuality, x: Tensor) -> HTML:
 
 
 def elbo(model: CoverageQuality, x: Tensor, draws: int = 32) -> HTML:
-    """The two terms of each image's ELBO in bits, and their sum beside `nats(x)`, from which records have their BPD."""
-    terms = elbo_terms(model, x, draws)
-    columns = zip(*(terms[key].tolist() for key in ("kl", "reconstruction", "sum", "nats", "error")), strict=True)
-    lines = [[str(i), kl, rest, total, nats, f"{total - nats:+.1f} ± {2 * error:.1f}", nats / x[0].numel()]
-             for i, (kl, rest, total, nats, error) in enumerate(columns, 1)]  # fmt: skip
-    head = {"Image": None, "KL, bits": 0, "−E ln p(x|z), bits": 0, "sum": 0, "nats(x), in bits": 0, "difference": None,
-            "BPD": 2}  # fmt: skip
+    """The two terms of each image's ELBO in bits, their sum, and the bits per dimension that it makes."""
+    columns = zip(*(term.tolist() for term in elbo_terms(model, x, draws)), strict=True)
+    lines = [[str(i), kl, rest, kl + rest, (kl + rest) / x[0].numel()] for i, (kl, rest) in enumerate(columns, 1)]
+    head = {"Image": None, "KL, bits": 0, "−E ln p(x|z), bits": 0, "sum": 0, "BPD": 2}
     return table(f"The ELBO in two parts, means of {draws} draws", head, lines)
-
-
-def latent_slider(models: Mapping[str, CoverageQuality], x: Tensor, many: Tensor) -> Any:
-    """A slider for one latent variable of the images x, chosen by its rank in use on the uint8 images `many`."""
-    order = {name: kl_by_latent(model, many).argsort(descending=True) for name, model in models.items()}
-
-    def draw(model: str, rank: int, value: float) -> HTML:
-        k = int(order[model][rank - 1])
-        images = with_latent(models[model], x, k, value)
-        return pixels(images, f"{len(x)} test images with z{k + 1} = {value:.1f}, {model}")
-
-    ranks = Range(1, min(map(len, order.values())), 1, start=1, label="latent, rank")
-    return slider(draw, model=list(models), rank=ranks, value=Range(-3, 3, 0.1, start=0.0))

@@ -1,1 +1,0 @@
-"""What the notebook `explore` shows: latent codes, inpainting, and the bits of unusual images."""

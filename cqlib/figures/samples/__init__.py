@@ -1,1 +1,0 @@
-"""What the notebook on samples asks: does a model copy its training images?"""
