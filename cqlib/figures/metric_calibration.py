@@ -1,21 +1,17 @@
 """The notebook on the metric: what each score sees of known damage to real images, at each side of its input."""
 
-import json
-from dataclasses import asdict
-from pathlib import Path
 
 from IPython.display import HTML
 from pydantic import TypeAdapter, ValidationError
 
 from cqlib import data as data_sets
-from cqlib.data import WITH_PIP
+from cqlib.experiments.rows import DEVELOPMENT_DATA
 from cqlib.figures.strips import strips
-from cqlib.metrics.calibration import COST, DAMAGES, Calibration, Damages, calibrate, image_sets
+from cqlib.metrics.calibration import COST, DAMAGES, Calibration, Damages, image_sets
 from cqlib.metrics.quantities import decimal, digits
 from cqlib.report import plots
 from cqlib.report.cells import Format, log_scale, number, panels, picture, table
 from cqlib.util.errors import UserError, cause_of
-from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.schema import first_error
 
@@ -23,33 +19,19 @@ FOLDER = PUBLISHED / "calibration"
 
 
 def read(size: int) -> Calibration:
-    """The published calibration at that size, on the first of `WITH_PIP` that has one. UserError where there is none,
-    or a damaged one."""
-    paths = [_file(name, size) for name in WITH_PIP]
-    path = next(filter(Path.is_file, paths), paths[0])
+    """The published calibration of the default data at that size. UserError where there is none, or a damaged one."""
+    path = FOLDER / f"{DEVELOPMENT_DATA}-{size}.json"
     try:
         return TypeAdapter(Calibration).validate_json(path.read_bytes())
     except OSError as error:
-        raise UserError(f"{path}: {cause_of(error)}; set `measure = True` to measure it, in minutes") from error
+        raise UserError(f"{path}: {cause_of(error)}; python tools/calibrate.py makes it") from error
     except ValidationError as error:
         raise UserError(f"{path} is damaged: {first_error(error)}") from error
 
 
-def measure(data: str, size: int, n: int | None = None, data_dir: Path | str | None = None) -> Calibration:
-    """`calibrate` a data set; the result on one of `WITH_PIP` is kept where `read` finds it."""
-    calibration = calibrate(data_sets.load(data, size=size, data_dir=data_dir), n=n)
-    if data in WITH_PIP:
-        write_atomic(_file(data, size), json.dumps(asdict(calibration), indent=1) + "\n")
-    return calibration
-
-
-def _file(data: str, size: int) -> Path:
-    return FOLDER / f"{data}-{size}.json"
-
-
-def damaged(data: str, size: int, data_dir: Path | str | None = None, damages: Damages = DAMAGES) -> HTML:
+def damaged(size: int, damages: Damages = DAMAGES) -> HTML:
     """The first training images, then the same with each damage; and a row from the first half of the classes alone."""
-    rows = image_sets(data_sets.load(data, size=size, data_dir=data_dir), 9, damages)
+    rows = image_sets(data_sets.load(DEVELOPMENT_DATA, size=size), 9, damages)
     return picture(strips(rows), f"Real images at {size}×{size}: {', '.join(rows)}")
 
 

@@ -17,6 +17,7 @@ from cqlib.metrics.calibration import Calibration, SideResult
 from cqlib.metrics.features import lite0
 from cqlib.recipe import EVALUATION
 from cqlib.util.errors import UserError
+from tools import calibrate
 
 KERNEL = {"kid_kernel": "poly", "kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None, "kid_kernel_poly_coef0": 1}
 DRAWS = [np.random.default_rng(seed).permutation(60)[:40] for seed in range(3)]
@@ -27,9 +28,9 @@ def test_scores_of_draws_are_those_of_each_draw():
     generator = torch.Generator().manual_seed(0)
     pool, real, logits = (torch.randn(n, d, generator=generator) for n, d in ((60, 20), (40, 20), (60, 30)))
     real = real * torch.linspace(0.5, 2, 20) + 0.3
-    distances = calibration.frechet_distances(pool, real, DRAWS)
-    kernels = calibration.kernel_distances(pool, real, DRAWS)
-    scores = calibration.inception_scores(logits, DRAWS)
+    distances = calibrate.frechet_distances(pool, real, DRAWS)
+    kernels = calibrate.kernel_distances(pool, real, DRAWS)
+    scores = calibrate.inception_scores(logits, DRAWS)
     for draw, distance, kernel, score in zip(DRAWS, distances, kernels, scores, strict=True):
         sets = fidelity.ScoreInputs(lite0(224), pool[draw], real, "")
         assert distance == pytest.approx(fidelity.frechet_distance(sets).value, rel=1e-6)
@@ -41,7 +42,7 @@ def test_scores_of_draws_are_those_of_each_draw():
 def test_frechet_distance_of_gaussians_with_known_moments():
     covariances = [root @ root.T for root in np.random.default_rng(1).standard_normal((2, 4, 8))]
     pool, real = gaussian(60, np.zeros(4), covariances[0], 2), gaussian(50, np.ones(4), covariances[1], 3)
-    (found,) = calibration.frechet_distances(pool, real, [np.arange(60)])
+    (found,) = calibrate.frechet_distances(pool, real, [np.arange(60)])
     assert found == pytest.approx(frechet(np.zeros(4), covariances[0], np.ones(4), covariances[1]), rel=1e-4)
 
 
@@ -82,10 +83,10 @@ def test_what_is_large_is_seen_and_nothing_is_not(monkeypatch):
     """Of features that cost nothing; the clock stands at these seconds as each side's turn begins and ends."""
     asked, extractor, clock = set(), Projection(8), iter([0, 4, 10, 12, 20, 23, 30, 31])
     monkeypatch.setattr(features, "_extractor", lambda chosen, _: asked.add(chosen.side) or extractor)
-    monkeypatch.setattr(calibration.time, "process_time", lambda: next(clock))
-    monkeypatch.setattr(calibration, "ROUNDS", 2)
+    monkeypatch.setattr(calibrate.time, "process_time", lambda: next(clock))
+    monkeypatch.setattr(calibrate, "ROUNDS", 2)
     damages = {"none": torch.clone, "black": torch.zeros_like}
-    found = calibration.calibrate(made(), n=40, sides=(32, 224), resamples=5, damages=damages)
+    found = calibrate.calibrate(made(), n=40, sides=(32, 224), resamples=5, damages=damages)
     assert [(seen.side, seen.n) for seen in found.sides] == [(32, 40), (224, 40)] and asked == {32, 224}
     assert [seen.milliseconds for seen in found.sides] == [3000 / 40, 1000 / 40]  # the least of two rounds
     for seen in found.sides:
@@ -98,12 +99,12 @@ def test_what_is_large_is_seen_and_nothing_is_not(monkeypatch):
 
 def test_spread_is_that_of_new_images_and_not_of_draws_from_a_pool(monkeypatch):
     """The mean of n independent features has standard deviation 1 / sqrt(n), whatever share of the pool is drawn."""
-    monkeypatch.setattr(calibration, "extract", lambda images, *_: {"1280": images, "logits": images})
-    monkeypatch.setattr(calibration, "scores", lambda images, _, __, draws: {"mean": np.array(
+    monkeypatch.setattr(calibrate, "extract", lambda images, *_: {"1280": images, "logits": images})
+    monkeypatch.setattr(calibrate, "scores", lambda images, _, __, draws: {"mean": np.array(
         [float(images[draw].mean()) for draw in draws])})  # fmt: skip
     values = torch.randn(300, generator=torch.Generator().manual_seed(5))
-    monkeypatch.setattr(calibration, "image_sets", lambda *_: {"undamaged": values, "shifted": values + 1})
-    undamaged, distances = calibration._measure_side(made(), lite0(224), 200, 400, calibration.DAMAGES)
+    monkeypatch.setattr(calibrate, "image_sets", lambda *_: {"undamaged": values, "shifted": values + 1})
+    undamaged, distances = calibrate._measure_side(made(), lite0(224), 200, 400, calibration.DAMAGES)
     assert undamaged["mean"][1] == pytest.approx(200**-0.5, rel=0.15)
     assert distances["shifted"]["mean"] == pytest.approx(200**0.5, rel=0.15)
 
@@ -126,20 +127,20 @@ def test_the_rule_takes_the_largest_smallest_distance_that_is_cheap_enough():
 
 
 def test_n_is_the_most_that_the_cost_allows(monkeypatch):
-    monkeypatch.setattr(calibration, "extraction_times", lambda _, sides: dict.fromkeys(sides, 1.0))
-    monkeypatch.setattr(calibration, "_measure_side", lambda *_: ({}, {}))
-    found = calibration.calibrate(made(n_train=6000, n_test=2000))
+    monkeypatch.setattr(calibrate, "extraction_times", lambda _, sides: dict.fromkeys(sides, 1.0))
+    monkeypatch.setattr(calibrate, "_measure_side", lambda *_: ({}, {}))
+    found = calibrate.calibrate(made(n_train=6000, n_test=2000))
     assert {seen.side: seen.n for seen in found.sides} == {224: 1000, 160: 1000, 128: 1750, 96: 2000, 64: 2000}
     assert all(seen.cost <= calibration.COST for seen in found.sides[1:])
-    few = calibration.calibrate(made(n_train=6000, n_test=1100))
+    few = calibrate.calibrate(made(n_train=6000, n_test=1100))
     assert {seen.side: seen.n for seen in few.sides} == {224: 1000, 160: 1000, 128: 1000, 96: 1000, 64: 1000}
 
 
 @pytest.mark.parametrize("data, n", [(made(240, 200), None), (made(240, 40), 90), (made(120, 60), 50)])
 def test_too_few_images_are_told_before_anything_is_measured(data, n, monkeypatch):
-    monkeypatch.setattr(calibration, "extraction_times", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(calibrate, "extraction_times", lambda *_: pytest.fail("measured"))
     with pytest.raises(UserError, match="made has too few images to calibrate on: .* for training in the first half"):
-        calibration.calibrate(data, n=n)
+        calibrate.calibrate(data, n=n)
 
 
 def test_panels_have_a_tick_at_each_side_and_one_legend(monkeypatch):
@@ -157,13 +158,8 @@ def test_profiles_are_scored_as_the_published_calibrations_choose(tmp_path, monk
     assert EVALUATION["smoke"].side == EVALUATION["quick"].side
     assert EVALUATION["study"].side == metric_calibration.read(32).choice_at_equal_n.side
     monkeypatch.setattr(metric_calibration, "FOLDER", tmp_path)
-    with pytest.raises(UserError, match="measure = True"):
+    with pytest.raises(UserError, match="python tools/calibrate.py makes it"):
         metric_calibration.read(16)
-    monkeypatch.setattr(metric_calibration, "calibrate", lambda data, n: found)
-    assert metric_calibration.measure("photos10", 16) == metric_calibration.read(16) == found
-    monkeypatch.setattr(metric_calibration.data_sets, "load", lambda name, size, data_dir: name)
-    assert metric_calibration.measure("folder:pictures", 16) == found
-    assert [path.name for path in tmp_path.iterdir()] == ["photos10-16.json"]
-    (tmp_path / "photos10-16.json").write_text('{"data": 3}')
+    (tmp_path / "photodigits-16.json").write_text('{"data": 3}')
     with pytest.raises(UserError, match="is damaged"):
         metric_calibration.read(16)
