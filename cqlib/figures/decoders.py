@@ -12,8 +12,9 @@ from cqlib.experiments.rows import NOTEBOOK_ROWS, short_label
 from cqlib.figures.common import batch_times, draw, stored_samples
 from cqlib.metrics.evaluation import TIMED
 from cqlib.models.base import LikelihoodSystem, System
-from cqlib.models.hierarchical import LayeredLatents
+from cqlib.models.hierarchical import Hierarchical
 from cqlib.models.registry import RECIPES, build
+from cqlib.models.vae_iaf import VAEIAF
 from cqlib.report import plots
 from cqlib.report.cells import picture, table
 from cqlib.report.run_sets import RunSet
@@ -112,7 +113,7 @@ def likelihood(model: System) -> str:
 
 def latent_space(model: System) -> str:
     """The number of latent dimensions that a sample starts from, in words; "none" where pixels are drawn directly."""
-    if isinstance(model, LayeredLatents):
+    if isinstance(model, Hierarchical | VAEIAF):
         shapes = model.decoder.shapes.values()
         return f"{sum(map(math.prod, shapes)):,} in {len(shapes)} layers"
     if latent := getattr(model.config, "latent", None):

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from cqlib.nets.norms import BatchNorm1d, BatchNorm2d, GroupNorm
+from cqlib.nets.norms import BatchNorm1d, BatchNorm2d
 from cqlib.nets.precision import at_least_fp32
 
 BOTTOM = {16: 4, 32: 4, 48: 6, 64: 4}
@@ -39,37 +39,30 @@ def pyramid(base: float, size: int, *, multiple: int = 1) -> tuple[int, ...]:
     return tuple(max(multiple, round(base * 2**k / multiple) * multiple) for k in range(num_resolutions(size)))
 
 
-def normalisation(kind: str, channels: int) -> nn.Module:
-    """The layer of a `kind`: 'batch', 'group' (groups of at least four channels, at most eight groups) or 'none';
-    ValueError for others."""
-    if kind == "batch":
-        return BatchNorm2d(channels)
-    if kind == "none":
-        return nn.Identity()
-    if kind != "group":
-        raise ValueError(f"norm is batch or group or none, not {kind!r}")
+def group_norm(channels: int) -> nn.Module:
+    """Group normalisation (Wu and He 2018): at most eight groups, of at least four channels each."""
     groups = max(g for g in (8, 4, 2, 1) if channels % g == 0 and channels // g >= min(4, channels))
-    return GroupNorm(groups, channels)
+    return nn.GroupNorm(groups, channels)
 
 
-def halving(a: int, b: int, norm: str) -> list[nn.Module]:
+def halving(a: int, b: int) -> list[nn.Module]:
     """4x4 convolution of stride 2, normalisation and ELU: (N, a, S, S) -> (N, b, S / 2, S / 2)."""
-    return [nn.Conv2d(a, b, 4, stride=2, padding=1, bias=norm == "none"), normalisation(norm, b), nn.ELU()]
+    return [nn.Conv2d(a, b, 4, stride=2, padding=1, bias=False), group_norm(b), nn.ELU()]
 
 
-def doubling(a: int, b: int, norm: str) -> list[nn.Module]:
+def doubling(a: int, b: int) -> list[nn.Module]:
     """`halving` with a transposed convolution: (N, a, S, S) -> (N, b, 2 S, 2 S)."""
-    return [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=norm == "none"), normalisation(norm, b), nn.ELU()]
+    return [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False), group_norm(b), nn.ELU()]
 
 
 class Encoder(nn.Module):
     """q_phi(z|x): (N, C, S, S) -> mean and log-variance of z, each (N, latent); the latter is clamped to [-12, 12]."""
 
-    def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3, norm: str):
+    def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3):
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(image_channels, widths[0], 3, padding=1), nn.ELU()]
         for a, b in pairwise(widths):
-            layers += halving(a, b, norm)
+            layers += halving(a, b)
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1] * bottom_size(size, widths) ** 2, 2 * latent)
 
@@ -81,14 +74,14 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """z (N, latent) -> (N, out_channels, S, S), linear and small at the end, so that mu(z) starts near 0."""
 
-    def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, out_channels: int, norm: str):
+    def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, out_channels: int):
         super().__init__()
         side = bottom_size(size, widths)
         self.bottom = (widths[-1], side, side)
         self.head = nn.Linear(latent, widths[-1] * side**2)
-        layers: list[nn.Module] = [normalisation(norm, widths[-1]), nn.ELU()]
+        layers: list[nn.Module] = [group_norm(widths[-1]), nn.ELU()]
         for a, b in pairwise(widths[::-1]):
-            layers += doubling(a, b, norm)
+            layers += doubling(a, b)
         self.body = nn.Sequential(*layers)
         self.out = nn.Conv2d(widths[0], out_channels, 3, padding=1)
         with torch.no_grad():

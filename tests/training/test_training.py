@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks import textbook
 from cqlib import data as datasets
 from cqlib.experiments.experiment import experiment
-from cqlib.models import coverage_quality
+from cqlib.models import cq
 from cqlib.models.base import System
 from cqlib.models.registry import build
 from cqlib.recipe import TrainingConfig
@@ -79,7 +79,7 @@ def weights(result):
 
 def test_resuming_is_bit_equal(tmp_path):
     """In weights and log, for the seed that is asked for; tests/models resumes every system."""
-    recipe = coverage_quality.recipe("table1/cq-f", "smoke", 16)
+    recipe = cq.recipe("table1/cq-f", "smoke", 16)
     run_config = replace(recipe.training, steps=6, log_every=3)
 
     def go(folder, stop=None):
@@ -499,16 +499,6 @@ def test_on_a_gpu_no_step_waits_for_the_device(row, tmp_path, monkeypatch):
         for loop.step in (3, 4):
             loop.batches.drawn = 0
             loop.one_step()
-
-
-def test_every_net_but_the_critic_is_compiled(tmp_path, monkeypatch):
-    """Its penalty is a double backward."""
-    compiled = []
-    monkeypatch.setattr(nn.Module, "compile", lambda net: compiled.append(net))
-    e = experiment("table1/cq-f", "smoke")
-    system, asked = build(e.recipe.system), replace(e.recipe.training, compile=True)
-    Loop(system, IMAGES, torch.zeros(len(IMAGES)).long(), asked, 0, tmp_path, "x", torch.device("cpu"))
-    assert compiled == [net for net in system.children() if net is not system.critic] and len(compiled) > 2
 
 
 @pytest.mark.parametrize("name", ["adam", "adamax", "rmsprop"])

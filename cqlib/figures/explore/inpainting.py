@@ -19,7 +19,7 @@ from IPython.display import HTML
 from torch import Tensor
 
 from cqlib.figures.strips import strips
-from cqlib.models.coverage_quality import CoverageQuality
+from cqlib.models.cq import CoverageQuality
 from cqlib.pixels import LEVELS_PER_UNIT, cell_centres, to_uint8
 from cqlib.report.cells import picture, table
 

@@ -15,7 +15,7 @@ from cqlib.experiments.load import ModelAndData
 from cqlib.experiments.selection import Selection
 from cqlib.figures.common import bits
 from cqlib.figures.strips import strips
-from cqlib.models.coverage_quality import CoverageQuality
+from cqlib.models.cq import CoverageQuality
 from cqlib.pixels import LN_LEVELS, to_uint8
 from cqlib.report import plots
 from cqlib.report.cells import Range, panels, picture, pixels, slider, subplots, table

@@ -21,7 +21,7 @@ from cqlib.data.grids import grid
 from cqlib.data.photos10 import BASE_SIDE, installed
 from cqlib.figures.common import bits, draw
 from cqlib.figures.strips import cost_board
-from cqlib.models.coverage_quality import CoverageQuality
+from cqlib.models.cq import CoverageQuality
 from cqlib.report.cells import live, picture, subplots
 from cqlib.util.errors import UserError, one_line
 
