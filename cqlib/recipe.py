@@ -43,7 +43,7 @@ class TrainingConfig:
     gradient_clip: float | None = None
     """Bound on the global norm of the generator's gradient, in nats per image."""
     flips: bool = True
-    """Random horizontal flips of training images."""
+    """Random horizontal flips of training images; off where a data set cannot be mirrored, as digits cannot."""
     bf16: bool = False
     """Convolutions and matrix products in bf16, by autocast; losses and densities are fp32, because the nets of this
     package return fp32 (`at_least_fp32`), as your own should."""

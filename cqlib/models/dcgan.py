@@ -21,7 +21,8 @@ from torch import Tensor
 
 from cqlib.models.frozen_decoder import frozen_decoder_stage
 from cqlib.models.gan_baseline import GANBaseline, TwoNetsConfig, cnn_widths
-from cqlib.nets.conv import CNNGenerator, Critic, init_normal
+from cqlib.nets.cnn_generator import CNNGenerator, init_normal
+from cqlib.nets.conv import Critic
 from cqlib.nets.norms import ShiftedBatchNorm
 from cqlib.recipe import Recipe, TrainingConfig
 
@@ -47,11 +48,11 @@ ROWS, CONFIG, SYSTEM = ("table3/dcgan",), TwoNetsConfig, DCGAN
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     config = TwoNetsConfig(size, cnn_widths(profile, size), cnn_widths(profile, size))
-    brief: dict[str, Any] = {"batch_size": 16, "learning_rate": 2e-4, "betas": (0.0, 0.9), "decay_from": 0.5}
+    short_run: dict[str, Any] = {"batch_size": 16, "learning_rate": 2e-4, "betas": (0.0, 0.9), "decay_from": 0.5}
     training = {
         "paper": TrainingConfig(100_000, 64, learning_rate=2e-4, betas=(0.0, 0.9), ema=0.0, flips=False, log_every=200),
-        "study": TrainingConfig(16_000, **brief),
-        "quick": TrainingConfig(6000, **brief),
-        "smoke": TrainingConfig(20, log_every=5, **brief),
+        "study": TrainingConfig(16_000, **short_run),
+        "quick": TrainingConfig(6000, **short_run),
+        "smoke": TrainingConfig(20, log_every=5, **short_run),
     }[profile]
     return Recipe(config, training, frozen_decoder_stage(config, profile))

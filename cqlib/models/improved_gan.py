@@ -254,17 +254,17 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     critic = (finest, *[2 * finest] * max(1, count - 3))  # one stage is not enough: docs/tuning.md
     config = ImprovedGANConfig(size, widths, critic, labels, latent=100)
     adam: dict[str, Any] = {"betas": (0.5, 0.999), "epsilon": 1e-4, "labels_per_class": 400}
-    brief: dict[str, Any] = {**adam, "learning_rate": 1e-3, "decay_from": 0.5}
+    short_run: dict[str, Any] = {**adam, "learning_rate": 1e-3, "decay_from": 0.5}
     # In so few steps a critic with noise and dropout cannot keep up with three updates of G a step; the one without
     # labels is too strong for G instead.
     if profile != "paper" and not labels:
         config = replace(config, generator_loss="non-saturating", real_target=0.9)
-        brief["critic_learning_rate"] = 3e-4
+        short_run["critic_learning_rate"] = 3e-4
     training = {
         "paper": TrainingConfig(600_000, 100, learning_rate=3e-4, n_generator=3, decay_from=2 / 3, ema=0.0, flips=False,
                                 log_every=500, **adam),
-        "study": TrainingConfig(3000, 64, **brief),
-        "quick": TrainingConfig(2000, 64, **brief),
-        "smoke": TrainingConfig(20, 16, log_every=5, **brief),
+        "study": TrainingConfig(3000, 64, **short_run),
+        "quick": TrainingConfig(2000, 64, **short_run),
+        "smoke": TrainingConfig(20, 16, log_every=5, **short_run),
     }[profile]  # fmt: skip
     return Recipe(config, training, frozen_decoder_stage(config, profile))

@@ -226,11 +226,11 @@ ROWS, CONFIG, SYSTEM = ("table3/pixelrnn",), PixelRNNConfig, PixelRNN
 def recipe(row: str, profile: str, size: int) -> Recipe:
     nets = {"paper": (128, 12, 1024), "study": (32, 4, 96), "quick": (32, 3, 64), "smoke": (6, 1, 12)}[profile]
     rmsprop: dict[str, Any] = {"batch_size": 16, "optimiser": "rmsprop", "betas": (0.0, 0.99)}
-    brief: dict[str, Any] = {**rmsprop, "learning_rate": 3e-3, "decay_from": 0.5}
+    short_run: dict[str, Any] = {**rmsprop, "learning_rate": 3e-3, "decay_from": 0.5}
     training = {
         "paper": TrainingConfig(200_000, learning_rate=1e-3, ema=0.0, flips=False, log_every=200, **rmsprop),
-        "study": TrainingConfig(2000, **brief),
-        "quick": TrainingConfig(2000, **brief),
-        "smoke": TrainingConfig(20, log_every=5, **brief),
+        "study": TrainingConfig(2000, **short_run),
+        "quick": TrainingConfig(2000, **short_run),
+        "smoke": TrainingConfig(20, log_every=5, **short_run),
     }[profile]
     return Recipe(PixelRNNConfig(size, *nets), training)

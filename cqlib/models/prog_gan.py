@@ -268,11 +268,11 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
         "paper": (4096, 128, 750.0), "study": (512, 128, 1.0), "quick": (256, 64, 1.0), "smoke": (64, 16, 1.0),
     }[profile]  # fmt: skip
     config = ProgGANConfig(size, latent=most, fmap_base=base, fmap_max=most, penalty_target=slope)
-    brief: dict[str, Any] = {"learning_rate": 5e-3, "betas": (0.0, 0.99), "decay_from": 0.5}
+    short_run: dict[str, Any] = {"learning_rate": 5e-3, "betas": (0.0, 0.99), "decay_from": 0.5}
     training = {
         "paper": TrainingConfig(1_250_000, 16, learning_rate=1e-3, betas=(0.0, 0.99), flips=False, log_every=200),
-        "study": TrainingConfig(1200, 64, **brief),
-        "quick": TrainingConfig(1000, 64, **brief),
-        "smoke": TrainingConfig(20, 16, log_every=5, **brief),
+        "study": TrainingConfig(1200, 64, **short_run),
+        "quick": TrainingConfig(1000, 64, **short_run),
+        "smoke": TrainingConfig(20, 16, log_every=5, **short_run),
     }[profile]
     return Recipe(config, training, frozen_decoder_stage(config, profile))

@@ -131,11 +131,11 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
         }[profile]  # fmt: skip
         config = VAEIAFConfig(size, (width,) * count, latent=latent, blocks=blocks, iaf_width=width, residual=1.0,
                               log_scale=-2.0, pixel_scales=True)  # fmt: skip
-    brief: dict[str, Any] = {"optimiser": "adam", "learning_rate": 2e-3, "betas": (0.9, 0.999), "decay_from": 0.5}
+    short_run: dict[str, Any] = {"optimiser": "adam", "learning_rate": 2e-3, "betas": (0.9, 0.999), "decay_from": 0.5}
     training = {
         "paper": TrainingConfig(200_000, 256, "adamax", 2e-3, betas=(0.9, 0.999), flips=False, log_every=200),
-        "study": TrainingConfig(2000, 64, **brief),
-        "quick": TrainingConfig(3000, 64, **brief),
-        "smoke": TrainingConfig(20, 16, log_every=5, **brief),
+        "study": TrainingConfig(2000, 64, **short_run),
+        "quick": TrainingConfig(3000, 64, **short_run),
+        "smoke": TrainingConfig(20, 16, log_every=5, **short_run),
     }[profile]
     return Recipe(config, training)

@@ -64,11 +64,11 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     config = WGANGPConfig(size, *block_widths(size, width, width))
     adam: dict[str, Any] = {"learning_rate": 2e-4, "betas": (0.0, 0.9), "n_critic": 5}
     paper: dict[str, Any] = {**adam, "batch_size": 64, "generator_batch": 128, "decay_from": 0.0}
-    brief: dict[str, Any] = {**adam, "batch_size": 16, "generator_batch": 32, "decay_from": 0.5}
+    short_run: dict[str, Any] = {**adam, "batch_size": 16, "generator_batch": 32, "decay_from": 0.5}
     training = {
         "paper": TrainingConfig(100_000, ema=0.0, flips=False, log_every=200, **paper),
-        "study": TrainingConfig(4000, **brief),
-        "quick": TrainingConfig(2400, **brief),
-        "smoke": TrainingConfig(20, log_every=5, **brief),
+        "study": TrainingConfig(4000, **short_run),
+        "quick": TrainingConfig(2400, **short_run),
+        "smoke": TrainingConfig(20, log_every=5, **short_run),
     }[profile]
     return Recipe(config, training, frozen_decoder_stage(config, profile))
