@@ -152,7 +152,8 @@ def make_critic(config: CriticConfig, size: int, image_channels: int) -> nn.Modu
 
 def discriminator_loss(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
     """Eq. (1) on real and generated images, both in one pass of the critic, which judges each by itself."""
-    return losses.discriminator_loss(*critic(torch.cat([real, fake])).split([len(real), len(fake)]))
+    real_logits, fake_logits = critic(torch.cat([real, fake])).split([len(real), len(fake)])
+    return losses.discriminator_loss(real_logits, fake_logits)
 
 
 def quality_loss(critic: nn.Module, fake: Tensor) -> Tensor:
