@@ -1,31 +1,11 @@
-"""The configs of a row's training and evaluation, and the values that its hash is taken over.
+"""The configs of a row's training and evaluation.
 
 A row is one model of the tables. A profile ("smoke", "quick", "study" or "paper") says how large its nets are and how
 long they are trained; the first three are the smaller profiles.
 """
 
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
-
-
-def omitted_at_default(default: Any) -> Any:
-    """A config field that `hashable_config` omits while it has its default: adding the field keeps older hashes."""
-    return field(default=default, metadata={"omitted at default": True})
-
-
-def hashable_config(config: Any) -> Any:
-    """`config` with nested dataclasses as dicts and tuples as lists, without those fields that are `omitted_at_default`
-    and have their default."""
-    if is_dataclass(config):
-        values = [(f, getattr(config, f.name)) for f in fields(config)]
-        return {
-            f.name: hashable_config(value)
-            for f, value in values
-            if not (f.metadata.get("omitted at default") and value == f.default)
-        }
-    if isinstance(config, tuple | list):
-        return [hashable_config(value) for value in config]
-    return config
 
 
 def check_choices(config: Any) -> None:
@@ -48,13 +28,13 @@ class TrainingConfig:
     """None: the same as `learning_rate`."""
     betas: tuple[float, float] = (0.5, 0.99)
     """RMSprop uses the second alone, as the decay of its mean squared gradient."""
-    critic_betas: tuple[float, float] | None = omitted_at_default(None)
+    critic_betas: tuple[float, float] | None = None
     """None: the same as `betas`."""
-    epsilon: float = omitted_at_default(1e-8)
+    epsilon: float = 1e-8
     """Adam adds this to the root of the mean squared gradient; the other optimisers keep torch's default."""
     decay_from: float = 1.0
     """Share of the steps after which both learning rates fall linearly to 0; 1 = constant."""
-    decay_per_step: float = omitted_at_default(1.0)
+    decay_per_step: float = 1.0
     """Both learning rates are multiplied by this after every step."""
     n_critic: int = 1
     ema: float = 0.999
@@ -63,42 +43,23 @@ class TrainingConfig:
     gradient_clip: float | None = None
     """Bound on the global norm of the generator's gradient, in nats per image."""
     flips: bool = True
-    """Random horizontal flips of training images."""
+    """Random horizontal flips of training images; off where a data set cannot be mirrored, as digits cannot."""
     bf16: bool = False
     """Convolutions and matrix products in bf16, by autocast; losses and densities are fp32, because the nets of this
     package return fp32 (`at_least_fp32`), as your own should."""
     channels_last: bool = True
-    compile: bool = False
-    """torch.compile on the forward pass of all nets of a system (not of f^-1) but the critic, whose penalty needs a
-    double backward."""
     max_nonfinite: int = 10
     """An update with a non-finite loss or gradient is skipped; after this many steps in a row with a skipped update the
     run has diverged."""
     log_every: int = 50
-    generator_batch: int | None = omitted_at_default(None)
+    generator_batch: int | None = None
     """Images per generator update; None: `batch_size`."""
-    n_generator: int = omitted_at_default(1)
+    n_generator: int = 1
     """Generator updates per step."""
-    labels_per_class: int | None = omitted_at_default(None)
+    labels_per_class: int | None = None
     """For systems that use labels: only this many images of each class, the first ones, keep their label; None: all."""
-    snapshots: int = omitted_at_default(0)
+    snapshots: int = 0
     """How many times the averaged weights are kept, at evenly spaced steps before the last, to be scored."""
-
-
-def training_for_profile(
-    paper: TrainingConfig, profile: str, *, quick: int, study: int, batch_size: int = 64, **changes: Any
-) -> TrainingConfig:
-    """The training config of a profile.
-
-    "paper": `paper` itself. "quick" and "study": `paper` with `changes` and with `quick` or `study` steps of
-    `batch_size` images. "smoke": `paper` with `changes` and 20 steps of 16 images.
-    """
-    if profile == "paper":
-        return paper
-    brief = replace(paper, **changes)
-    if profile == "smoke":
-        return replace(brief, steps=20, batch_size=16, generator_batch=paper.generator_batch and 32, log_every=5)
-    return replace(brief, batch_size=batch_size, log_every=50, steps=quick if profile == "quick" else study)
 
 
 @dataclass(frozen=True)
@@ -117,7 +78,7 @@ class Recipe:
     system: Any
     training: TrainingConfig
     frozen_decoder: FrozenDecoderStage | None = None
-    scores_of: Literal["samples", "means"] = omitted_at_default("samples")
+    scores_of: Literal["samples", "means"] = "samples"
     """What is scored: samples x ~ p_theta(x) or, in an ablation, the decoder's means f^-1(mu(z))."""
 
 
@@ -132,18 +93,18 @@ class Evaluation:
     importance_samples: int
     importance_images: int
     """Test images for the importance-weighted bound on BPD, with `importance_samples` draws for each."""
-    is_images: int | None = omitted_at_default(None)
+    is_images: int | None = None
     """Samples for IS; None: as many as for the other scores."""
-    protocols: tuple[str, ...] = omitted_at_default(())
+    protocols: tuple[str, ...] = ()
     """Further protocols of the literature to measure (`cqlib.metrics.protocols`)."""
-    baselines: bool = omitted_at_default(False)
+    baselines: bool = False
     """Whether an untrained copy and a Gaussian fit are measured too (`cqlib.metrics.baselines`)."""
-    histogram: bool = omitted_at_default(False)
+    histogram: bool = False
     """Whether the bits of a histogram per pixel are measured too (`metrics.bpd.histogram_nll`)."""
-    side: int = omitted_at_default(224)
+    side: int = 224
     """Side in pixels to which images are resized for EfficientNet-lite0's features (`cqlib.metrics.calibration`
     chooses it)."""
-    milestone_images: int | None = omitted_at_default(None)
+    milestone_images: int | None = None
     """n_real = n_fake of FID, KID and coverage during training (`metrics.baselines.metrics_during_training`); None:
     they are not measured."""
 

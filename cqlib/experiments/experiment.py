@@ -18,7 +18,7 @@ from cqlib.experiments.variants import Changes, as_options, variant
 from cqlib.models.base import LikelihoodConfig
 from cqlib.models.gan_baseline import GANBaselineConfig
 from cqlib.models.registry import RECIPES
-from cqlib.recipe import EVALUATION, Evaluation, Recipe, hashable_config
+from cqlib.recipe import EVALUATION, Evaluation, Recipe
 from cqlib.util.errors import UsageError, UserError, one_line
 from cqlib.util.files import canonical_json, sha256
 
@@ -81,7 +81,7 @@ class Experiment:
         return self._hash("evaluation")
 
     def _hash(self, *without: str) -> str:
-        config = {key: value for key, value in hashable_config(self).items() if key not in ("changes", *without)}
+        config = {key: value for key, value in self.config.items() if key not in without}
         return sha256(canonical_json(config).encode())[:16]
 
     @property

@@ -199,7 +199,7 @@ EQUATIONS = (
     ("on n images", "cqlib.losses:coverage_loss"),
     ("decoder: independent pixels", "cqlib.losses:gaussian_log_density"),
     ("features", "cqlib.losses:gaussian_log_density"),
-    ("features to image, by f⁻¹", "cqlib.models.hybrid:HybridModel.image"),
+    ("features to image, by f⁻¹", "cqlib.models.cq:CoverageQuality.image"),
     ("decoder over images: change of variables", "cqlib.losses:decoder_log_density"),
 )
 """Equations (1) to (8) in order: what each is, and module and name of the code that computes it."""

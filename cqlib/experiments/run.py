@@ -38,6 +38,7 @@ from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem, System
+from cqlib.models.cqf_conditional import ConditionalCQF
 from cqlib.training.device import fork_rng, select_device
 from cqlib.training.loop import CHECKPOINT_SECONDS, Progress, TrainingResult
 from cqlib.training.snapshots import snapshots
@@ -183,8 +184,8 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
     started, clock = provenance.now(), time.monotonic()
     stages.notes += [f"images: {images.how}"] if images.how else []
     trained = stages.train_system()
-    if condition := trained.system.conditioned_on:
-        stages.notes.append(f"samples are drawn for {condition} of training images, and scored as all others")
+    if isinstance(trained.system, ConditionalCQF):
+        stages.notes.append("samples are drawn for the grey image of training images, and scored as all others")
     likelihood_model, note = trained.system, ""
     if (stage := e.recipe.frozen_decoder) is not None:
         likelihood_model = stages.train_encoder(trained.system, stage).system

@@ -13,7 +13,7 @@ from cqlib import losses
 from cqlib.experiments.load import ModelAndData
 from cqlib.figures.common import bits
 from cqlib.figures.strips import strips
-from cqlib.models.coverage_quality import CoverageQuality
+from cqlib.models.cq import CoverageQuality
 from cqlib.pixels import LN_LEVELS, to_uint8
 from cqlib.report import plots
 from cqlib.report.cells import panels, picture, subplots, table

@@ -16,7 +16,7 @@ from cqlib.data.grids import grid
 from cqlib.data.photos10 import BASE_SIDE, installed
 from cqlib.figures.common import bits, draw
 from cqlib.figures.strips import cost_board
-from cqlib.models.coverage_quality import CoverageQuality
+from cqlib.models.cq import CoverageQuality
 from cqlib.report.cells import picture, subplots
 
 PICTURE = "skimage/data/camera.png"

@@ -18,7 +18,7 @@ from cqlib.lessons.factorised_decoders.pictures import DASHED, DISTANCES
 from cqlib.lessons.factorised_decoders.residuals import Reconstruction
 from cqlib.lessons.models import trained_models, untrained_model
 from cqlib.metrics.quantities import QUANTITIES, heading
-from cqlib.models.hybrid import HybridModel
+from cqlib.models.cq import CoverageQuality
 from cqlib.pixels import to_uint8
 from cqlib.report import plots
 from cqlib.report.cells import SIGNED, bare, log_scale, panels, picture, stretched, subplots, system_style, table
@@ -43,7 +43,7 @@ def reconstructions(models: Mapping[str, ModelAndData], images: Dataset) -> dict
 
 
 @torch.no_grad()
-def spaces(model: HybridModel, reconstruction: Reconstruction) -> HTML:
+def spaces(model: CoverageQuality, reconstruction: Reconstruction) -> HTML:
     """Test images x, the means mu(z) of their codes and draws y ~ N(mu(z), sigma(z)), in image and in feature space."""
     reconstruction = reconstruction.first(16)
     y = reconstruction.draw(torch.Generator().manual_seed(0))
@@ -58,7 +58,7 @@ def spaces(model: HybridModel, reconstruction: Reconstruction) -> HTML:
 
 
 @torch.no_grad()
-def samples(model: HybridModel) -> HTML:
+def samples(model: CoverageQuality) -> HTML:
     """For z ~ p(z), a draw y ~ N(mu(z), sigma(z)), its image x = f^-1(y), and f^-1(mu(z)), the image without noise."""
     generator = torch.Generator().manual_seed(0)
     z = model.prior(36, generator)

@@ -16,7 +16,9 @@ from cqlib.metrics.protocols import Protocol
 from cqlib.metrics.quantities import SCORES, real_name
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.base import LikelihoodSystem, System
-from cqlib.models.hierarchical import LayeredLatents
+from cqlib.models.cqf_conditional import ConditionalCQF
+from cqlib.models.hierarchical import Hierarchical
+from cqlib.models.vae_iaf import VAEIAF
 from cqlib.pixels import to_uint8
 from cqlib.recipe import Evaluation
 from cqlib.training.device import fork_rng, wall_clock
@@ -44,7 +46,7 @@ def likelihood_metrics(
     gains on the same images; the KL of each layer of a hierarchy ("KL-8x8-1"); the BPD of `histogram_nll` if
     `evaluation` asks for it. `note` begins the protocols of the model's metrics; `results`: see `held_out_nll`."""
     dimensions = data.train.images[0].numel()
-    note += f"of P(x given {model.conditioned_on}), " if model.conditioned_on else ""
+    note += "of P(x given the grey image), " if isinstance(model, ConditionalCQF) else ""
     metrics: dict[str, Metric] = {}
     where = "held-out test split, n ="
     exact = model.bound == "exact"
@@ -67,7 +69,7 @@ def likelihood_metrics(
         bits = float(bits_per_dimension(histogram_nll(data.train.images, images).mean(), dimensions))
         protocol = f"independent pixels, a histogram of training images for each; exact, test split, n = {len(images)}"
         metrics["BPD-histogram"] = Metric(bits, None, len(images), protocol)
-    if isinstance(model, LayeredLatents):
+    if isinstance(model, Hierarchical | VAEIAF):
         batches = data.test.images[: evaluation.importance_images].split(BATCH)
         layers = by_batch(
             model, batches, lambda x, generator: model.kl_by_layer(x.to(model.device), generator=generator), name="kl",

@@ -23,9 +23,6 @@ class System(nn.Module):
     """The net that judges samples; None for a system trained by its likelihood alone."""
     lacks_critic: bool = False
     """Whether it has published weights, which leave the critic out, so that it cannot be trained further."""
-    conditioned_on: str = ""
-    """What samples and likelihood are conditioned on, in words ("the grey image"), which `sample` takes from training
-    images; "" for nothing."""
     uses_labels: bool = False
     """Whether `generator_losses` and `critic_losses` take `labels` (N,), int64, -1 where an image has none. Other
     systems are never given labels."""

@@ -38,7 +38,7 @@ unverified:
 - The tables' 7.5 and 23.7 are remembered as M-BGAN's (BGAN: 7.05 and 36.5); M-BGAN is `extra/m-batchgan`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -48,13 +48,15 @@ from torch.distributions import Beta
 from torch.func import functional_call
 from torch.nn.functional import softplus
 
-from cqlib.models.adversarial import with_gradient_penalty
 from cqlib.models.base import Losses, frozen
-from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, cnn_widths, gan_recipe
-from cqlib.nets.conv import CNNGenerator, bottom_size
+from cqlib.models.cq import with_gradient_penalty
+from cqlib.models.frozen_decoder import frozen_decoder_stage
+from cqlib.models.gan_baseline import GANBaseline, TwoNetsConfig, cnn_widths
+from cqlib.nets.cnn_generator import CNNGenerator
+from cqlib.nets.conv import bottom_size
 from cqlib.nets.precision import at_least_fp32
 from cqlib.pixels import dequantise
-from cqlib.recipe import Recipe
+from cqlib.recipe import Recipe, TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,13 @@ CONFIG, SYSTEM = BatchGANConfig, BatchGAN
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    config = BatchGANConfig(size, cnn_widths(profile, size), cnn_widths(profile, size), ROWS[row])
-    if profile != "paper":
-        config = replace(config, penalty_weight=1.0, penalty_every=4)
-    return gan_recipe(config, replace(ADAM, betas=(0.5, 0.999)), profile, quick=1500, study=2500)
+    widths, (penalty_weight, penalty_every) = cnn_widths(profile, size), (10.0, 1) if profile == "paper" else (1.0, 4)
+    config = BatchGANConfig(size, widths, widths, ROWS[row], penalty_weight=penalty_weight, penalty_every=penalty_every)
+    adam: dict[str, Any] = {"learning_rate": 2e-4, "betas": (0.5, 0.999)}
+    training = {
+        "paper": TrainingConfig(100_000, 64, ema=0.0, flips=False, log_every=200, **adam),
+        "study": TrainingConfig(2500, 64, decay_from=0.5, **adam),
+        "quick": TrainingConfig(1500, 64, decay_from=0.5, **adam),
+        "smoke": TrainingConfig(20, 16, decay_from=0.5, log_every=5, **adam),
+    }[profile]
+    return Recipe(config, training, frozen_decoder_stage(config, profile))

@@ -1,6 +1,6 @@
 """CQ-F given the grey image: a density of the colours that a grey image may have, and fast diverse colourings.
 
-References: the slides show colourisation (Royer et al. 2017); the model is their CQ-F (`coverage_quality.py`) with
+References: the slides show colourisation (Royer et al. 2017); the model is their CQ-F (`cq.py`) with
 every net reading the grey image g as well: the decoder as in a U-Net (Ronneberger et al. 2015), f as in Real NVP, where
 s and t may read anything that is known to both f and f^-1. The change of colours is JPEG 2000's (`nets/colour.py`).
 
@@ -19,6 +19,7 @@ Deviations:
 - `sample(n)` colours greys of the first training batches, which are kept with the weights.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -27,13 +28,11 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
 from cqlib import losses
-from cqlib.models import coverage_quality
-from cqlib.models.adversarial import with_gradient_penalty
-from cqlib.models.base import Losses
-from cqlib.models.coverage_quality import profile_settings
-from cqlib.models.hybrid import CoverageQualityConfig, HybridModel
+from cqlib.models import cq
+from cqlib.models.base import Losses, frozen
+from cqlib.models.cq import CoverageQuality, CoverageQualityConfig, mean_and_log_sigma
 from cqlib.nets import colour
-from cqlib.nets.conv import Encoder, bottom_size, doubling, halving, normalisation, pyramid
+from cqlib.nets.conv import Encoder, bottom_size, doubling, group_norm, halving, pyramid
 from cqlib.nets.coupling import RealNVP
 from cqlib.nets.precision import at_least_fp32
 from cqlib.pixels import LN_LEVELS, cell_centres
@@ -50,16 +49,16 @@ class ConditionalDecoder(nn.Module):
     the bottom to the image, and at every resolution reads what the pyramid holds there.
     """
 
-    def __init__(self, size: int, widths: tuple[int, ...], seen: tuple[int, ...], latent: int, *, norm: str):
+    def __init__(self, size: int, widths: tuple[int, ...], seen: tuple[int, ...], latent: int):
         super().__init__()
         side = bottom_size(size, widths)
         self.bottom = (widths[-1], side, side)
         self.down = nn.ModuleList([nn.Sequential(nn.Conv2d(1, seen[0], 3, padding=1), nn.ELU())])
-        self.down.extend(nn.Sequential(*halving(a, b, norm)) for a, b in pairwise(seen))
+        self.down.extend(nn.Sequential(*halving(a, b)) for a, b in pairwise(seen))
         self.head = nn.Linear(latent, widths[-1] * side**2)
-        self.start = nn.Sequential(normalisation(norm, widths[-1]), nn.ELU())
+        self.start = nn.Sequential(group_norm(widths[-1]), nn.ELU())
         self.up = nn.ModuleList(
-            nn.Sequential(*doubling(widths[k] + seen[k], widths[k - 1], norm)) for k in range(len(widths) - 1, 0, -1)
+            nn.Sequential(*doubling(widths[k] + seen[k], widths[k - 1])) for k in range(len(widths) - 1, 0, -1)
         )
         self.out = nn.Conv2d(widths[0] + seen[0], 2 * CHROMA, 3, padding=1)
         with torch.no_grad():
@@ -84,21 +83,20 @@ class ConditionalConfig(CoverageQualityConfig):
     greys: int = 256
 
 
-class ConditionalCQF(HybridModel):
+class ConditionalCQF(CoverageQuality):
     """p_theta(x | g) for g = the grey image of x, P(x | g) = int p(z) P(c | z, g) dz; images have three channels. The
     decoder's argument is (z, g), g (N, 1, S, S) in [-1, 1); f reads g too, with its 2x2 cells packed as channels."""
 
-    conditioned_on = "the grey image"
     config: ConditionalConfig
+    critic: nn.Module
     flow: RealNVP
     greys: Tensor
     filled: Tensor
 
-    def __init__(self, config: ConditionalConfig):
-        super().__init__(config)
-        c = config
-        self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=1 + CHROMA, norm=c.norm)
-        self.decoder = ConditionalDecoder(c.size, c.widths, c.seen, c.latent, norm=c.norm)
+    def make_nets(self) -> None:
+        c = self.config
+        self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=1 + CHROMA)
+        self.decoder = ConditionalDecoder(c.size, c.widths, c.seen, c.latent)
         self.flow = RealNVP(CHROMA, c.flow, context=4)  # type: ignore[arg-type]
         self.register_buffer("greys", torch.full((c.greys, 1, c.size, c.size), 128, dtype=torch.uint8))
         self.register_buffer("filled", torch.zeros((), dtype=torch.long))
@@ -109,8 +107,8 @@ class ConditionalCQF(HybridModel):
         grey, chroma = colour.split(x)
         return torch.cat([cell_centres(grey), colour.dequantise_chroma(chroma, generator=generator)], dim=1)
 
-    def raw_decode(self, z: tuple[Tensor, Tensor]) -> Tensor:
-        return self.decoder(*z)
+    def decode(self, z: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return mean_and_log_sigma(self.decoder(*z), self.config.sigma_floor)
 
     def log_density(self, v: Tensor, z: Tensor) -> Tensor:
         """ln p(c | z, g) for v = (g, c) by Eq. (8); -> (N,)."""
@@ -141,10 +139,11 @@ class ConditionalCQF(HybridModel):
         index = torch.randint(max(1, int(self.filled)), (n,), device=self.greys.device, generator=generator)
         return self.colourise(self.greys[index], temperature=temperature, generator=generator).flatten(0, 1)
 
-    def generate_like(self, x: Tensor, temperature: float) -> Tensor:
-        """(g, c) (N, 3, S, S) with the greys g of x and generated chroma c."""
+    def fakes(self, x: Tensor) -> Tensor:
+        """The critic's input: (g, c) (N, 3, S, S) with the greys g of x and generated chroma c."""
         g = cell_centres(colour.split(x)[0])
-        return torch.cat([g, self.chroma(g, temperature)], dim=1)
+        with frozen(self.flow) if self.config.flow_updated_by == "coverage" else nullcontext():
+            return torch.cat([g, self.chroma(g, 1.0 if self.config.critic_input == "sample" else 0.0)], dim=1)
 
     def generator_losses(self, x: Tensor) -> Losses:
         """L_C + lambda L_Q, both given the greys of x."""
@@ -157,10 +156,10 @@ class ConditionalCQF(HybridModel):
         g, c = real.split((1, CHROMA), dim=1)
         with torch.no_grad():
             fake = self.fakes(x)
-        return with_gradient_penalty(
-            self.discriminator_loss(real, fake), lambda c: self.critic(torch.cat([g, c], dim=1)), c, fake[:, 1:], step,
-            self.config.critic,
-        )  # fmt: skip
+        discriminator = cq.discriminator_loss(self.critic, real, fake)
+        return cq.with_gradient_penalty(
+            discriminator, lambda c: self.critic(torch.cat([g, c], dim=1)), c, fake[:, 1:], step, self.config.critic
+        )
 
     @torch.no_grad()
     def keep(self, x: Tensor) -> None:
@@ -180,6 +179,6 @@ ROWS, CONFIG, SYSTEM = ("extra/cq-f-conditional",), ConditionalConfig, Condition
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """CQ-F's recipe with narrower nets and half the dimensions of z, since g gives the shapes and one of the three
     channels."""
-    cqf, s = coverage_quality.recipe("table1/cq-f", profile, size), profile_settings(profile, size)
-    nets = {"widths": pyramid(0.75 * s.base, size), "seen": pyramid(0.375 * s.base, size), "latent": s.latent // 2}
-    return Recipe(ConditionalConfig(**vars(cqf.system) | nets), cqf.training)
+    cqf, base = cq.recipe("table1/cq-f", profile, size), cq.recipe("table1/cq", profile, size).system.widths[0]
+    widths = {"widths": pyramid(0.75 * base, size), "seen": pyramid(0.375 * base, size)}
+    return Recipe(ConditionalConfig(**vars(cqf.system) | widths | {"latent": cqf.system.latent // 2}), cqf.training)

@@ -14,27 +14,17 @@ Deviations:
 """
 
 import math
-from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from cqlib.models.gan_baseline import ADAM, SMALL_BATCHES, GANBaseline, TwoNetsConfig, cnn_widths, gan_recipe
-from cqlib.nets.conv import CNNGenerator, Critic, init_normal
-from cqlib.nets.norms import BatchNorm2d
-from cqlib.recipe import Recipe
-
-
-class ShiftingBatchNorm(nn.Module):
-    """Batch normalisation with a learned shift (beta) and no scale (gamma), as in DCGAN's critic."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.norm = BatchNorm2d(channels, affine=False)
-        self.beta = nn.Parameter(self.norm.running_mean.new_zeros(channels, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norm(x) + self.beta
+from cqlib.models.frozen_decoder import frozen_decoder_stage
+from cqlib.models.gan_baseline import GANBaseline, TwoNetsConfig, cnn_widths
+from cqlib.nets.cnn_generator import CNNGenerator, init_normal
+from cqlib.nets.conv import Critic
+from cqlib.nets.norms import ShiftedBatchNorm
+from cqlib.recipe import Recipe, TrainingConfig
 
 
 class DCGAN(GANBaseline):
@@ -45,7 +35,7 @@ class DCGAN(GANBaseline):
         super().__init__(
             c,
             CNNGenerator(c.size, c.widths, c.latent, image_channels=c.image_channels, per_unit=True),
-            init_normal(Critic(c.size, c.critic, image_channels=c.image_channels, norm=ShiftingBatchNorm)),
+            init_normal(Critic(c.size, c.critic, image_channels=c.image_channels, norm=ShiftedBatchNorm)),
         )
 
     def decode(self, z: Tensor) -> Tensor:
@@ -58,4 +48,11 @@ ROWS, CONFIG, SYSTEM = ("table3/dcgan",), TwoNetsConfig, DCGAN
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     config = TwoNetsConfig(size, cnn_widths(profile, size), cnn_widths(profile, size))
-    return gan_recipe(config, replace(ADAM, betas=(0.0, 0.9)), profile, quick=6000, study=16_000, **SMALL_BATCHES)
+    short_run: dict[str, Any] = {"batch_size": 16, "learning_rate": 2e-4, "betas": (0.0, 0.9), "decay_from": 0.5}
+    training = {
+        "paper": TrainingConfig(100_000, 64, learning_rate=2e-4, betas=(0.0, 0.9), ema=0.0, flips=False, log_every=200),
+        "study": TrainingConfig(16_000, **short_run),
+        "quick": TrainingConfig(6000, **short_run),
+        "smoke": TrainingConfig(20, log_every=5, **short_run),
+    }[profile]
+    return Recipe(config, training, frozen_decoder_stage(config, profile))

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
 from cqlib import losses
-from cqlib.models import coverage_quality
-from cqlib.models.variational import VariationalModel
+from cqlib.models import cq
+from cqlib.models.cq import VariationalModel
 from cqlib.nets.conv import Encoder
 from cqlib.nets.hierarchical import FlatEncoder, HierarchyConfig
 from cqlib.recipe import FrozenDecoderStage
@@ -35,7 +35,6 @@ class FrozenDecoderConfig:
     widths: tuple[int, ...]
     latent: int
     image_channels: int = 3
-    norm: Literal["batch", "group", "none"] = "group"
     sigma_start: float = 0.3
 
 
@@ -43,8 +42,6 @@ class FrozenDecoderConfig:
 class HierarchicalFrozenDecoderConfig(FrozenDecoderConfig):
     """The encoder for a generator of hierarchical codes, as in `nets.hierarchical.HierarchyConfig`."""
 
-    norm: Literal["none"] = "none"
-    """Nothing reads it: it has one value, and stays because published hashes contain it."""
     blocks: int = 1
     residual: float = 0.1
 
@@ -58,9 +55,10 @@ class FrozenDecoder(VariationalModel):
         c = config
         self.generator = generator.requires_grad_(False).eval()
         if isinstance(c, HierarchicalFrozenDecoderConfig):
-            self.encoder = FlatEncoder(c.widths, HierarchyConfig.of(c), image_channels=c.image_channels)
+            layers = HierarchyConfig(c.latent, c.blocks, residual=c.residual)
+            self.encoder = FlatEncoder(c.widths, layers, image_channels=c.image_channels)
         else:
-            self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=c.image_channels, norm=c.norm)
+            self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=c.image_channels)
         self.log_sigma = nn.Parameter(torch.tensor(math.log(c.sigma_start)))
 
     def train(self, mode: bool = True) -> FrozenDecoder:
@@ -86,6 +84,6 @@ class FrozenDecoder(VariationalModel):
 def frozen_decoder_stage(config: Any, profile: str, encoder: FrozenDecoderConfig | None = None) -> FrozenDecoderStage:
     """The stage for a GAN's `config`: `encoder` (by default one like that of the profile's VAE), and the VAE's training
     for half of its steps."""
-    vae = coverage_quality.recipe("table1/vae", profile, config.size)
+    vae = cq.recipe("table1/vae", profile, config.size)
     encoder = encoder or FrozenDecoderConfig(config.size, vae.system.widths, config.latent, config.image_channels)
     return FrozenDecoderStage(encoder, replace(vae.training, steps=vae.training.steps // 2))

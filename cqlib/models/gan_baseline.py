@@ -13,11 +13,8 @@ from torch import Generator, Tensor, nn
 
 from cqlib import losses
 from cqlib.models.base import Losses, System, frozen
-from cqlib.models.coverage_quality import profile_settings
-from cqlib.models.frozen_decoder import frozen_decoder_stage
 from cqlib.nets.conv import pyramid
 from cqlib.pixels import dequantise
-from cqlib.recipe import Recipe, TrainingConfig, training_for_profile
 
 
 @dataclass(frozen=True)
@@ -85,23 +82,6 @@ class GANBaseline(System):
         with frozen(self.critic):
             loss = self.generator_loss(self.critic(fake))
         return {"generator": loss, "total": loss}
-
-
-ADAM = TrainingConfig(steps=100_000, learning_rate=2e-4, ema=0.0, flips=False, log_every=200)
-"""The training settings that the papers share."""
-SMALL_BATCHES = {"batch_size": 16}
-"""Changes in the smaller profiles for nets that do better with more steps of fewer images."""
-
-
-def gan_recipe(
-    config: GANBaselineConfig, paper: TrainingConfig, profile: str, *, quick: int, study: int, **changes: Any
-) -> Recipe:
-    """The recipe of a profile: `paper`, or in the smaller profiles `paper` with Table 1's averaged weights, flips and
-    falling rates and with `changes`, for `quick` or `study` steps; and the encoder for the frozen-decoder BPD."""
-    table1 = profile_settings(profile, config.size).training
-    changes = {"ema": table1.ema, "flips": table1.flips, "decay_from": table1.decay_from, **changes}
-    training = training_for_profile(paper, profile, quick=quick, study=study, **changes)
-    return Recipe(config, training, frozen_decoder_stage(config, profile))
 
 
 def cnn_widths(profile: str, size: int) -> tuple[int, ...]:

@@ -1,14 +1,14 @@
 """Residual CQ-F of Table 2: hierarchical latent variables, with Gaussian posteriors or with IAF.
 
 References: Lucas et al., arXiv 1901.01091, Table 2 of its slides; Kingma et al., "Improving Variational Inference
-with Inverse Autoregressive Flow", NIPS 2016; Eqs. (1) to (8) in `cqlib.models.hybrid`.
+with Inverse Autoregressive Flow", NIPS 2016; Eqs. (1) to (8) in `cqlib.models.cq`.
 
     z = (z_1, …, z_L),   p(z) = prod p(z_l | z_<l),   q(z|x) = prod q(z_l | z_<l, x)
 
 top-down, each layer with a learned Gaussian prior (`cqlib.nets.hierarchical`). y's mu and sigma come from the
 top-down net's last feature map, f and the losses are those of Table 1, the critic is residual.
 
-Deviations (and those of `coverage_quality.py`, `nets/hierarchical.py` and `nets/residual_critic.py`):
+Deviations (and those of `cq.py`, `nets/hierarchical.py` and `nets/residual_critic.py`):
 - Widths, blocks per resolution and the size of the larger discriminator are not known. `paper`: 64 channels at full
   resolution, doubling to 256, two blocks per resolution; 32 latent channels per layer, as remembered. The first
   convolutions of encoder and critic are remembered with 16 channels; here they have as many as the blocks after them.
@@ -23,15 +23,12 @@ Deviations (and those of `coverage_quality.py`, `nets/hierarchical.py` and `nets
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor
 
-from cqlib.models.adversarial import CriticConfig
-from cqlib.models.coverage_quality import profile_settings
-from cqlib.models.hybrid import CoverageQualityConfig, HybridModel
-from cqlib.models.variational import Inference, VariationalModel
+from cqlib.models import cq
+from cqlib.models.cq import CoverageQuality, CoverageQualityConfig, Inference, mean_and_log_sigma
 from cqlib.nets.conv import num_resolutions
 from cqlib.nets.coupling import RealNVP
 from cqlib.nets.hierarchical import BottomUp, Head, HierarchyConfig, KLTerms, Posterior, TopDown
@@ -43,8 +40,6 @@ class HierarchicalConfig(CoverageQualityConfig):
     """Nets and switches: `widths` as in `cqlib.nets.conv`, layers as in `nets.hierarchical.HierarchyConfig`."""
 
     latent: int = 32
-    norm: Literal["none"] = "none"
-    """Nothing reads it: it has one value, and stays because published hashes contain it."""
     blocks: int = 1
     posterior: Posterior = "gaussian"
     iaf_width: int = 64
@@ -53,44 +48,45 @@ class HierarchicalConfig(CoverageQualityConfig):
     """Nats per latent channel (summed over its pixels) below which training does not push the KL."""
 
 
-class LayeredLatents(VariationalModel):
-    """Prior and posterior of L layers of latent maps; the z of `log_density` is the top-down net's last feature map."""
+class Hierarchical(CoverageQuality):
+    """p_theta(x) = int p(z) p(x|z) dz with L layers of latent maps; the z of `decode` and `log_density` is the top-down
+    net's last feature map, (N, width, S, S)."""
 
-    config: Any
+    config: HierarchicalConfig
+    encoder: BottomUp
+    decoder: TopDown
 
-    def __init__(self, config: Any, channels: int):
-        """`channels` is the number of output channels of the `head`."""
-        super().__init__(config)
-        layers = HierarchyConfig.of(config)
-        self.encoder = BottomUp(config.widths, layers, image_channels=config.image_channels)
-        self.decoder = TopDown(config.size, config.widths, layers)
-        self.head = Head(config.widths[0], channels, layers.stem)
-
-    def prior(self, n: int, generator: Generator | None = None) -> Tensor:
-        """The feature map (n, width, S / stem, S / stem) of draws from the learned priors."""
-        return self.decoder(self.decoder.noise(n, generator))[0]
-
-    def infer(self, v: Tensor, generator: Generator | None = None) -> Inference:
-        """A draw of all layers from q(z|v) for images v (N, C, H, W), top-down; features, and the KL of each layer."""
-        features, kl_terms = self.decoder(self.decoder.noise(len(v), generator), self.encoder(v))
-        kl = {name: terms.kl.flatten(1).sum(1) for name, terms in kl_terms.items()}
-        log_ratio = torch.stack([terms.log_ratio.flatten(1).sum(1) for terms in kl_terms.values()]).sum(0)
-        free_bits = free_bits_surplus(kl_terms, self.config.free_bits) if self.config.free_bits > 0 else None
-        return Inference(features, kl, log_ratio, free_bits)
-
-
-class Hierarchical(LayeredLatents, HybridModel):
-    """p_theta(x) = int p(z) p(x|z) dz with L layers of latent maps."""
-
-    def __init__(self, config: HierarchicalConfig):
-        c = config
-        super().__init__(c, 2 * c.image_channels)
+    def make_nets(self) -> None:
+        c = self.config
+        layers = HierarchyConfig(c.latent, c.blocks, c.posterior, c.iaf_width, c.residual)
+        self.encoder = BottomUp(c.widths, layers, image_channels=c.image_channels)
+        self.decoder = TopDown(c.size, c.widths, layers)
+        self.head = Head(c.widths[0], 2 * c.image_channels)
         with torch.no_grad():  # sigma starts at 0.6, so that the first loss is below 9 bits per dimension
             self.head.out.bias[c.image_channels :] = 1.3
         self.flow = RealNVP(c.image_channels, c.flow) if c.flow is not None else None
 
-    def raw_decode(self, z: Tensor) -> Tensor:
-        return self.head(z)
+    def prior(self, n: int, generator: Generator | None = None) -> Tensor:
+        """The feature map of draws from the learned priors."""
+        return self.decoder.sample(n, generator)
+
+    def infer(self, v: Tensor, generator: Generator | None = None) -> Inference:
+        return infer_layers(self.encoder, self.decoder, v, self.config.free_bits, generator)
+
+    def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return mean_and_log_sigma(self.head(z), self.config.sigma_floor)
+
+
+def infer_layers(
+    encoder: BottomUp, decoder: TopDown, v: Tensor, free_bits: float, generator: Generator | None = None
+) -> Inference:
+    """A draw of all layers from q(z|v) for images v (N, C, H, W), top-down: the decoder's last feature map, and the KL
+    of each layer. `free_bits`: nats per latent channel; 0: none."""
+    features, kl_terms = decoder(decoder.noise(len(v), generator), encoder(v))
+    kl = {name: terms.kl.flatten(1).sum(1) for name, terms in kl_terms.items()}
+    log_ratio = torch.stack([terms.log_ratio.flatten(1).sum(1) for terms in kl_terms.values()]).sum(0)
+    surplus = free_bits_surplus(kl_terms, free_bits) if free_bits > 0 else None
+    return Inference(features, kl, log_ratio, surplus)
 
 
 def free_bits_surplus(kl_terms: dict[str, KLTerms], free_bits: float) -> Tensor:
@@ -110,9 +106,8 @@ ROWS = {
 CONFIG, SYSTEM = HierarchicalConfig, Hierarchical
 
 
-def profile_config(profile: str, size: int, *, large: bool = False) -> HierarchicalConfig:
+def nets(profile: str, size: int, *, large: bool = False) -> HierarchicalConfig:
     """The profile's nets at `size` pixels, critic included, without f; `large`: the larger discriminator."""
-    s = profile_settings(profile, size)
     base, latent, blocks, iaf_width, residual, critic_base, critic_blocks = {
         "paper": (64, 32, 2, 64, 0.1, 64, 2),
         "study": (24, 16, 2, 32, 1.0, 48, 1),
@@ -124,16 +119,20 @@ def profile_config(profile: str, size: int, *, large: bool = False) -> Hierarchi
         if profile == "paper":
             critic_base = critic_base * 5 // 4
     growth = [min(4, 2**k) for k in range(num_resolutions(size))]  # widths double at most twice
-    critic_widths = tuple(critic_base * factor for factor in growth)
+    penalty = cq.recipe("table1/cq-f", profile, size).system.critic
+    critic = replace(penalty, widths=tuple(critic_base * factor for factor in growth), blocks=critic_blocks)
     return HierarchicalConfig(
         size, tuple(base * factor for factor in growth), latent, blocks=blocks, iaf_width=iaf_width, residual=residual,
-        critic=CriticConfig(critic_widths, s.penalty_weight, s.penalty_every, critic_blocks),
+        critic=critic,
     )  # fmt: skip
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """The row's nets, with the training of Table 1's CQ-F."""
-    changes, s = ROWS[row], profile_settings(profile, size)
-    flow = replace(s.flow, scales=2) if "scales" in changes else s.flow
-    nets = profile_config(profile, size, large="large" in changes)
-    return Recipe(replace(nets, flow=flow, posterior="iaf" if "iaf" in changes else "gaussian"), s.training)
+    """The row's nets, with f and the training of Table 1's CQ-F."""
+    changes, cqf = ROWS[row], cq.recipe("table1/cq-f", profile, size)
+    config = replace(
+        nets(profile, size, large="large" in changes),
+        flow=replace(cqf.system.flow, scales=2) if "scales" in changes else cqf.system.flow,
+        posterior="iaf" if "iaf" in changes else "gaussian",
+    )
+    return Recipe(config, cqf.training)

@@ -42,27 +42,17 @@ from torch.special import ndtr
 
 from cqlib import losses
 from cqlib.models.base import Losses, frozen
-from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, gan_recipe
+from cqlib.models.frozen_decoder import frozen_decoder_stage
+from cqlib.models.gan_baseline import GANBaseline, TwoNetsConfig
 from cqlib.nets.conv import bottom_size, num_resolutions
-from cqlib.nets.norms import BatchNorm1d, BatchNorm2d
+from cqlib.nets.norms import BatchNorm1d, ShiftedBatchNorm
 from cqlib.nets.precision import at_least_fp32
-from cqlib.nets.weight_norm import DataInitialised, WeightNormed, initialising
+from cqlib.nets.weight_norm import WeightNormed, initialising
 from cqlib.pixels import cell_centres
-from cqlib.recipe import Recipe
+from cqlib.recipe import Recipe, TrainingConfig
 from cqlib.util.errors import UserError
 
 EPS = 1e-6
-
-
-class _Shift(nn.Module):
-    """+ b per channel: the reference's batch normalisation has a bias and no scale."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.bias.view(-1, *[1] * (x.dim() - 2))
 
 
 class ImprovedGenerator(nn.Module):
@@ -75,14 +65,13 @@ class ImprovedGenerator(nn.Module):
         self.bottom = (widths[-1], side, side)
         units = widths[-1] * side**2
 
-        def normalised(channels: int, kind: type[nn.Module]) -> list[nn.Module]:
-            return [kind(channels, eps=EPS, affine=False), _Shift(channels), nn.ReLU()]
-
-        self.head = nn.Sequential(nn.Linear(latent, units, bias=False), *normalised(units, BatchNorm1d))
+        self.head = nn.Sequential(
+            nn.Linear(latent, units, bias=False), ShiftedBatchNorm(units, BatchNorm1d, eps=EPS), nn.ReLU()
+        )
         layers: list[nn.Module] = []
         for a, b in pairwise(widths[::-1]):
             layers += [nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1, bias=False)]
-            layers += normalised(b, BatchNorm2d)
+            layers += [ShiftedBatchNorm(b, eps=EPS), nn.ReLU()]
         for layer in (self.head[0], *layers):
             if isinstance(layer, nn.Linear | nn.ConvTranspose2d):
                 nn.init.normal_(layer.weight, std=0.05)
@@ -104,7 +93,7 @@ class _Noise(nn.Module):
         return x + self.sigma * torch.randn_like(x) if self.training else x
 
 
-class MinibatchDiscrimination(DataInitialised):
+class MinibatchDiscrimination(nn.Module):
     """f (N, a) -> (N, a + kernels): f, and per kernel k how close an image's features are to the others' (section 3.2),
 
         o_k(i) = b_k + sum_{j != i} exp(-|M_ik - M_jk|_1),   M_ik = T_k f_i in `dimensions` dimensions.
@@ -120,20 +109,26 @@ class MinibatchDiscrimination(DataInitialised):
         self.bias = nn.Parameter(torch.full((kernels,), -1.0))
 
     def forward(self, f: Tensor) -> Tensor:
+        return torch.cat([at_least_fp32(f), self.closeness(f) + self.bias], dim=1)
+
+    def distances(self, f: Tensor) -> Tensor:
+        """|M_ik - M_jk|_1, (kernels, N, N), infinite for j = i."""
         with torch.autocast(f.device.type, enabled=False):  # bf16 is too coarse for exp(-distance)
-            f = at_least_fp32(f)
             kernels = self.theta * (self.log_scale.exp() / self.theta.norm(dim=0))
-            m = torch.einsum("na,akd->knd", f, kernels)
-            distance = torch.cdist(m, m, p=1)  # (kernels, N, N)
+            m = torch.einsum("na,akd->knd", at_least_fp32(f), kernels)
             itself = torch.eye(len(f), dtype=torch.bool, device=f.device)
-            if self.initialising and len(f) > 1:
-                nearest = distance.masked_fill(itself, torch.inf).amin(2).mean(1).clamp(min=1e-6)
-                self.log_scale.sub_((nearest / 2).log()[:, None])
-                distance = distance / (nearest / 2)[:, None, None]
-            likeness = torch.exp(-distance).masked_fill(itself, 0.0).sum(2).T
-            if self.initialising:
-                self.bias.copy_(-likeness.mean(0))
-            return torch.cat([f, likeness + self.bias], dim=1)
+            return torch.cdist(m, m, p=1).masked_fill(itself, torch.inf)
+
+    def closeness(self, f: Tensor) -> Tensor:
+        """The sums over the other images, (N, kernels)."""
+        return torch.exp(-self.distances(f)).sum(2).T
+
+    def start_from(self, f: Tensor) -> None:
+        """Set the lengths of T's columns and b by the features of a first batch."""
+        if len(f) > 1:
+            nearest = self.distances(f).amin(2).mean(1).clamp(min=1e-6)
+            self.log_scale.sub_((nearest / 2).log()[:, None])
+        self.bias.copy_(-self.closeness(f).mean(0))
 
 
 class ImprovedCritic(nn.Module):
@@ -176,8 +171,6 @@ class ImprovedGANConfig(TwoNetsConfig):
     """What G descends: E_G[ln(1 - D(x))], or -E_G[ln D(x)]."""
     real_target: float = 1.0
     """D's target for real images; below 1: one-sided label smoothing."""
-    norm: Literal["batch"] = "batch"
-    """Nothing reads it: it has one value, and stays because published hashes contain it."""
 
 
 def labelled_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -255,17 +248,23 @@ CONFIG, SYSTEM = ImprovedGANConfig, ImprovedGAN
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """The row's recipe; the 600,000 steps of `paper` are the code's 1,200 epochs, after 800 of which its rate falls."""
-    paper = replace(ADAM, steps=600_000, batch_size=100, learning_rate=3e-4, betas=(0.5, 0.999), epsilon=1e-4,
-                    decay_from=2 / 3, n_generator=3, labels_per_class=400, log_every=500)  # fmt: skip
     bottom, finest = {"paper": (512, 96), "study": (128, 32), "quick": (128, 32), "smoke": (32, 8)}[profile]
-    count = num_resolutions(size)
+    count, labels = num_resolutions(size), ROWS[row]
     widths = tuple(bottom >> k for k in reversed(range(count - 1)))
     critic = (finest, *[2 * finest] * max(1, count - 3))  # one stage is not enough: docs/tuning.md
-    config = ImprovedGANConfig(size, widths, critic, ROWS[row], latent=100)
-    below: dict[str, Any] = {"n_generator": 1, "learning_rate": 1e-3}
+    config = ImprovedGANConfig(size, widths, critic, labels, latent=100)
+    adam: dict[str, Any] = {"betas": (0.5, 0.999), "epsilon": 1e-4, "labels_per_class": 400}
+    short_run: dict[str, Any] = {**adam, "learning_rate": 1e-3, "decay_from": 0.5}
     # In so few steps a critic with noise and dropout cannot keep up with three updates of G a step; the one without
     # labels is too strong for G instead.
-    if profile != "paper" and not config.labels:
+    if profile != "paper" and not labels:
         config = replace(config, generator_loss="non-saturating", real_target=0.9)
-        below["critic_learning_rate"] = paper.learning_rate
-    return gan_recipe(config, paper, profile, quick=2000, study=3000, **below)
+        short_run["critic_learning_rate"] = 3e-4
+    training = {
+        "paper": TrainingConfig(600_000, 100, learning_rate=3e-4, n_generator=3, decay_from=2 / 3, ema=0.0, flips=False,
+                                log_every=500, **adam),
+        "study": TrainingConfig(3000, 64, **short_run),
+        "quick": TrainingConfig(2000, 64, **short_run),
+        "smoke": TrainingConfig(20, 16, log_every=5, **short_run),
+    }[profile]  # fmt: skip
+    return Recipe(config, training, frozen_decoder_stage(config, profile))

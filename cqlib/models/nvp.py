@@ -15,6 +15,7 @@ Deviations (those of the net are in its files):
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -22,9 +23,10 @@ from torch.nn.functional import softplus
 
 from cqlib import losses
 from cqlib.models.base import LikelihoodConfig, LikelihoodSystem, Losses
-from cqlib.nets.real_nvp import DirectedConv2d, MaskedCoupling, MultiScaleConfig, MultiScaleRealNVP
+from cqlib.nets.real_nvp import MaskedCoupling, MultiScaleConfig, MultiScaleRealNVP
+from cqlib.nets.weight_norm import WeightNormConv2d
 from cqlib.pixels import LN_LEVELS, dequantise
-from cqlib.recipe import Recipe, TrainingConfig, training_for_profile
+from cqlib.recipe import Recipe, TrainingConfig
 
 SHARE = 0.9
 """Pixels are mapped to the middle of the logit's domain (0, 1) and fill this share of it."""
@@ -76,7 +78,7 @@ class NVP(LikelihoodSystem):
 
     def penalty(self) -> Tensor:
         """The sum of squares of all filters' magnitudes and checkerboard couplings' scales, as in the authors' code."""
-        magnitudes = [m.magnitude for m in self.modules() if isinstance(m, DirectedConv2d)]
+        magnitudes = [m.g for m in self.modules() if isinstance(m, WeightNormConv2d)]
         scales = [m.scale for m in self.modules() if isinstance(m, MaskedCoupling) and m.parity is not None]
         return torch.stack([p.square().sum() for p in magnitudes + scales if p is not None]).sum()
 
@@ -104,6 +106,11 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
         "quick": MultiScaleConfig(2, 32, 2),
         "smoke": MultiScaleConfig(2, 4, 1),
     }[profile]
-    paper = TrainingConfig(200_000, betas=(0.9, 0.999), ema=0.0, gradient_clip=100.0, log_every=200)
-    training = training_for_profile(paper, profile, quick=1000, study=1800, decay_from=0.5, ema=0.999)
+    adam: dict[str, Any] = {"learning_rate": 1e-3, "betas": (0.9, 0.999), "gradient_clip": 100.0}
+    training = {
+        "paper": TrainingConfig(200_000, 64, ema=0.0, log_every=200, **adam),
+        "study": TrainingConfig(1800, 64, decay_from=0.5, **adam),
+        "quick": TrainingConfig(1000, 64, decay_from=0.5, **adam),
+        "smoke": TrainingConfig(20, 16, decay_from=0.5, log_every=5, **adam),
+    }[profile]
     return Recipe(NVPConfig(size, flow), training)

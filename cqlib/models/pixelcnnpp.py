@@ -20,6 +20,7 @@ Deviations:
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -30,7 +31,7 @@ from cqlib.nets.pixelcnnpp import PixelCNNPP
 from cqlib.nets.pixelcnnpp_cache import CachedPixelCNNPP, sample_mixtures
 from cqlib.nets.weight_norm import initialising
 from cqlib.pixels import cell_centres
-from cqlib.recipe import Recipe, TrainingConfig, training_for_profile
+from cqlib.recipe import Recipe, TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,13 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     width, blocks, components, dropout = {
         "paper": (160, 5, 10, 0.5), "study": (32, 2, 10, 0.0), "quick": (32, 1, 5, 0.0), "smoke": (8, 1, 2, 0.5),
     }[profile]  # fmt: skip
-    paper = TrainingConfig(
-        steps=300_000, batch_size=128, learning_rate=1e-3, betas=(0.95, 0.9995), decay_per_step=0.999995, ema=0.9995,
-        flips=False, log_every=200,
-    )  # fmt: skip
-    training = training_for_profile(paper, profile, quick=1800, study=2400, batch_size=32, flips=True)
+    adam: dict[str, Any] = {
+        "learning_rate": 1e-3, "betas": (0.95, 0.9995), "decay_per_step": 0.999995, "ema": 0.9995,
+    }  # fmt: skip
+    training = {
+        "paper": TrainingConfig(300_000, 128, flips=False, log_every=200, **adam),
+        "study": TrainingConfig(2400, 32, **adam),
+        "quick": TrainingConfig(1800, 32, **adam),
+        "smoke": TrainingConfig(20, 16, log_every=5, **adam),
+    }[profile]
     return Recipe(PixelCNNPPConfig(size, width, blocks, components, dropout), training)

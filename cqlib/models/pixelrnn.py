@@ -25,7 +25,7 @@ Deviations (and those of `nets/raster.py`):
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -44,7 +44,7 @@ from cqlib.nets.raster import (
     raster_sample,
 )
 from cqlib.pixels import cell_centres
-from cqlib.recipe import Recipe, TrainingConfig, training_for_profile
+from cqlib.recipe import Recipe, TrainingConfig
 
 
 def cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,8 +186,6 @@ class PixelRNNConfig(LikelihoodConfig):
     hidden: int
     layers: int
     width: int
-    layer: Literal["diagonal"] = "diagonal"
-    """Nothing reads it: it has one value, and stays because published hashes contain it."""
     levels: int = 256
     """Values that a pixel can take."""
 
@@ -227,7 +225,12 @@ ROWS, CONFIG, SYSTEM = ("table3/pixelrnn",), PixelRNNConfig, PixelRNN
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     nets = {"paper": (128, 12, 1024), "study": (32, 4, 96), "quick": (32, 3, 64), "smoke": (6, 1, 12)}[profile]
-    paper = TrainingConfig(200_000, 16, "rmsprop", betas=(0.0, 0.99), ema=0.0, flips=False, log_every=200)
-    training = training_for_profile(paper, profile, quick=2000, study=2000, batch_size=16,
-                                    learning_rate=3e-3, ema=0.999, flips=True, decay_from=0.5)  # fmt: skip
+    rmsprop: dict[str, Any] = {"batch_size": 16, "optimiser": "rmsprop", "betas": (0.0, 0.99)}
+    short_run: dict[str, Any] = {**rmsprop, "learning_rate": 3e-3, "decay_from": 0.5}
+    training = {
+        "paper": TrainingConfig(200_000, learning_rate=1e-3, ema=0.0, flips=False, log_every=200, **rmsprop),
+        "study": TrainingConfig(2000, **short_run),
+        "quick": TrainingConfig(2000, **short_run),
+        "smoke": TrainingConfig(20, log_every=5, **short_run),
+    }[profile]
     return Recipe(PixelRNNConfig(size, *nets), training)

@@ -28,6 +28,7 @@ Deviations:
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -35,7 +36,8 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate, leaky_relu
 
 from cqlib import losses
 from cqlib.models.base import Losses
-from cqlib.models.gan_baseline import GANBaseline, GANBaselineConfig, gan_recipe
+from cqlib.models.frozen_decoder import frozen_decoder_stage
+from cqlib.models.gan_baseline import GANBaseline, GANBaselineConfig
 from cqlib.nets.precision import at_least_fp32
 from cqlib.pixels import cell_centres
 from cqlib.recipe import Recipe, TrainingConfig
@@ -258,14 +260,19 @@ class ProgGAN(GANBaseline):
 
 
 ROWS, CONFIG, SYSTEM = ("table3/prog-gan",), ProgGANConfig, ProgGAN
-NETS = {"smoke": (64, 16), "quick": (256, 64), "study": (512, 128), "paper": (4096, 128)}
-"""Profile -> fmap_base and fmap_max; there are as many latent variables as the latter."""
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    steps = 1000 * ProgGANConfig.total_kimg // 16
-    paper = TrainingConfig(steps, 16, betas=(0.0, 0.99), flips=False, log_every=200)
-    base, max_channels = NETS[profile]
-    slope = ProgGANConfig.penalty_target if profile == "paper" else 1.0
-    config = ProgGANConfig(size, latent=max_channels, fmap_base=base, fmap_max=max_channels, penalty_target=slope)
-    return gan_recipe(config, paper, profile, quick=1000, study=1200, learning_rate=5e-3)
+    """There are as many latent variables as feature maps at most; the steps of `paper` are 20 million images."""
+    base, most, slope = {
+        "paper": (4096, 128, 750.0), "study": (512, 128, 1.0), "quick": (256, 64, 1.0), "smoke": (64, 16, 1.0),
+    }[profile]  # fmt: skip
+    config = ProgGANConfig(size, latent=most, fmap_base=base, fmap_max=most, penalty_target=slope)
+    short_run: dict[str, Any] = {"learning_rate": 5e-3, "betas": (0.0, 0.99), "decay_from": 0.5}
+    training = {
+        "paper": TrainingConfig(1_250_000, 16, learning_rate=1e-3, betas=(0.0, 0.99), flips=False, log_every=200),
+        "study": TrainingConfig(1200, 64, **short_run),
+        "quick": TrainingConfig(1000, 64, **short_run),
+        "smoke": TrainingConfig(20, 16, log_every=5, **short_run),
+    }[profile]
+    return Recipe(config, training, frozen_decoder_stage(config, profile))

@@ -22,17 +22,21 @@ Deviations:
 - The power iteration starts with 15 rounds, as torch's does; the authors' code starts with one.
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from torch import nn
 
 from cqlib import losses
-from cqlib.models.gan_baseline import ADAM, SMALL_BATCHES, GANBaseline, TwoNetsConfig, cnn_widths, gan_recipe
-from cqlib.nets.conv import CNNGenerator, Critic, init_normal
+from cqlib.models.frozen_decoder import frozen_decoder_stage
+from cqlib.models.gan_baseline import GANBaseline, TwoNetsConfig, cnn_widths
+from cqlib.nets.cnn_generator import CNNGenerator, init_normal
+from cqlib.nets.conv import Critic
 from cqlib.nets.gan_resnet import ResNetCritic, ResNetGenerator, block_widths
 from cqlib.nets.norms import SpectrallyNormalised
-from cqlib.recipe import Recipe, omitted_at_default
+from cqlib.recipe import Recipe, TrainingConfig
+
+Loss = Literal["cross-entropy", "hinge"]
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,8 @@ class SNGANConfig(TwoNetsConfig):
     net: Literal["cnn", "resnet"] = "cnn"
     halvings: int = 0
     """How many blocks of the residual critic halve the resolution; the CNN halves once per further width."""
-    loss: Literal["cross-entropy", "hinge"] = "cross-entropy"
-    widen_in_3x3: bool = omitted_at_default(False)
+    loss: Loss = "cross-entropy"
+    widen_in_3x3: bool = False
     """Whether the CNN's critic widens in its 3x3 convolutions (table 3) or in those of stride 2."""
 
 
@@ -74,16 +78,37 @@ CONFIG, SYSTEM = SNGANConfig, SNGAN
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    loss: Literal["cross-entropy", "hinge"] = "hinge" if "hinge" in row else "cross-entropy"
-    if row == "table3/sngan-resnet-hinge":
-        generator, critic = {"paper": (256, 128), "study": (64, 64), "quick": (64, 64), "smoke": (8, 8)}[profile]
-        nets = block_widths(size, generator, critic)
-        config = SNGANConfig(size, *nets[:2], "resnet", nets[2], loss)
-        paper = replace(ADAM, steps=50_000, betas=(0.0, 0.9), decay_from=0.0, n_critic=5, generator_batch=128)
-        return gan_recipe(config, paper, profile, quick=1600, study=4000, batch_size=16, generator_batch=32)
+    loss: Loss = "hinge" if "hinge" in row else "cross-entropy"
+    config, training = (resnet_recipe if "resnet" in row else cnn_recipe)(profile, size, loss)
+    return Recipe(config, training, frozen_decoder_stage(config, profile))
+
+
+def cnn_recipe(profile: str, size: int, loss: Loss) -> tuple[SNGANConfig, TrainingConfig]:
+    """Nets and training of the standard CNN."""
     widths = cnn_widths(profile, size)
     config = SNGANConfig(size, widths, widths, loss=loss, widen_in_3x3=profile == "paper")
-    paper = replace(ADAM, betas=(0.5, 0.999))
-    if size >= 48:
-        paper = replace(paper, learning_rate=1e-4, steps=200_000 if loss == "hinge" else paper.steps)
-    return gan_recipe(config, paper, profile, quick=6000, study=16_000, **SMALL_BATCHES)
+    adam: dict[str, Any] = {"learning_rate": 2e-4 if size < 48 else 1e-4, "betas": (0.5, 0.999)}
+    short_run: dict[str, Any] = {**adam, "batch_size": 16, "decay_from": 0.5}
+    steps = 200_000 if size >= 48 and loss == "hinge" else 100_000
+    return config, {
+        "paper": TrainingConfig(steps, 64, ema=0.0, flips=False, log_every=200, **adam),
+        "study": TrainingConfig(16_000, **short_run),
+        "quick": TrainingConfig(6000, **short_run),
+        "smoke": TrainingConfig(20, log_every=5, **short_run),
+    }[profile]
+
+
+def resnet_recipe(profile: str, size: int, loss: Loss) -> tuple[SNGANConfig, TrainingConfig]:
+    """Nets and training of the residual nets."""
+    generator, critic = {"paper": (256, 128), "study": (64, 64), "quick": (64, 64), "smoke": (8, 8)}[profile]
+    widths, critic_widths, halvings = block_widths(size, generator, critic)
+    config = SNGANConfig(size, widths, critic_widths, "resnet", halvings, loss)
+    adam: dict[str, Any] = {"learning_rate": 2e-4, "betas": (0.0, 0.9), "n_critic": 5}
+    paper: dict[str, Any] = {**adam, "batch_size": 64, "generator_batch": 128, "decay_from": 0.0}
+    short_run: dict[str, Any] = {**adam, "batch_size": 16, "generator_batch": 32, "decay_from": 0.5}
+    return config, {
+        "paper": TrainingConfig(50_000, ema=0.0, flips=False, log_every=200, **paper),
+        "study": TrainingConfig(4000, **short_run),
+        "quick": TrainingConfig(1600, **short_run),
+        "smoke": TrainingConfig(20, log_every=5, **short_run),
+    }[profile]

@@ -1,7 +1,7 @@
 """A VAE whose decoder models correlations between pixels: a Gaussian p(x|z) that does not factorise.
 
 Reference: the slides name it ("First idea: use non-factorial Gaussian") and no more; the rest is the VAE of Table 1
-(`coverage_quality.py`), its encoder, decoder and training. For the density: Petersen and Pedersen, "The Matrix
+(`cq.py`), its encoder, decoder and training. For the density: Petersen and Pedersen, "The Matrix
 Cookbook", 2012, Eqs. (24) and (156) (determinant lemma and Woodbury identity).
 
     p(x|z) = N(mu(z), diag(sigma(z)^2) + L(z) L(z)^T),   L of `rank` columns
@@ -18,9 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from cqlib.models import coverage_quality
-from cqlib.models.coverage_quality import CoverageQuality
-from cqlib.models.hybrid import CoverageQualityConfig, mean_and_log_sigma
+from cqlib.models import cq
+from cqlib.models.cq import CoverageQuality, CoverageQualityConfig, mean_and_log_sigma
 from cqlib.nets.conv import Decoder
 from cqlib.nets.precision import most_exact
 from cqlib.recipe import Recipe
@@ -62,14 +61,13 @@ class VAEFullCovariance(CoverageQuality):
 
     config: FullCovarianceConfig
 
-    def __init__(self, config: FullCovarianceConfig):
-        super().__init__(config)
-        c = config
-        channels = (2 + c.rank) * c.image_channels
-        self.decoder = Decoder(c.size, c.widths, c.latent, out_channels=channels, norm=c.norm)
+    def make_nets(self) -> None:
+        super().make_nets()
+        c = self.config
+        self.decoder = Decoder(c.size, c.widths, c.latent, out_channels=(2 + c.rank) * c.image_channels)
 
-    def raw_decode(self, z: Tensor) -> Tensor:
-        return self.decoder(z)[:, : 2 * self.shape[0]]
+    def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.decode_all(z)[:2]
 
     def decode_all(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """mu(z) and ln sigma(z), two of (N, C, S, S), and L(z)^T, (N, rank, C, S, S)."""
@@ -98,5 +96,5 @@ RANK = {"smoke": 2, "quick": 8, "study": 8, "paper": 16}
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """The VAE's recipe, with a decoder that also gives L(z)."""
-    vae = coverage_quality.recipe("table1/vae", profile, size)
+    vae = cq.recipe("table1/vae", profile, size)
     return Recipe(FullCovarianceConfig(**vars(vae.system), rank=RANK[profile]), vae.training)

@@ -28,20 +28,21 @@ Deviations (and those of `nets/hierarchical.py` and `nets/autoregressive.py`):
 """
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor, nn
 
 from cqlib.models.base import LikelihoodConfig
-from cqlib.models.hierarchical import LayeredLatents
+from cqlib.models.cq import Inference, VariationalModel
+from cqlib.models.hierarchical import infer_layers
 from cqlib.nets.distributions import MIN_LOG_SCALE, discretised_logistic
-from cqlib.nets.hierarchical import Posterior
+from cqlib.nets.hierarchical import BottomUp, Head, HierarchyConfig, Posterior, TopDown
 from cqlib.nets.precision import bounded
 from cqlib.nets.weight_norm import initialising
 from cqlib.pixels import cell_centres, to_uint8
-from cqlib.recipe import Recipe, TrainingConfig, omitted_at_default, training_for_profile
+from cqlib.recipe import Recipe, TrainingConfig
 
 MAX_LOG_RATIO = 2.0
 """Bound on |ln s - `log_scale`|, where s is the scale of a pixel and channel."""
@@ -64,20 +65,29 @@ class VAEIAFConfig(LikelihoodConfig):
     """Nats per latent channel (summed over its pixels) below which training does not push the KL."""
     log_scale: float = math.log(2)
     """Where ln s starts, s in units of [-1, 1]."""
-    pixel_scales: bool = omitted_at_default(False)
+    pixel_scales: bool = False
     """Whether s depends on z and differs between pixels and channels, by a factor from e^-2 to e^2."""
 
 
-class VAEIAF(LayeredLatents):
-    """P(x) = int p(z) P(x|z) dz over 8-bit images x; nothing is dequantised."""
+class VAEIAF(VariationalModel):
+    """P(x) = int p(z) P(x|z) dz over 8-bit images x; nothing is dequantised. The z of `decode` is the top-down net's
+    last feature map."""
 
     config: VAEIAFConfig
+    encoder: BottomUp
     dequantised = False
 
     def __init__(self, config: VAEIAFConfig):
+        super().__init__(config)
         c = config
-        super().__init__(c, c.image_channels * (2 if c.pixel_scales else 1))
+        layers = HierarchyConfig(c.latent, c.blocks, c.posterior, c.iaf_width, c.residual, c.stem, c.start)
+        self.encoder = BottomUp(c.widths, layers, image_channels=c.image_channels)
+        self.decoder = TopDown(c.size, c.widths, layers)
+        self.head = Head(c.widths[0], c.image_channels * (2 if c.pixel_scales else 1), c.stem)
         self.log_scale = nn.Parameter(torch.tensor(c.log_scale))
+
+    def infer(self, v: Tensor, generator: Generator | None = None) -> Inference:
+        return infer_layers(self.encoder, self.decoder, v, self.config.free_bits, generator)
 
     def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The logistic's mu(z), (N, C, S, S), for a feature map z, and its ln s: (N, C, S, S) with `pixel_scales`,
@@ -100,7 +110,7 @@ class VAEIAF(LayeredLatents):
 
     def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """mu(z) at temperature 0, else the centres of the cells that the logistic noise falls into."""
-        mean, log_scale = self.decode(self.prior(n, generator))
+        mean, log_scale = self.decode(self.decoder.sample(n, generator))
         if temperature == 0:
             return mean
         noise = torch.rand(mean.shape, device=mean.device, generator=generator).logit()
@@ -113,16 +123,19 @@ ROWS, CONFIG, SYSTEM = ("table3/vae-iaf",), VAEIAFConfig, VAEIAF
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """`paper` is the code's depth=1, num_blocks=20, kl_min=0.1, learning_rate=0.002, and 256 images a step."""
-    config = VAEIAFConfig(size, (160,))
-    paper = TrainingConfig(200_000, 256, "adamax", learning_rate=2e-3, betas=(0.9, 0.999), flips=False,
-                           log_every=200)  # fmt: skip
     if profile == "paper":
-        return Recipe(config, paper)
-    width, latent, blocks, count = {"study": (64, 16, 2, 3), "quick": (64, 16, 2, 2), "smoke": (8, 4, 1, 2)}[profile]
-    config = replace(
-        config, widths=(width,) * count, latent=latent, blocks=blocks, iaf_width=width, residual=1.0, log_scale=-2.0,
-        pixel_scales=True,
-    )  # fmt: skip
-    training = training_for_profile(paper, profile, quick=3000, study=2000, optimiser="adam",
-                                    decay_from=0.5, flips=True)  # fmt: skip
+        config = VAEIAFConfig(size, (160,), latent=32, blocks=20, iaf_width=160)
+    else:
+        width, latent, blocks, count = {
+            "study": (64, 16, 2, 3), "quick": (64, 16, 2, 2), "smoke": (8, 4, 1, 2),
+        }[profile]  # fmt: skip
+        config = VAEIAFConfig(size, (width,) * count, latent=latent, blocks=blocks, iaf_width=width, residual=1.0,
+                              log_scale=-2.0, pixel_scales=True)  # fmt: skip
+    short_run: dict[str, Any] = {"optimiser": "adam", "learning_rate": 2e-3, "betas": (0.9, 0.999), "decay_from": 0.5}
+    training = {
+        "paper": TrainingConfig(200_000, 256, "adamax", 2e-3, betas=(0.9, 0.999), flips=False, log_every=200),
+        "study": TrainingConfig(2000, 64, **short_run),
+        "quick": TrainingConfig(3000, 64, **short_run),
+        "smoke": TrainingConfig(20, 16, log_every=5, **short_run),
+    }[profile]
     return Recipe(config, training)

@@ -18,15 +18,14 @@ Deviations (and those of `nets/raster.py`):
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
 
+from cqlib.models import cq
 from cqlib.models.base import LikelihoodConfig
-from cqlib.models.coverage_quality import profile_settings
-from cqlib.models.variational import Inference, VariationalModel
-from cqlib.nets.conv import Decoder, Encoder, pyramid
+from cqlib.models.cq import Inference, VariationalModel
+from cqlib.nets.conv import Decoder, Encoder
 from cqlib.nets.raster import (
     ApplyAtPixel,
     ApplyLayer,
@@ -39,7 +38,7 @@ from cqlib.nets.raster import (
     raster_sample,
 )
 from cqlib.pixels import cell_centres, to_uint8
-from cqlib.recipe import Recipe, omitted_at_default
+from cqlib.recipe import Recipe
 
 LEVELS = 256
 
@@ -85,8 +84,7 @@ class VAEPixelCNNConfig(LikelihoodConfig):
     width: int
     """Features of the convolutions that lead to the softmax."""
     stem: int = 5
-    norm: Literal["batch", "group", "none"] = "group"
-    free_bits: float = omitted_at_default(0.0)
+    free_bits: float = 0.0
     """Nats of KL, averaged over the batch, below which training does not push it."""
 
 
@@ -99,8 +97,8 @@ class VAEPixelCNN(VariationalModel):
     def __init__(self, config: VAEPixelCNNConfig):
         super().__init__(config)
         c, channels = config, config.image_channels
-        self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=channels, norm=c.norm)
-        self.decoder = Decoder(c.size, c.widths, c.latent, out_channels=c.condition, norm=c.norm)
+        self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=channels)
+        self.decoder = Decoder(c.size, c.widths, c.latent, out_channels=c.condition)
         self.pixelcnn = PixelCNN(
             c.features, c.blocks, c.width, stem=c.stem, condition=c.condition, colours=channels, levels=LEVELS
         )
@@ -151,13 +149,13 @@ ROWS, CONFIG, SYSTEM = ("extra/vae-pixelcnn",), VAEPixelCNNConfig, VAEPixelCNN
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """Encoder, decoder and training are those of Table 1's VAE."""
-    s = profile_settings(profile, size)
+    vae = cq.recipe("table1/vae", profile, size)
     condition, features, blocks, width, free_bits = {
         "paper": (64, 64, 4, 256, 0.0),
         "study": (32, 24, 2, 48, 32.0),
         "quick": (32, 24, 2, 48, 32.0),
         "smoke": (8, 6, 1, 12, 32.0),
     }[profile]
-    widths = pyramid(s.base, size)
-    config = VAEPixelCNNConfig(size, widths, s.latent, condition, features, blocks, width, free_bits=free_bits)
-    return Recipe(config, s.training)
+    config = VAEPixelCNNConfig(size, vae.system.widths, vae.system.latent, condition, features, blocks, width,
+                               free_bits=free_bits)  # fmt: skip
+    return Recipe(config, vae.training)

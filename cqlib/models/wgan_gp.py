@@ -13,15 +13,17 @@ Deviations:
 - Nets for 48 and 64 pixels, for which the paper has none, are SNGAN's without spectral normalisation, as in mimicry.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from cqlib import losses
 from cqlib.models.base import Losses
-from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, gan_recipe
+from cqlib.models.frozen_decoder import frozen_decoder_stage
+from cqlib.models.gan_baseline import GANBaseline, TwoNetsConfig
 from cqlib.nets.gan_resnet import ResNetCritic, ResNetGenerator, block_widths
-from cqlib.recipe import Recipe
+from cqlib.recipe import Recipe, TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -60,5 +62,13 @@ ROWS, CONFIG, SYSTEM = ("table3/wgan-gp",), WGANGPConfig, WGANGP
 def recipe(row: str, profile: str, size: int) -> Recipe:
     width = {"paper": 128, "study": 32, "quick": 32, "smoke": 8}[profile]
     config = WGANGPConfig(size, *block_widths(size, width, width))
-    paper = replace(ADAM, betas=(0.0, 0.9), decay_from=0.0, n_critic=5, generator_batch=128)
-    return gan_recipe(config, paper, profile, quick=2400, study=4000, batch_size=16, generator_batch=32)
+    adam: dict[str, Any] = {"learning_rate": 2e-4, "betas": (0.0, 0.9), "n_critic": 5}
+    paper: dict[str, Any] = {**adam, "batch_size": 64, "generator_batch": 128, "decay_from": 0.0}
+    short_run: dict[str, Any] = {**adam, "batch_size": 16, "generator_batch": 32, "decay_from": 0.5}
+    training = {
+        "paper": TrainingConfig(100_000, ema=0.0, flips=False, log_every=200, **paper),
+        "study": TrainingConfig(4000, **short_run),
+        "quick": TrainingConfig(2400, **short_run),
+        "smoke": TrainingConfig(20, log_every=5, **short_run),
+    }[profile]
+    return Recipe(config, training, frozen_decoder_stage(config, profile))

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import elu
 
 from cqlib.nets.precision import at_least_fp32, bounded
-from cqlib.nets.raster import Kind, RasterConv2d
+from cqlib.nets.raster import Kind, degrees, raster_mask
+from cqlib.nets.weight_norm import WeightNormConv2d
 
 MAX_LOG_SCALE = 4.0
 """|s| stays below this: one step cannot scale by more than e^4."""
@@ -25,23 +26,24 @@ STEP = 0.1
 """(m, s) is this share of what the net returns, so that the step starts near the identity."""
 
 
-class MaskedConv2d(RasterConv2d):
+class MaskedConv2d(WeightNormConv2d):
     """A weight-normalised 3x3 convolution with an autoregressive mask over `latent` ordered channels: (N, in, H, W) ->
-    (N, out, H, W). With mask A no output depends on its own channel at its pixel, with B it may. `scale` is the
-    norm of each output channel's filter."""
+    (N, out, H, W). With mask A no output depends on its own channel at its pixel, with B it may."""
+
+    mask: Tensor
+    bias: nn.Parameter
 
     def __init__(self, kind: Kind, in_channels: int, out_channels: int, latent: int):
-        super().__init__(kind, in_channels, out_channels, 3, ordered_groups=latent)
-        self.mask = self.mask.flip(2, 3)
-        self.scale = nn.Parameter(torch.ones(out_channels, 1, 1, 1))
+        super().__init__(in_channels, out_channels, 3)
+        mask = raster_mask(kind, degrees(in_channels, latent), degrees(out_channels, latent), 3)
+        self.register_buffer("mask", mask.flip(2, 3), persistent=False)
         with torch.no_grad():
             self.weight.normal_()
             self.bias.zero_()
 
-    def forward(self, x: Tensor) -> Tensor:
-        masked = self.weight * self.mask
-        weight = self.scale * masked / masked.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
-        return self._conv_forward(x, weight, self.bias)
+    def directions(self) -> Tensor:
+        """v, 0 where the mask is."""
+        return self.weight * self.mask
 
 
 class IAFStep(nn.Module):

@@ -1,4 +1,4 @@
-"""Convolutional encoder, decoder, generator and critic for square images.
+"""Convolutional encoder, decoder and critic for square images.
 
 The "standard CNN" of the GAN literature (Radford et al. 2016; Miyato et al. 2018, table 3; layers as in the codes
 chainer-gan-lib, commit cf9efba, and pytorch-gan-collections, 860e90b): a pyramid of stride-2 convolutions and its
@@ -12,7 +12,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from cqlib.nets.norms import BatchNorm1d, BatchNorm2d, GroupNorm
 from cqlib.nets.precision import at_least_fp32
 
 BOTTOM = {16: 4, 32: 4, 48: 6, 64: 4}
@@ -39,37 +38,30 @@ def pyramid(base: float, size: int, *, multiple: int = 1) -> tuple[int, ...]:
     return tuple(max(multiple, round(base * 2**k / multiple) * multiple) for k in range(num_resolutions(size)))
 
 
-def normalisation(kind: str, channels: int) -> nn.Module:
-    """The layer of a `kind`: 'batch', 'group' (groups of at least four channels, at most eight groups) or 'none';
-    ValueError for others."""
-    if kind == "batch":
-        return BatchNorm2d(channels)
-    if kind == "none":
-        return nn.Identity()
-    if kind != "group":
-        raise ValueError(f"norm is batch or group or none, not {kind!r}")
+def group_norm(channels: int) -> nn.Module:
+    """Group normalisation (Wu and He 2018): at most eight groups, of at least four channels each."""
     groups = max(g for g in (8, 4, 2, 1) if channels % g == 0 and channels // g >= min(4, channels))
-    return GroupNorm(groups, channels)
+    return nn.GroupNorm(groups, channels)
 
 
-def halving(a: int, b: int, norm: str) -> list[nn.Module]:
+def halving(a: int, b: int) -> list[nn.Module]:
     """4x4 convolution of stride 2, normalisation and ELU: (N, a, S, S) -> (N, b, S / 2, S / 2)."""
-    return [nn.Conv2d(a, b, 4, stride=2, padding=1, bias=norm == "none"), normalisation(norm, b), nn.ELU()]
+    return [nn.Conv2d(a, b, 4, stride=2, padding=1, bias=False), group_norm(b), nn.ELU()]
 
 
-def doubling(a: int, b: int, norm: str) -> list[nn.Module]:
+def doubling(a: int, b: int) -> list[nn.Module]:
     """`halving` with a transposed convolution: (N, a, S, S) -> (N, b, 2 S, 2 S)."""
-    return [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=norm == "none"), normalisation(norm, b), nn.ELU()]
+    return [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False), group_norm(b), nn.ELU()]
 
 
 class Encoder(nn.Module):
     """q_phi(z|x): (N, C, S, S) -> mean and log-variance of z, each (N, latent); the latter is clamped to [-12, 12]."""
 
-    def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3, norm: str):
+    def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3):
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(image_channels, widths[0], 3, padding=1), nn.ELU()]
         for a, b in pairwise(widths):
-            layers += halving(a, b, norm)
+            layers += halving(a, b)
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1] * bottom_size(size, widths) ** 2, 2 * latent)
 
@@ -81,14 +73,14 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """z (N, latent) -> (N, out_channels, S, S), linear and small at the end, so that mu(z) starts near 0."""
 
-    def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, out_channels: int, norm: str):
+    def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, out_channels: int):
         super().__init__()
         side = bottom_size(size, widths)
         self.bottom = (widths[-1], side, side)
         self.head = nn.Linear(latent, widths[-1] * side**2)
-        layers: list[nn.Module] = [normalisation(norm, widths[-1]), nn.ELU()]
+        layers: list[nn.Module] = [group_norm(widths[-1]), nn.ELU()]
         for a, b in pairwise(widths[::-1]):
-            layers += doubling(a, b, norm)
+            layers += doubling(a, b)
         self.body = nn.Sequential(*layers)
         self.out = nn.Conv2d(widths[0], out_channels, 3, padding=1)
         with torch.no_grad():
@@ -124,38 +116,3 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return at_least_fp32(self.head(self.body(x).flatten(1)).squeeze(1))
-
-
-def init_normal(net: nn.Module) -> nn.Module:
-    """`net` with weights from N(0, 0.02^2), biases 0 (Radford et al. 2016, section 4)."""
-    for layer in net.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            nn.init.normal_(layer.weight, std=0.02)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    return net
-
-
-class CNNGenerator(nn.Module):
-    """z (N, latent) -> (N, C, S, S) in [-1, 1]: dense layer, 4x4 stride-2 deconvolutions, 3x3 convolution, tanh, with
-    batch normalisation and ReLU between them. The norm after the dense layer is per channel or, with `per_unit`,
-    per unit."""
-
-    def __init__(
-        self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3, per_unit: bool = False
-    ):
-        super().__init__()
-        bottom = bottom_size(size, widths)
-        self.bottom = (widths[-1], bottom, bottom)
-        units = widths[-1] * bottom**2
-        self.head = nn.Linear(latent, units)
-        self.unit_norm = BatchNorm1d(units) if per_unit else nn.Identity()
-        layers: list[nn.Module] = [nn.ReLU()] if per_unit else [BatchNorm2d(widths[-1]), nn.ReLU()]
-        for a, b in pairwise(widths[::-1]):
-            layers += [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1), BatchNorm2d(b), nn.ReLU()]
-        self.body = nn.Sequential(*layers)
-        self.out = nn.Conv2d(widths[0], image_channels, 3, padding=1)
-        init_normal(self)
-
-    def forward(self, z: Tensor) -> Tensor:
-        h = self.unit_norm(self.head(z)).unflatten(1, self.bottom)
-        return at_least_fp32(self.out(self.body(h))).tanh()

@@ -27,7 +27,6 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from torch.nn.utils.parametrizations import weight_norm
 
 from cqlib.nets.precision import at_least_fp32, bounded
-from cqlib.recipe import omitted_at_default
 
 MAX_LOG_SCALE = 4.0
 """|ln s| stays below this: one layer cannot scale by more than e^4."""
@@ -44,7 +43,7 @@ class FlowConfig:
     couplings: int = 3
     width: int = 32
     blocks: int = 2
-    scales: int = omitted_at_default(1)
+    scales: int = 1
 
 
 class CouplingNet(nn.Module):

@@ -22,9 +22,9 @@ Deviations:
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -62,11 +62,6 @@ class HierarchyConfig:
     2: 5x5 ones; the finest layers sit at the stem's own resolution, half of the image's."""
     start: float = START
     """Initial scale of means and log-sds, where features inside the nets have 1."""
-
-    @classmethod
-    def of(cls, config: Any) -> Self:
-        """The fields of these names of a system's `config`; defaults for those that it lacks."""
-        return cls(**{f.name: getattr(config, f.name) for f in fields(cls) if hasattr(config, f.name)})
 
 
 @dataclass(frozen=True)
@@ -254,6 +249,10 @@ class TopDown(nn.Module):
         """Standard normal noise of every layer, (n, latent, H, W) each."""
         device = self.start.device
         return [torch.randn((n, *shape), device=device, generator=generator) for shape in self.shapes.values()]
+
+    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
+        """The feature map (n, width, S / stem, S / stem) of draws from the priors."""
+        return self(self.noise(n, generator))[0]
 
     def forward(
         self, noise: Sequence[Tensor], bottom_up: Sequence[BottomUpStatistics] | None = None

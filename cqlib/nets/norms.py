@@ -1,8 +1,10 @@
-"""Normalisation layers: batch (Ioffe and Szegedy 2015), group (Wu and He 2018) and spectral (Miyato et al. 2018).
+"""Normalisation layers: batch (Ioffe and Szegedy 2015) and spectral (Miyato et al. 2018).
 
 A batch whose statistics are not finite leaves all running averages as they were: the training loop skips its step, but
 a NaN in an average would stay.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +12,12 @@ from torch.nn.functional import batch_norm
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
-SMALL_GROUP = 16
-"""Channels per group below which the CPU's bf16 kernel for channels last takes 2 to 6 times as long as fp32."""
+
+def keep_finite(averages: Sequence[Tensor], updated: Sequence[Tensor]) -> None:
+    """Copy `updated` moments, each (C,), into the running `averages`, if all of them are finite."""
+    finite = torch.stack([torch.isfinite(moment).all() for moment in updated]).all()
+    for average, new in zip(averages, updated, strict=True):
+        average.copy_(torch.where(finite, new, average))
 
 
 class _FiniteBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -30,9 +36,7 @@ class _FiniteBatchNorm(nn.modules.batchnorm._BatchNorm):
         # copies, since the backward pass keeps a reference to the averages it was given
         mean, variance = self.running_mean.clone(), self.running_var.clone()
         y = batch_norm(x, mean, variance, self.weight, self.bias, True, self.momentum, self.eps)
-        finite = torch.isfinite(mean + variance).all()
-        for average, new in ((self.running_mean, mean), (self.running_var, variance)):
-            average.copy_(torch.where(finite, new, average))
+        keep_finite((self.running_mean, self.running_var), (mean, variance))
         return y
 
 
@@ -44,13 +48,16 @@ class BatchNorm2d(_FiniteBatchNorm, nn.BatchNorm2d):
     """`nn.BatchNorm2d`, (N, C, H, W) -> (N, C, H, W)."""
 
 
-class GroupNorm(nn.GroupNorm):
-    """`nn.GroupNorm`, (N, C, H, W) -> (N, C, H, W); on a CPU small groups of bf16 are normalised in fp32."""
+class ShiftedBatchNorm(nn.Module):
+    """Batch normalisation with a learned shift (beta) and no scale (gamma), (N, C, ...) -> the same shape."""
+
+    def __init__(self, channels: int, kind: type[BatchNorm1d] | type[BatchNorm2d] = BatchNorm2d, *, eps: float = 1e-5):
+        super().__init__()
+        self.norm = kind(channels, eps=eps, affine=False)
+        self.beta = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.dtype == torch.bfloat16 and x.device.type == "cpu" and self.num_channels < SMALL_GROUP * self.num_groups:
-            return super().forward(x.float()).to(x.dtype)
-        return super().forward(x)
+        return self.norm(x) + self.beta.view(-1, *[1] * (x.dim() - 2))
 
 
 class SpectrallyNormalised(nn.Module):

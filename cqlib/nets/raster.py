@@ -38,13 +38,18 @@ def degrees(channels: int, groups: int) -> Tensor:
     return (torch.arange(1, channels + 1) * groups + channels - 1).div(channels, rounding_mode="floor") - 1
 
 
+def raster_mask(kind: Kind, inputs: Tensor, outputs: Tensor, kernel: int) -> Tensor:
+    """(outputs, inputs, kernel, kernel) of 0 and 1, for features of these `degrees`. Above and left of a pixel all is
+    seen, below and right nothing; at the pixel itself the groups before an output's own (A), or its own too (B)."""
+    mask, k = torch.zeros(len(outputs), len(inputs), kernel, kernel), kernel // 2
+    mask[:, :, :k] = mask[:, :, k, :k] = 1
+    mask[:, :, k, k] = inputs < outputs[:, None] if kind == "A" else inputs <= outputs[:, None]
+    return mask
+
+
 class RasterConv2d(nn.Conv2d):
     """A convolution with mask A or B between features in `ordered_groups`, odd `kernel`, the size of the map kept. The
-    output is `copies` times `out_features` features, each copy with all the groups (the gates of an LSTM).
-
-    Above and left of a pixel all is seen, below and right nothing; at the pixel itself the groups before an output's
-    own (A), or its own too (B).
-    """
+    output is `copies` times `out_features` features, each copy with all the groups (the gates of an LSTM)."""
 
     mask: Tensor
     bias: nn.Parameter
@@ -53,12 +58,8 @@ class RasterConv2d(nn.Conv2d):
         self, kind: Kind, in_features: int, out_features: int, kernel: int, *, ordered_groups: int, copies: int = 1
     ):
         super().__init__(in_features, copies * out_features, kernel, padding=kernel // 2)
-        inputs = degrees(in_features, ordered_groups)
-        outputs = degrees(out_features, ordered_groups).repeat(copies)[:, None]
-        mask, k = torch.zeros(self.weight.shape), kernel // 2
-        mask[:, :, :k] = mask[:, :, k, :k] = 1
-        mask[:, :, k, k] = inputs < outputs if kind == "A" else inputs <= outputs
-        self.register_buffer("mask", mask, persistent=False)
+        inputs, outputs = degrees(in_features, ordered_groups), degrees(out_features, ordered_groups).repeat(copies)
+        self.register_buffer("mask", raster_mask(kind, inputs, outputs, kernel), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, self.weight * self.mask, self.bias)

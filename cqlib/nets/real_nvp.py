@@ -5,7 +5,6 @@ authors' code (tensorflow/models, research/real_nvp). The f of CQ-F is the small
 
 Deviations:
 - The learned scale of ln s is clamped to [-`MAX_LOG_SCALE`, `MAX_LOG_SCALE`], so that exp never overflows.
-- Running averages start from the first batch (their rate falls as 1 / t down to `DECAY`), not at mean 0 and variance 1.
 - Moments of the norm after a coupling are over the pixels that it normalises. The authors' code includes the zeros of
   masked pixels, which halves the variances, at a cost of up to (1 - ln 2) / 2 nats, 0.22 bits, per such dimension.
 """
@@ -15,112 +14,68 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm
 
 from cqlib.nets.coupling import MultiScale
+from cqlib.nets.norms import ShiftedBatchNorm, keep_finite
 from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.weight_norm import WeightNormConv2d
 
 MAX_LOG_SCALE = 4.0
 """|ln s| stays below this: one coupling cannot scale by more than e^4 before its batch norm."""
-DECAY = 0.1
+MOMENTUM = 0.1
 """Weight of a new batch in running averages."""
 EPSILON = 1e-4
 """Added to every variance."""
 
 
-class RunningMoments(nn.Module):
-    """Mean and variance per channel, each (C,), averaged over training batches whose moments are finite."""
+class OutputNorm(nn.Module):
+    """After a coupling: (y - mean) / sqrt(variance + eps) per channel, an elementwise map of the flow."""
 
     mean: Tensor
     variance: Tensor
-    batches: Tensor
 
     def __init__(self, channels: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("variance", torch.ones(channels))
-        self.register_buffer("batches", torch.zeros((), dtype=torch.long))
-
-    @torch.no_grad()
-    def update(self, mean: Tensor, variance: Tensor) -> None:
-        """Add the moments of one batch, each (C,), to the averages."""
-        rate = (1 / (self.batches + 1)).clamp(min=DECAY)
-        finite = torch.isfinite(mean + variance).all()
-        for old, new in ((self.mean, mean), (self.variance, variance)):
-            old.copy_(torch.where(finite, old + rate * (new - old), old))
-        self.batches += finite
-
-
-class HiddenNorm(nn.Module):
-    """Inside the nets of a flow: (h - mean) / sqrt(variance + eps) + beta per channel, without scale; (N, C, H, W)."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.beta = nn.Parameter(torch.zeros(channels))
-        self.running = RunningMoments(channels)
-
-    def forward(self, h: Tensor) -> Tensor:
-        r, one = self.running, torch.ones_like(self.beta)
-        if not self.training:
-            return batch_norm(h, r.mean, r.variance, one, self.beta, False, 0.0, EPSILON)
-        # at momentum 1 torch returns the batch's own moments, the variance with Bessel's correction, undone below
-        mean, variance = torch.zeros_like(r.mean), torch.zeros_like(r.variance)
-        out = batch_norm(h, mean, variance, one, self.beta, True, 1.0, EPSILON)
-        n = h.numel() // h.shape[1]
-        r.update(mean, variance * ((n - 1) / n))
-        return out
-
-
-class OutputNorm(nn.Module):
-    """After a coupling: (y - mean) / sqrt(variance + eps) per channel, an elementwise map of the flow."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.running = RunningMoments(channels)
 
     def forward(self, y: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
         """The normalised y (N, C, H, W), and ln |dy'/dy| of each of its elements per channel, (1, C, 1, 1). Moments are
         over the places where `live` (1, 1, H, W) is 1: the batch's in training, the averages in evaluation."""
-        r = self.running
         if self.training:
             y = at_least_fp32(y)
             count = len(y) * live.sum()
             mean = (live * y).sum((0, 2, 3), keepdim=True) / count
             variance = (live * (y - mean).square()).sum((0, 2, 3), keepdim=True) / count
-            r.update(mean.detach().flatten(), variance.detach().flatten())
+            self._average(mean.detach().flatten(), variance.detach().flatten())
         else:
-            mean, variance = r.mean.view(1, -1, 1, 1), r.variance.view(1, -1, 1, 1)
+            mean, variance = self.mean.view(1, -1, 1, 1), self.variance.view(1, -1, 1, 1)
         variance = variance + EPSILON
         return (y - mean) * variance.rsqrt(), -0.5 * variance.log()
 
+    def _average(self, mean: Tensor, variance: Tensor) -> None:
+        updated = self.mean.lerp(mean, MOMENTUM), self.variance.lerp(variance, MOMENTUM)
+        keep_finite((self.mean, self.variance), updated)
+
     def inverse(self, y: Tensor) -> Tensor:
         """The inverse of `forward` in evaluation mode."""
-        r = self.running
-        return y * (r.variance + EPSILON).sqrt().view(1, -1, 1, 1) + r.mean.view(1, -1, 1, 1)
+        return y * (self.variance + EPSILON).sqrt().view(1, -1, 1, 1) + self.mean.view(1, -1, 1, 1)
 
 
-class DirectedConv2d(nn.Conv2d):
-    """A weight-normalised k x k convolution: filters v / |v| times, if `magnitude`, a learned factor per output.
-
-    v starts from U(-s, s) with s = sqrt(2 / in_channels), the factors start at s sqrt(k^2 in_channels / 12).
-    """
-
-    def __init__(self, a: int, b: int, kernel: int, *, bias: bool = True, magnitude: bool = True):
-        super().__init__(a, b, kernel, padding=kernel // 2, bias=bias)
-        s = math.sqrt(2 / a)
-        nn.init.uniform_(self.weight, -s, s)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
-        start = torch.full((b, 1, 1, 1), s * kernel * math.sqrt(a / 12))
-        self.magnitude = nn.Parameter(start) if magnitude else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight / self.weight.square().sum((1, 2, 3), keepdim=True).sqrt()
-        return self._conv_forward(x, weight if self.magnitude is None else self.magnitude * weight, self.bias)
+def conv(a: int, b: int, kernel: int, *, bias: bool = True, scaled: bool = True) -> WeightNormConv2d:
+    """A weight-normalised convolution: v starts from U(-s, s) with s = sqrt(2 / a), g at s sqrt(k^2 a / 12)."""
+    layer, s = WeightNormConv2d(a, b, kernel, bias=bias, scaled=scaled), math.sqrt(2 / a)
+    nn.init.uniform_(layer.weight, -s, s)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    if layer.g is not None:
+        nn.init.constant_(layer.g, s * kernel * math.sqrt(a / 12))
+    return layer
 
 
-def _normalised(a: int, b: int, kernel: int, **options: bool) -> list[nn.Module]:
-    return [HiddenNorm(a), nn.ReLU(), DirectedConv2d(a, b, kernel, **options)]
+def normalised(a: int, b: int, kernel: int, **options: bool) -> list[nn.Module]:
+    """Batch norm, ReLU and a convolution."""
+    return [ShiftedBatchNorm(a, eps=EPSILON), nn.ReLU(), conv(a, b, kernel, **options)]
 
 
 class CouplingResNet(nn.Module):
@@ -130,13 +85,12 @@ class CouplingResNet(nn.Module):
     def __init__(self, a: int, b: int, width: int, blocks: int):
         super().__init__()
         w = width
-        self.stem = DirectedConv2d(a, w, 3, magnitude=False)
+        self.stem = conv(a, w, 3, scaled=False)
         self.blocks = nn.ModuleList(
-            nn.Sequential(*_normalised(w, w, 3, bias=False, magnitude=False), *_normalised(w, w, 3))
-            for _ in range(blocks)
+            nn.Sequential(*normalised(w, w, 3, bias=False, scaled=False), *normalised(w, w, 3)) for _ in range(blocks)
         )
-        self.skips = nn.ModuleList(DirectedConv2d(w, w, 1) for _ in range(blocks + 1))
-        self.out = nn.Sequential(*_normalised(w, b, 1))
+        self.skips = nn.ModuleList(conv(w, w, 1) for _ in range(blocks + 1))
+        self.out = nn.Sequential(*normalised(w, b, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.stem(x)
@@ -164,7 +118,7 @@ class MaskedCoupling(nn.Module):
         super().__init__()
         self.parity = parity
         masked = parity is not None
-        self.norm_in, self.norm_out = HiddenNorm(channels), OutputNorm(channels)
+        self.norm_in, self.norm_out = ShiftedBatchNorm(channels, eps=EPSILON), OutputNorm(channels)
         self.net = CouplingResNet(2 * channels + masked, 2 * channels, width, blocks)
         self.scale = nn.Parameter(torch.tensor(0.0 if masked else 1.0))
 

@@ -18,6 +18,7 @@ from cqlib.experiments.record import Record, machine_path, undamaged_record
 from cqlib.experiments.rows import PROFILES, label_of
 from cqlib.metrics.quantities import decimal, heading, score_of
 from cqlib.models.base import System
+from cqlib.models.cqf_conditional import ConditionalCQF
 from cqlib.report.compare import ASIDE
 from cqlib.report.facts import commit
 from cqlib.report.jinja import environment
@@ -107,7 +108,7 @@ def _front_matter(record: Record, system: System, title: str) -> str:
          "args": {"protocol": record.metrics[name].protocol}}
         for name in record.metrics if not name.endswith(ASIDE)
     ]  # fmt: skip
-    task = "image-to-image" if system.conditioned_on else "unconditional-image-generation"
+    task = "image-to-image" if isinstance(system, ConditionalCQF) else "unconditional-image-generation"
     values = {
         "license": "mit",
         "library_name": "cqlib",

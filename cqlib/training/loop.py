@@ -128,10 +128,6 @@ class Loop:
         self.system = to_device(system, config, device).train()
         self.average = AveragedWeights(self.system, config.ema)
         self.batches = ImageBatches(images, labels, seed=seed, flips=config.flips, device=device)
-        if config.compile:
-            for child_name, child in self.system.named_children():
-                if child_name != "critic":
-                    child.compile()
         self.base_rates = [config.learning_rate]
         self.optimisers = [make_optimiser(self.system.generator_parameters(), config, self.base_rates[0], config.betas)]
         if critic := self.system.critic_parameters():

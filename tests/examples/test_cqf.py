@@ -6,9 +6,7 @@ from scripts import script
 from torch import nn
 
 from cqlib import losses
-from cqlib.models.adversarial import CriticConfig
-from cqlib.models.coverage_quality import CoverageQuality
-from cqlib.models.hybrid import CoverageQualityConfig
+from cqlib.models.cq import CoverageQuality, CoverageQualityConfig, CriticConfig
 from cqlib.nets.coupling import FlowConfig, join_checkerboard, split_checkerboard
 from cqlib.pixels import LN_LEVELS, dequantise
 

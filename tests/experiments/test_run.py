@@ -29,7 +29,7 @@ from cqlib.metrics import evaluation, features
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.quantities import SCORES
-from cqlib.models.hybrid import HybridModel
+from cqlib.models.cq import CoverageQuality
 from cqlib.models.registry import RECIPES, build
 from cqlib.recipe import EVALUATION
 from cqlib.report import publish
@@ -122,12 +122,11 @@ def test_an_ablation_that_scores_means_says_so_in_its_record(vae, monkeypatch):
 
 def test_a_diverged_run_keeps_what_it_logged(tmp_path, monkeypatch):
     """And it is a record, with the state of the last checkpoint: here the first, whose BPD and scores are finite."""
-    losses, calls = HybridModel.generator_losses, itertools.count()
-
+    losses, calls = CoverageQuality.generator_losses, itertools.count()
     def diverging(self, x):
         return {name: value * (1.0 if next(calls) < 12 else float("nan")) for name, value in losses(self, x).items()}
 
-    monkeypatch.setattr(HybridModel, "generator_losses", diverging)
+    monkeypatch.setattr(CoverageQuality, "generator_losses", diverging)
     record = run.run("table1/vae", profile="smoke", runs_dir=tmp_path, changes={"training.max_nonfinite": 3})
     assert record.status == "diverged" and record.steps == 0 and record.ending == "diverged at step 0"
     assert [step for step, _ in record.curve["KL"]][:1] == [5] and record.metrics["FD-lite0"].value > 0

@@ -12,9 +12,9 @@ from cqlib.training.device import to_device
 CPU = torch.device("cpu")
 
 
-def losses_and_gradients(row, *, channels_last=False, bf16=False, backend=None):
+def losses_and_gradients(row, *, channels_last=False, bf16=False):
     """[(losses, gradient)] of the generator and of the critic, where there is one; the same weights, images and noise
-    for every way. `backend`: all but the critic is compiled by it."""
+    for every way."""
     recipe = experiment(row, "smoke").recipe
     torch.manual_seed(1)
     system = to_device(build(recipe.system), replace(recipe.training, channels_last=channels_last), CPU).train()
@@ -22,10 +22,6 @@ def losses_and_gradients(row, *, channels_last=False, bf16=False, backend=None):
     with torch.no_grad():
         for p in system.parameters():  # at the start some ReLUs stand at exactly 0, where rounding decides
             p.add_(0.01 * torch.randn(p.shape))
-    if backend is not None:
-        for name, child in system.named_children():
-            if name != "critic":
-                child.compile(backend=backend)
     x = torch.randint(256, (8, *system.shape), dtype=torch.uint8)
     labels = {"labels": torch.arange(8) % 4} if system.uses_labels else {}
     found = []

@@ -6,7 +6,7 @@ from small_models import StopAfter
 
 from cqlib.metrics.evaluation import draw_samples
 from cqlib.metrics.resumable import PartialResults
-from cqlib.models import coverage_quality
+from cqlib.models import cq
 from cqlib.models.registry import RECIPES, build
 from cqlib.util.errors import StoppedEarly
 
@@ -14,7 +14,7 @@ from cqlib.util.errors import StoppedEarly
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    return build(coverage_quality.recipe("table1/vae-f", "smoke", 16).system)
+    return build(cq.recipe("table1/vae-f", "smoke", 16).system)
 
 
 def samples(model, **results):
@@ -40,7 +40,7 @@ def test_temperatures_are_kept_apart_and_nets_are_in_evaluation_mode(tmp_path):
     whole = draw_samples(model.eval(), 4, temperature=1.0, seed=3)
     assert torch.equal(draw_samples(model.train(), 4, temperature=1.0, seed=3), whole)  # batch norm by running moments
     torch.manual_seed(0)
-    model, kept = build(coverage_quality.recipe("table1/vae", "smoke", 16).system), PartialResults(tmp_path, "k")
+    model, kept = build(cq.recipe("table1/vae", "smoke", 16).system), PartialResults(tmp_path, "k")
     noisy, mean = (draw_samples(model, 4, temperature=t, seed=3, results=kept) for t in (1.0, 0.0))
     assert torch.equal(mean, draw_samples(model, 4, temperature=0.0, seed=3)) and not torch.equal(mean, noisy)
 

@@ -5,14 +5,11 @@ from itertools import product
 
 import pytest
 import torch
-from small_models import images, recipe, system
+from small_models import images, system
 from torch import nn
 
 from cqlib import losses
-from cqlib.experiments.experiment import experiment
 from cqlib.models.batchgan import BatchGAN, SymmetricCritic, SymmetricLayer, ratio_loss, symmetric_conv
-from cqlib.pixels import dequantise
-from cqlib.util.errors import UsageError
 
 BGAN, MBGAN = "table3/batchgan", "extra/m-batchgan"
 
@@ -77,15 +74,6 @@ def test_layers_preserve_the_variance_whatever_the_batch(n):
     assert layer(torch.randn(n, 2000)).var().item() == pytest.approx(gain, rel=0.1)
 
 
-def test_the_critic_is_the_standard_cnn_with_every_matrix_twice():
-    for size, bottom in ((32, 4), (48, 6)):
-        weights = 3 * 64 * 9 + sum(a * b * 16 + b * b * 9 for a, b in ((64, 128), (128, 256), (256, 512)))
-        weights += bottom**2 * 512
-        biases = 64 + 2 * (128 + 256 + 512) + 1
-        net = BatchGAN(recipe(BGAN, "paper", size).system).critic
-        assert sum(p.numel() for p in net.parameters()) == 2 * weights + biases
-
-
 # --- mixed batches and the ratio -----------------------------------------------------------------------------
 
 
@@ -119,8 +107,6 @@ def test_the_number_of_real_images_follows_the_beta_binomial_law(smoothing):
 def test_a_ratio_without_a_law_is_refused(smoothing):
     with pytest.raises(ValueError, match="needs a > 0"):
         system(BGAN, smoothing=smoothing)
-    with pytest.raises(UsageError, match="system.smoothing.* needs a > 0"):
-        experiment(BGAN, "smoke", changes={"system.smoothing": 0})
 
 
 def test_the_two_losses_are_their_formulas():
@@ -197,47 +183,8 @@ def test_of_one_image_it_is_a_gan():
     torch.testing.assert_close(loss - constant, losses.non_saturating_generator_loss(fake))
 
 
-def test_the_generator_is_judged_among_the_real_images_it_is_given():
-    model, results = system(BGAN), []
-    for x in (images(6), images(6, seed=1)):
-        torch.manual_seed(3)
-        results.append(model.generator_losses(x)["total"])
-    assert (results[0] - results[1]).abs() > 1e-6
-    results[0].backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.generator.parameters() if p.dim() > 1)
-    assert all(p.grad is None for p in model.critic.parameters())
-
-
 def test_a_sample_learns_from_the_predictions_for_others():
     """The gradient at a made image holds that of the other images' logits, through the means."""
     net, y = critic(), torch.randn(4, 3, 16, 16, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(net(y)[1:].sum(), y)
     assert gradient[0].abs().max() > 1e-6
-
-
-def test_the_penalty_is_lazy_and_weighted():
-    model, x = system(BGAN, penalty_weight=3.0, penalty_every=4), images(6)
-    assert "gradient_penalty" not in model.critic_losses(x, step=1)
-    terms = model.critic_losses(x, step=4)
-    torch.testing.assert_close(terms["total"], terms["discriminator"] + 12 * terms["gradient_penalty"])
-
-
-def test_the_penalised_slope_is_that_of_the_summed_logits():
-    """Of a critic whose logits hold the means of a batch."""
-
-    def mean_critic(y):
-        return 0.5 * y.mean(0).sum().expand(len(y))
-
-    real = dequantise(images(4))
-    # each of 4 logits is sum(y) / 8: their sum has slope 1/2 in each of the 768 values of an image
-    penalty = losses.gradient_penalty(mean_critic, real, -real)
-    assert penalty.item() == pytest.approx((0.5 * math.sqrt(768) - 1) ** 2, rel=1e-5)
-
-
-# --- recipes -------------------------------------------------------------------------------------------------
-
-
-def test_recipes():
-    paper = recipe(MBGAN, "paper", 48)
-    assert (paper.system.average, recipe(BGAN, "paper", 48).system.average) == ("losses", "logits")
-    assert (paper.system.penalty_weight, paper.system.penalty_every) == (10.0, 1)

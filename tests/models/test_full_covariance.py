@@ -7,10 +7,7 @@ import torch
 from small_models import images, shaken, system
 from torch.distributions import LowRankMultivariateNormal, MultivariateNormal
 
-from cqlib.experiments.rows import PROFILES
-from cqlib.models import coverage_quality
-from cqlib.models.registry import build
-from cqlib.models.vae_full_covariance import VAEFullCovariance, low_rank_log_density, recipe
+from cqlib.models.vae_full_covariance import VAEFullCovariance, low_rank_log_density
 from cqlib.pixels import dequantise
 
 ROW = "extra/vae-full-covariance"
@@ -125,17 +122,3 @@ def test_samples_have_the_mean_and_the_covariance_of_the_decoder(monkeypatch):
     expected = (directions @ covariance(model, z)[0].detach() * directions).sum(1)
     found = ((x - mean) @ directions.T).square().mean(0)
     torch.testing.assert_close(found, expected, rtol=6 * math.sqrt(2 / n), atol=0)  # 6 standard errors
-
-
-# --- recipes -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_it_is_the_vae_of_table_1_but_for_the_decoders_last_layer(profile):
-    ours, vae = recipe(ROW, profile, 16), coverage_quality.recipe("table1/vae", profile, 16)
-    assert ours.training == vae.training and ours.system.widths == vae.system.widths
-    assert ours.system.critic is None and ours.system.flow is None
-    counts, plain = build(ours.system).parameter_counts(), build(vae.system).parameter_counts()
-    assert counts["encoder"] == plain["encoder"]
-    further = 3 * ours.system.rank * (9 * ours.system.widths[0] + 1)  # 3 x 3 filters and biases of the factors
-    assert counts["decoder"] == plain["decoder"] + further

@@ -22,7 +22,6 @@ from cqlib.models.prog_gan import (
     recipe,
     resolutions,
 )
-from cqlib.models.registry import build
 from cqlib.nets.conv import BOTTOM
 from cqlib.training.loop import train
 from cqlib.util.checkpoint import load_latest
@@ -104,23 +103,6 @@ def test_fade_in_starts_at_the_coarse_path_and_ends_at_the_fine_one(monkeypatch,
         torch.testing.assert_close(at((level, 0.3)), 0.7 * coarse + 0.3 * fine)
     else:
         assert (at((level, 0.5)) - coarse).abs().min() > 1e-4 and (at((level, 0.5)) - fine).abs().min() > 1e-4
-
-
-def test_the_clock_leads_through_the_same_path_without_a_jump():
-    generator, critic = nets()
-    z, x = torch.randn(3, 8).double(), torch.randn(3, 3, 16, 16).double()
-    for net, argument in ((generator, z), (critic, x)):
-        values = []
-        for clock in range(0, net.end + 1, TICKS // 4):
-            net.grow(clock)
-            values.append(net(argument).detach())
-        moved = [(a - b).abs().max().item() > 1e-3 for a, b in zip(values, values[1:], strict=False)]
-        assert moved == ([False] * 4 + [True] * 4) * 2
-        for clock in (TICKS, 2 * TICKS, 3 * TICKS, 4 * TICKS):
-            net.grow(clock - 1)
-            before = net(argument)
-            net.grow(clock)
-            assert (net(argument) - before).abs().max() < 0.02
 
 
 @pytest.mark.parametrize("size", [16, 48])
@@ -233,21 +215,6 @@ def test_the_critic_sees_that_samples_are_alike():
 # --- the reference's net, loss and training ------------------------------------------------------------------
 
 
-def test_parameter_counts_of_the_reference():
-    """`G_paper` and `D_paper` of the Theano code at 32 pixels, fmap_base 4096 and fmap_max 128: 128 feature maps
-    throughout, for 4096 / 2^4 = 256 are more; biases everywhere."""
-
-    def conv(a, b, kernel):
-        return a * b * kernel**2 + b
-
-    pair = 2 * conv(128, 128, 3)
-    generator = conv(128, 128, 4) + conv(128, 128, 3) + 3 * pair + 4 * conv(128, 3, 1)
-    last = conv(128 + 1, 128, 3) + conv(128, 128, 4) + conv(128, 1, 1)
-    critic = 4 * conv(3, 128, 1) + 3 * pair + last
-    counts = build(PAPER.system).parameter_counts()
-    assert counts == {"generator": generator, "critic": critic, "total": generator}
-
-
 def test_parameter_counts_of_the_paper():
     """Its table 2: 23.1 million each, for 1024 pixels with fmap_base 8192."""
     with torch.device("meta"):
@@ -299,14 +266,6 @@ def test_samples_are_clamped_and_what_the_critic_sees_is_not():
     assert torch.equal(*draws) and not model.uses_labels
 
 
-def test_the_papers_training():
-    t, s = PAPER.training, PAPER.system
-    assert (t.batch_size, t.learning_rate, t.betas, t.n_critic, t.ema) == (16, 1e-3, (0.0, 0.99), 1, 0.999)
-    assert (t.optimiser, t.decay_from, t.flips, s.latent, s.penalty_target) == ("adam", 1.0, False, 128, 750.0)
-    short = [recipe(ROW, profile, 32) for profile in ("smoke", "quick", "study")]
-    assert {(r.system.penalty_target, r.training.learning_rate) for r in short} == {(1.0, 5e-3)}  # docs/tuning.md
-
-
 # --- in the loop ---------------------------------------------------------------------------------------------
 
 
@@ -321,32 +280,6 @@ def short(folder, stop=None, **changes):
 def whole(tmp_path_factory):
     """The model and its average after an uninterrupted training."""
     return short(tmp_path_factory.mktemp("whole"))
-
-
-def test_resuming_in_the_midst_of_growth_is_bit_equal(whole, tmp_path):
-    with pytest.raises(StoppedEarly):
-        short(tmp_path / "parts", StopAfter(3))
-    _, parts = short(tmp_path / "parts")
-    pairs = zip(parts.state_dict().values(), whole[1].state_dict().values(), strict=True)
-    assert all(torch.equal(a, b) for a, b in pairs)
-
-
-def test_layers_that_wait_are_not_moved_and_those_that_grew_in_are(whole, tmp_path):
-    start = system(seed=1, total_kimg=2000).state_dict()
-    layers = {name for name in start if "clock" not in name}
-    moved = {}
-    for step in (2, 4, 10):
-        if step < 10:
-            with pytest.raises(StoppedEarly):
-                short(tmp_path / str(step), StopAfter(step))
-            weights = load_latest(tmp_path / str(step) / "training.checkpoint")[0]["system"]
-        else:
-            weights = whole[0].state_dict()
-        moved[step] = {name for name in layers if not torch.equal(weights[name], start[name])}
-    fine = {name for name in layers if any(part in name for part in ("blocks.", "image.1", "image.2"))}
-    assert moved[2] == layers - fine
-    assert moved[4] == moved[2] | {n for n in fine if "blocks.0" in n or "image.1" in n}
-    assert moved[10] == layers
 
 
 def test_the_averaged_model_grows_with_the_trained_one(whole, tmp_path):

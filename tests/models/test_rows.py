@@ -9,9 +9,9 @@ from small_models import StopAfter, flat, generator, images, labels, recipe, sys
 
 from cqlib.experiments.rows import PROFILES
 from cqlib.models.base import LikelihoodSystem
+from cqlib.models.cq import VariationalModel
 from cqlib.models.gan_baseline import GANBaseline
 from cqlib.models.registry import RECIPES, SYSTEMS, build_apart
-from cqlib.models.variational import VariationalModel
 from cqlib.nets.conv import BOTTOM
 from cqlib.pixels import cell_centres, to_uint8
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
@@ -165,24 +165,3 @@ def test_codes_of_the_baselines_are_normal_and_their_images_bounded(row):
     for p in list(model.generator.parameters())[-2:]:
         p.data.mul_(1e3)
     assert model.decode(z).abs().max() <= 1
-
-
-@pytest.mark.parametrize("row", BASELINES)
-def test_shorter_profiles_keep_the_papers_optimiser_and_have_what_table_1_has(row):
-    """Averaged weights, flips and falling rates; the frozen decoder takes half of the VAE's steps."""
-    paper = recipe(row, "paper").training
-    for profile in ("quick", "study"):
-        r, table1 = recipe(row, profile).training, recipe("table1/cq", profile).training
-        kept = ("optimiser", "learning_rate", "critic_learning_rate", "betas", "epsilon", "n_critic", "n_generator")
-        others = {"learning_rate", "n_generator"} if "improved-gan" in row else set()  # docs/tuning.md
-        others |= {"critic_learning_rate"} if "unlabelled" in row else set()
-        others |= {"learning_rate"} if row == "table3/prog-gan" else set()
-        assert {name for name in kept if getattr(r, name) != getattr(paper, name)} == others
-        assert all(getattr(r, name) == getattr(table1, name) for name in ("ema", "flips", "decay_from"))
-        of_generator, of_papers = ((t.generator_batch or t.batch_size) / t.batch_size for t in (r, paper))
-        assert of_generator == of_papers
-        assert r.steps < paper.steps
-    assert recipe(row, "smoke").training.generator_batch == (None if paper.generator_batch is None else 32)
-    for profile in PROFILES:
-        vae = recipe("table1/vae", profile).training
-        assert recipe(row, profile).frozen_decoder.training == replace(vae, steps=vae.steps // 2)

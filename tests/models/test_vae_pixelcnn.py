@@ -8,7 +8,7 @@ from small_models import full_pass, generator, images, randomised, sampled, syst
 
 from cqlib import losses
 from cqlib.experiments.rows import PROFILES
-from cqlib.models import coverage_quality
+from cqlib.models import cq
 from cqlib.models.registry import RECIPES, build
 from cqlib.models.vae_pixelcnn import PixelCNN
 from cqlib.nets.conv import Encoder
@@ -160,7 +160,7 @@ def test_the_bound_is_above_the_integral_over_z_and_falls_to_it():
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_encoder_and_training_are_those_of_the_vae(profile):
-    vae, r = coverage_quality.recipe("table1/vae", profile, 32), RECIPES[ROW](ROW, profile, 32)
+    vae, r = cq.recipe("table1/vae", profile, 32), RECIPES[ROW](ROW, profile, 32)
     assert r.training == vae.training
     with torch.device("meta"):
         model, other = build(r.system), build(vae.system)

@@ -4,11 +4,10 @@ from functools import partial
 
 import pytest
 import torch
-from small_models import conv_size, count, system
+from small_models import system
 from torch import nn
 from torch.nn.functional import avg_pool2d, interpolate
 
-from cqlib.models import wgan_gp
 from cqlib.nets.gan_resnet import DownBlock, UpBlock
 from cqlib.pixels import dequantise
 
@@ -51,20 +50,6 @@ def test_the_critic_judges_each_image_alone():
     torch.testing.assert_close(critic(x)[:1], critic(x[:1]))
 
 
-def test_parameters_are_those_of_the_reference():
-    model = system(32, profile="paper")
-    up = 2 * 128 + conv_size(128, 128, 3) + 2 * 128 + conv_size(128, 128, 3) + conv_size(128, 128, 1)
-    generator = (128 + 1) * 4 * 4 * 128 + 3 * up + 2 * 128 + conv_size(128, 3, 3)
-    plain = 2 * conv_size(128, 128, 3)
-    first = conv_size(3, 128, 3) + conv_size(128, 128, 3) + conv_size(3, 128, 1)
-    critic = first + plain + conv_size(128, 128, 1) + 2 * plain + 128 + 1
-    assert (count(model.generator), count(model.critic)) == (generator, critic)
-    assert model.generator.bottom == (128, 4, 4)
-    seen = []
-    model.critic.body.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
-    assert model.critic(torch.zeros(1, 3, 32, 32)).shape == (1,) and seen == [(1, 128, 8, 8)]
-
-
 def test_the_critic_averages_over_space():
     critic = system().critic
     x = torch.randn(2, 3, 16, 16)
@@ -91,9 +76,3 @@ def test_down_block_in_the_order_of_the_reference(halve, first):
     h = block.conv2(block.conv1(x if first else x.relu()).relu())
     torch.testing.assert_close(block(x), pool(block.skip(x)) + pool(h))
     assert isinstance(DownBlock(4, 4, halve=False).skip, nn.Identity)
-
-
-def test_training_is_the_references():
-    paper = wgan_gp.recipe(ROW, "paper", 32).training
-    assert (paper.steps, paper.batch_size, paper.generator_batch, paper.n_critic) == (100_000, 64, 128, 5)
-    assert (paper.learning_rate, paper.betas, paper.decay_from, paper.ema) == (2e-4, (0.0, 0.9), 0.0, 0.0)

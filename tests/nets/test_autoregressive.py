@@ -75,10 +75,10 @@ def test_mask_is_reverse_raster():
 def test_weight_norm_is_over_what_the_mask_leaves():
     layer = MaskedConv2d("B", 4, 8, 4)
     with torch.no_grad():
-        layer.scale.uniform_(0.5, 2.0)
+        layer.g.uniform_(0.5, 2.0)
     impulses = torch.eye(4 * 9).view(36, 4, 3, 3)  # the response at the centre to each input of the window
     filters = layer(impulses)[:, :, 1, 1].T
-    torch.testing.assert_close(filters.norm(dim=1), layer.scale.flatten())
+    torch.testing.assert_close(filters.norm(dim=1), layer.g.flatten())
 
 
 def test_density_of_an_iaf_draw_is_that_of_the_jacobian():
@@ -114,6 +114,6 @@ def test_it_starts_near_the_identity_and_never_overflows():
     m, s = step.shift_and_log_scale(z, context)
     assert m.abs().mean() < 0.2 and s.abs().mean() < 0.2
     with torch.no_grad():
-        step.log_scale.scale.fill_(1e6)
+        step.log_scale.g.fill_(1e6)
     z, s = step(z, context)
     assert torch.isfinite(z).all() and s.abs().max() <= MAX_LOG_SCALE

@@ -177,20 +177,6 @@ def test_channel_split_takes_every_pixel_once_and_joins_back():
     torch.testing.assert_close(join_channels(lower, upper), x, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("scales", [1, 2, 3])
-def test_every_scale_has_the_couplings_and_widths_of_the_reference(scales):
-    f, channels, width = RealNVP(3, FlowConfig(3, 8, 1, scales)), 3, 8
-    for left in range(scales, 0, -1):
-        assert len(f.couplings) == (4 if left == 1 < scales else 3)
-        assert {c.net.stem.weight.shape[:2] for c in f.couplings} == {(width, 2 * channels)}
-        if left == 1:
-            assert f.coarser is None and not hasattr(f, "channel_couplings")
-        else:
-            assert len(f.channel_couplings) == 3
-            assert {c.net.stem.weight.shape[:2] for c in f.channel_couplings} == {(2 * width, 2 * channels)}
-            f, channels, width = f.coarser, 2 * channels, 2 * width
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [8, 16, 48])
 def test_features_keep_the_places_of_their_pixels(channels, size):

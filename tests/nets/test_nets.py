@@ -4,19 +4,18 @@ import pytest
 import torch
 from small_models import shaken
 from torch import nn
-from torch.nn.functional import conv2d, conv_transpose2d, elu, group_norm, leaky_relu, linear
+from torch.nn.functional import conv2d, conv_transpose2d, elu, leaky_relu, linear
 
-from cqlib.nets.conv import BOTTOM, Critic, Decoder, Encoder, normalisation, num_resolutions, pyramid
+from cqlib.nets.conv import BOTTOM, Critic, Decoder, Encoder, group_norm, num_resolutions, pyramid
 
 
 @pytest.mark.parametrize("size", sorted(BOTTOM))
-@pytest.mark.parametrize("norm", ["batch", "group", "none"])
-def test_shapes(size, norm):
+def test_shapes(size):
     widths = pyramid(4, size, multiple=2)
     x, n = torch.rand(3, 3, size, size), 3
-    mean, log_variance = Encoder(size, widths, 5, norm=norm)(x)
+    mean, log_variance = Encoder(size, widths, 5)(x)
     assert mean.shape == log_variance.shape == (n, 5)
-    assert Decoder(size, widths, 5, out_channels=6, norm=norm)(mean).shape == (n, 6, size, size)
+    assert Decoder(size, widths, 5, out_channels=6)(mean).shape == (n, 6, size, size)
     assert Critic(size, widths)(x).shape == (n,)
 
 
@@ -25,11 +24,11 @@ def test_encoder_decoder_and_critic_are_their_formulas():
         return [(layer.weight, layer.bias) for layer in net.body if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
 
     def normed(h, layer):
-        return elu(group_norm(h, 2, layer.weight, layer.bias))  # 8 channels
+        return elu(nn.functional.group_norm(h, 2, layer.weight, layer.bias))  # 8 channels
 
     torch.manual_seed(0)
-    encoder = shaken(Encoder(16, (8, 8), 5, norm="group"), 0.2)
-    decoder = shaken(Decoder(16, (8, 8), 5, out_channels=6, norm="group"), 0.2)
+    encoder = shaken(Encoder(16, (8, 8), 5), 0.2)
+    decoder = shaken(Decoder(16, (8, 8), 5, out_channels=6), 0.2)
     critic, x, z = shaken(Critic(16, (8, 8)), 0.2), torch.randn(2, 3, 16, 16), torch.randn(2, 5)
     first, (weight, _) = layers(encoder)
     h = normed(conv2d(elu(conv2d(x, *first, padding=1)), weight, stride=2, padding=1), encoder.body[3])
@@ -45,7 +44,7 @@ def test_encoder_decoder_and_critic_are_their_formulas():
 
 
 def test_an_encoders_log_variance_stays_where_exp_is_finite():
-    encoder = Encoder(16, (4, 8, 16), 2, norm="none")
+    encoder = Encoder(16, (4, 8, 16), 2)
     with torch.no_grad():
         encoder.head.weight.zero_()
         encoder.head.bias.copy_(torch.tensor([50.0, -50.0, 50.0, -50.0]))
@@ -61,8 +60,6 @@ def test_levels_lead_from_the_image_to_the_bottom(size):
 def test_unsupported_sizes_and_widths_are_named():
     with pytest.raises(ValueError, match="size 24"):
         num_resolutions(24)
-    with pytest.raises(ValueError, match="norm is batch or group or none, not 'instance'"):
-        normalisation("instance", 8)
     with pytest.raises(ValueError, match="16 pixels cannot be halved 5 times"):
         Critic(16, (4,) * 6)
 
@@ -74,7 +71,7 @@ def test_pyramid_doubles_and_rounds():
 
 @pytest.mark.parametrize("channels, groups", [(2, 1), (6, 1), (8, 2), (12, 2), (16, 4), (30, 2), (64, 8), (128, 8)])
 def test_group_norm_divides_any_even_width(channels, groups):
-    layer = normalisation("group", channels)
+    layer = group_norm(channels)
     x = 5 + 3 * torch.randn(2, channels, 4, 4)
     y = layer(x).view(2, layer.num_groups, -1)
     torch.testing.assert_close(y.mean(2), torch.zeros(2, layer.num_groups), atol=1e-4, rtol=0)
@@ -84,15 +81,7 @@ def test_group_norm_divides_any_even_width(channels, groups):
 def test_group_norm_and_critic_judge_each_image_alone():
     torch.manual_seed(0)
     x = torch.rand(4, 3, 16, 16)
-    for net in (Encoder(16, (4, 8, 16), 5, norm="group"), Critic(16, (4, 8, 16))):
+    for net in (Encoder(16, (4, 8, 16), 5), Critic(16, (4, 8, 16))):
         together, alone = net(x), net(x[:1])
         for a, b in zip(together, alone, strict=True) if isinstance(alone, tuple) else [(together, alone)]:
             torch.testing.assert_close(a[:1], b, rtol=1e-4, atol=1e-5)
-
-
-def test_bf16_ends_at_the_nets():
-    x = torch.rand(2, 3, 16, 16)
-    with torch.autocast("cpu", torch.bfloat16):
-        mean, _ = Encoder(16, (4, 8, 16), 5, norm="group")(x)
-        assert mean.dtype == Critic(16, (4, 8, 16))(x).dtype == torch.float32
-        assert Decoder(16, (4, 8, 16), 5, out_channels=3, norm="group")(mean).dtype == torch.float32

@@ -1,18 +1,12 @@
 """The residual critic: a residual block as in the literature, one logit per image judged alone, a penalty that has
 its second derivative; and what nets cost."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch.nn.functional import avg_pool2d, conv2d
 
 from cqlib import losses
-from cqlib.experiments.experiment import experiment
-from cqlib.models.adversarial import CriticConfig
-from cqlib.models.hierarchical import profile_config
-from cqlib.models.registry import build
-from cqlib.nets.conv import BOTTOM, Critic, pyramid
+from cqlib.nets.conv import BOTTOM, pyramid
 from cqlib.nets.residual_critic import ResidualBlock, ResidualCritic
 
 
@@ -36,11 +30,6 @@ def test_one_logit_per_image_judged_alone(size, blocks):
     logits = critic(x)
     assert logits.shape == (3,)
     torch.testing.assert_close(logits[:1], critic(x[:1]), rtol=1e-4, atol=1e-6)
-
-
-def test_blocks_are_counted_per_halving():
-    blocks = [m for m in ResidualCritic(32, (4, 8, 12, 16), 3).modules() if isinstance(m, ResidualBlock)]
-    assert len(blocks) == 9
 
 
 def test_gradient_penalty_reaches_every_weight():
@@ -77,25 +66,6 @@ def test_penalty_gradient_is_that_of_finite_differences(fp64):
             weight.add_(step * direction)
         ends.append(penalty().item())
     assert (ends[0] - ends[1]) / 2e-6 == pytest.approx((gradient * direction).sum().item(), rel=1e-4)
-
-
-def test_config_picks_the_critic():
-    plain, residual = (experiment(row, "smoke") for row in ("table1/cq-f", "table2/cqf-residual"))
-    assert plain.recipe.system.critic.blocks == 0 == CriticConfig((4, 8, 16)).blocks
-    assert isinstance(build(plain.recipe.system).critic, Critic)
-    critic = build(residual.recipe.system).critic
-    assert isinstance(critic, ResidualCritic)
-
-
-@pytest.mark.parametrize("profile", ["smoke", "quick", "study", "paper"])
-def test_the_larger_discriminator_is_deeper_in_the_paper_wider_too_and_all_else_is_equal(profile):
-    one, two = (experiment(f"table2/cqf-iaf-residual{end}", profile).recipe for end in ("", "-large-d"))
-    small, large = one.system.critic, two.system.critic
-    assert replace(two.system, critic=small) == one.system and two.training == one.training
-    wider = {a < b for a, b in zip(small.widths, large.widths, strict=True)}
-    assert large.blocks > small.blocks and wider == {profile == "paper"}
-    assert replace(large, widths=small.widths, blocks=small.blocks) == small
-    assert profile_config(profile, 32).widths == profile_config(profile, 32, large=True).widths
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 3])

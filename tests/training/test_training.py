@@ -13,8 +13,7 @@ from small_models import StopAfter, images
 from torch import nn
 
 from benchmarks import textbook
-from cqlib.experiments.experiment import experiment
-from cqlib.models import coverage_quality
+from cqlib.models import cq
 from cqlib.models.base import System
 from cqlib.models.registry import build
 from cqlib.recipe import TrainingConfig
@@ -77,7 +76,7 @@ def weights(result):
 
 def test_resuming_is_bit_equal(tmp_path):
     """In weights and log, for the seed that is asked for; tests/models resumes every system."""
-    recipe = coverage_quality.recipe("table1/cq-f", "smoke", 16)
+    recipe = cq.recipe("table1/cq-f", "smoke", 16)
     run_config = replace(recipe.training, steps=6, log_every=3)
 
     def go(folder, stop=None):
@@ -437,14 +436,6 @@ def test_time_budget_stops_and_saves(tmp_path):
     assert (tmp_path / "training.checkpoint").exists()
 
 
-def test_every_net_but_the_critic_is_compiled(tmp_path, monkeypatch):
-    """Its penalty is a double backward."""
-    compiled = []
-    monkeypatch.setattr(nn.Module, "compile", lambda net: compiled.append(net))
-    e = experiment("table1/cq-f", "smoke")
-    system, asked = build(e.recipe.system), replace(e.recipe.training, compile=True)
-    Loop(system, IMAGES, torch.zeros(len(IMAGES)).long(), asked, 0, tmp_path, "x", torch.device("cpu"))
-    assert compiled == [net for net in system.children() if net is not system.critic] and len(compiled) > 2
 
 
 @pytest.mark.parametrize("name", ["adam", "adamax", "rmsprop"])

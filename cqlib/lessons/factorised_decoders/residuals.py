@@ -13,13 +13,13 @@ from cqlib import losses
 from cqlib.data.dataset import Dataset
 from cqlib.experiments.load import ModelAndData
 from cqlib.lessons.factorised_decoders.linear_decoder import LinearDecoder
-from cqlib.models.hybrid import HybridModel
+from cqlib.models.cq import CoverageQuality
 from cqlib.pixels import LN_LEVELS, dequantise
 
 BATCH = 250
 TRAIN = 6000
 """Training images whose residuals are measured, at most."""
-Decoder = LinearDecoder | HybridModel
+Decoder = LinearDecoder | CoverageQuality
 Decoders = Mapping[str, Decoder]
 
 
