@@ -5,19 +5,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from benchmarks.comparison import Ratio, installed
-from cqlib.cli import cluster_nodes, tasks
-from cqlib.cli.tasks import Outcome, Task, thread_limits
+from cqlib.cli import cluster
+from cqlib.cli.tasks import Start, Task, run_tasks, start_here, thread_limits
 from cqlib.experiments.experiment import Experiment, experiment
 from cqlib.experiments.paper import TABLE1
+from cqlib.experiments.run import run_experiment
 from cqlib.recipe import EVALUATION
 from cqlib.util import provenance
 from cqlib.util.errors import UserError
@@ -29,9 +31,6 @@ NODE = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "12
 TARGET = 1 / 0.6
 """Two workers are to take at most 0.6 of the time of one."""
 
-RunTasks = Callable[[list[Task], Path], list[Outcome]]
-
-
 def shortened(row: str, steps: int = STEPS) -> Experiment:
     """A row of `quick`, but of so many steps, and measured as under `smoke`."""
     e = experiment(row, "quick")
@@ -41,14 +40,14 @@ def shortened(row: str, steps: int = STEPS) -> Experiment:
     return replace(e, recipe=recipe, evaluation=EVALUATION["smoke"])
 
 
-def seconds(run: RunTasks) -> float:
-    """The seconds that `run` takes to train and measure the rows of Table 1, `shortened`, the longest first. UserError
-    where one fails."""
+def seconds(start: Start, jobs: int) -> float:
+    """The seconds that the rows of Table 1, `shortened`, the longest first, take to be trained and measured, `jobs` at
+    a time. UserError where one fails."""
     with tempfile.TemporaryDirectory() as folder:
         experiments = sorted((shortened(row.id) for row in TABLE1.rows), key=lambda e: -e.cost)
-        todo = [Task(e.title, "cqlib.cli.tasks:train_row", {"e": e, "runs_dir": f"{folder}/runs"}) for e in experiments]
+        todo = [Task(e.title, ("-m", "benchmarks.workers", e.row, f"{folder}/runs"), e.folder) for e in experiments]
         began = time.perf_counter()
-        outcomes = run(todo, Path(folder) / "logs")
+        outcomes = run_tasks(todo, start, jobs, stop=StopRequest(), logs=Path(folder) / "logs")
         taken = time.perf_counter() - began
     for outcome in outcomes:
         if outcome.status != "done":
@@ -58,17 +57,7 @@ def seconds(run: RunTasks) -> float:
 
 def here(processes: int, threads: int) -> float:
     """The `seconds` in so many processes at a time, of so many threads each."""
-    slots = [thread_limits(threads)] * processes
-    return seconds(lambda todo, logs: tasks.run_tasks(todo, slots, stop=StopRequest(), logs=logs))
-
-
-def start() -> None:
-    """Start the process that others are forked from, which takes seconds that no timing is to include."""
-    with tempfile.TemporaryDirectory() as folder:
-        todo = [Task("start", "builtins:len", ())]
-        (outcome,) = tasks.run_tasks(todo, [thread_limits(1)], stop=StopRequest(), logs=Path(folder))
-    if outcome.status != "done":
-        raise UserError(f"the process that others are forked from does not start: {outcome.message}")
+    return seconds(start_here([thread_limits(threads)] * processes), processes)
 
 
 @contextlib.contextmanager
@@ -88,10 +77,8 @@ def nodes(count: int) -> Iterator[str]:
 
 def on_cluster(count: int) -> float:
     """The `seconds` on a Ray cluster of so many nodes; Ray's own start is not counted."""
-    with nodes(count) as address, cluster_nodes.connected(address):
-        from cqlib.cli import cluster
-
-        return seconds(lambda todo, logs: cluster.run_tasks(todo, stop=StopRequest(), logs=logs))
+    with nodes(count) as address, cluster.connected(address):
+        return seconds(cluster.start_there(gpus=0.25), count)
 
 
 class Workers:
@@ -102,7 +89,6 @@ class Workers:
 
     def results(self, device: torch.device) -> list[Ratio]:
         """A ratio for each comparison, from one round."""
-        start()
         two = here(2, 1)
         ways = [("2 processes", two, "1 process", here(1, 1), TARGET),
                 ("2 processes", two, "1 process of 2 threads", here(1, 2), 1.0)]  # fmt: skip
@@ -114,3 +100,6 @@ class Workers:
 
 
 ROWS = (Workers(),)
+
+if __name__ == "__main__":  # a task
+    run_experiment(shortened(sys.argv[1]), runs_dir=sys.argv[2])

@@ -4,6 +4,7 @@ records. When a node is lost, Ray starts its tasks on another one, and each resu
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,14 +25,22 @@ ANSWER = 60.0
 """Seconds that a node has to start its first process and answer."""
 PASSED = ("CQLIB_DEVICE", "CQLIB_TENSORBOARD")
 """Environment variables of this machine that tasks on the nodes get too."""
-RAY = {"RAY_py_gcs_connect_timeout_s": "5", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-"""Ray gives up soon where there is no cluster, sends no usage reports, and prints no warning on GPUs."""
+RAY = {"RAY_py_gcs_connect_timeout_s": "5", "RAY_NUM_REDIS_GET_RETRIES": "1", "RAY_USAGE_STATS_ENABLED": "0",
+       "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # fmt: skip
+"""Ray tries to connect once, for some seconds, sends no usage reports, and prints no warning on GPUs."""
 
 
 @contextmanager
 def connected(address: str) -> Iterator[None]:
     """Inside, this process is a driver of the cluster at `address` ("HOST:PORT", or "auto" for one on this machine).
     UserError where there is none that it can join."""
+    if address != "auto":  # Ray itself would try for minutes
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except (OSError, ValueError) as error:
+            how = "ray start --head starts a cluster and prints its address"
+            raise UserError(f"--cluster {address}: nothing answers there ({one_line(error)}); {how}") from error
     for name, value in RAY.items():
         os.environ.setdefault(name, value)
     try:

@@ -2,20 +2,15 @@
 
 import json
 import os
-import signal
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
-import psutil
 from nbclient.exceptions import DeadKernelError
-from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 from papermill.translators import PythonTranslator
 from traitlets.config import Config
@@ -23,8 +18,9 @@ from traitlets.config import Config
 from cqlib.cli.options import PROGRAM
 from cqlib.report.notebook_page import notebook_page
 from cqlib.util import provenance
-from cqlib.util.errors import StoppedEarly, UserError, one_line, one_line_errors, to_stderr
+from cqlib.util.errors import UserError, one_line, one_line_errors
 from cqlib.util.files import canonical_json, sha256, write_atomic
+from cqlib.util.stop import interrupt_on_sigterm
 
 
 @dataclass(frozen=True)
@@ -57,9 +53,15 @@ class Job:
             return False
 
     def arguments(self) -> tuple[str, ...]:
-        """The Python command that executes it, as in `main`."""
+        """The Python command that executes it; `job_of` reads its last word."""
         values = [str(self.source), self.parameters, str(self.out), [str(folder) for folder in self.records]]
         return "-m", "cqlib.cli.notebooks", json.dumps(values)
+
+
+def job_of(words: str) -> Job:
+    """The job whose `arguments` end with `words`."""
+    source, parameters, out, records = json.loads(words)
+    return Job(Path(source), parameters, Path(out), tuple(map(Path, records)))
 
 
 def declared(source: Path) -> set[str]:
@@ -85,8 +87,7 @@ def execute(job: Job) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         running = Path(folder) / "notebook.ipynb"
         try:
-            with _signals_passed_on():
-                _papermill(job, running)
+            _papermill(job, running)
         except PapermillExecutionError as error:
             failure = f"{job.source.name}: {error.ename}: {one_line(error.evalue)}"
         except DeadKernelError as error:  # killed, perhaps for want of memory: there is no page to write
@@ -102,57 +103,15 @@ def execute(job: Job) -> None:
         raise UserError(failure)
 
 
-@contextmanager
-def _signals_passed_on() -> Iterator[None]:
-    """Inside, the first SIGINT or SIGTERM is passed on to the kernel as Ctrl-C, so that a training in it saves its
-    state; papermill would not. StoppedEarly at the end where one came."""
-    stopped = False
-
-    def stop(number: int, frame: object) -> None:
-        nonlocal stopped
-        kernels = psutil.Process().children()
-        for kernel in [] if stopped else kernels:
-            kernel.send_signal(signal.SIGINT)
-        stopped = True
-        if not kernels:
-            raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if stopped:
-            raise StoppedEarly("stopped")
-
-
-class _ReportingEngine(NBClientEngine):
-    """papermill's engine; says on stderr how many cells have run."""
-
-    @classmethod
-    def execute_managed_notebook(cls, manager: Any, kernel_name: str, **options: Any) -> Any:
-        complete, cells = manager.cell_complete, len(manager.nb.cells)
-
-        def report(cell: Any, cell_index: int, **more: Any) -> None:
-            complete(cell, cell_index, **more)
-            to_stderr(f"cell {cell_index + 1} of {cells}")
-
-        manager.cell_complete = report
-        return super().execute_managed_notebook(manager, kernel_name, **options)
-
-
 def _papermill(job: Job, running: Path) -> None:
     """papermill with this environment's own kernel, and none of the user's start-up files."""
     os.environ["JUPYTER_PATH"] = str(Path(sys.prefix) / "share" / "jupyter")
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     os.environ["IPYTHONDIR"] = os.environ["JUPYTER_RUNTIME_DIR"] = str(running.parent)
-    papermill_engines.register("reporting", _ReportingEngine)
     papermill.execute_notebook(
         str(job.source),
         str(running),
         parameters=job.parameters,
-        engine_name="reporting",
         kernel_name="python3",
         language="python",
         cwd=str(job.source.parent),
@@ -163,12 +122,12 @@ def _papermill(job: Job, running: Path) -> None:
     )
 
 
-def main(words: str) -> None:
-    """Execute the job whose `arguments` end with `words`."""
-    source, parameters, out, records = json.loads(words)
+def main() -> None:
+    """Execute the job that the command line holds."""
     with one_line_errors(PROGRAM):
-        execute(Job(Path(source), parameters, Path(out), tuple(map(Path, records))))
+        interrupt_on_sigterm()  # it ends the kernel; a training there has its last checkpoint
+        execute(job_of(sys.argv[1]))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

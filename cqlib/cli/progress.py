@@ -6,48 +6,36 @@ from collections.abc import Mapping
 
 from tqdm import tqdm
 
-from cqlib.util.text import duration
-
 EVERY = 30.0
 """Seconds between plain lines while nothing ends."""
+FORM = "{percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left · {desc}"
 
 
 class Progress:
-    """Shows progress on stderr. `costs`, name of a task -> its expected time relative to the others, weigh the tasks."""
+    """Shows progress on stderr. `costs`: name of a task -> its expected time relative to the others."""
 
     def __init__(self, costs: Mapping[str, float]) -> None:
-        self.costs, self.total = costs, sum(costs.values()) or 1.0
+        self.costs = costs
         self.ended = 0
-        self.resumed: dict[str, float] = {}
-        """The first share known of each task: a row that is resumed begins with what it had, which took no time now."""
-        self.began = self.written = time.monotonic()
-        form = "{percentage:3.0f}% |{bar}| {desc}"
-        self.bar = tqdm(total=self.total, bar_format=form, dynamic_ncols=True, leave=False, disable=None)
+        self.begun: set[str] = set()
+        self.written = time.monotonic()
+        self.bar = tqdm(total=sum(costs.values()), bar_format=FORM, dynamic_ncols=True, leave=False, disable=None)
 
-    def show(self, shares: Mapping[str, float]) -> None:
-        """Show how far all is; `shares`, name -> the share done, in [0, 1], of each task that has begun."""
-        for name, share in shares.items():
-            self.resumed.setdefault(name, share)
-        done, before = self._cost(shares), self._cost(self.resumed)
-        left = (time.monotonic() - self.began) * (self.total - done) / (done - before) if done > before else None
-        running = ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share < 1)
-        words = f"{running}{'' if left is None else f', about {duration(left)} left'}"
+    def show(self, shares: Mapping[str, float], lines: Mapping[str, str]) -> None:
+        """Show how far all is. `shares`: name -> the share done, in [0, 1], of each task that has begun; `lines`: name
+        -> what each that is running has reported last."""
         if not self.bar.disable:
-            self.bar.n = done
-            self.bar.set_description_str(words)
+            for name in shares.keys() - self.begun:
+                self.begun.add(name)
+                self.bar.initial += self.costs[name] * shares[name]  # a row that is resumed: it took no time now
+            self.bar.n = sum(self.costs[name] * share for name, share in shares.items())
+            self.bar.set_description_str(", ".join(lines))
         elif time.monotonic() - self.written >= EVERY:
-            self.write(f"{done / self.total:.0%} done: {words}")
-
-    def _cost(self, shares: Mapping[str, float]) -> float:
-        return sum(self.costs[name] * share for name, share in shares.items())
-
-    def start(self, name: str) -> None:
-        """Say that a task has begun, where no bar shows it."""
-        if self.bar.disable:
-            self.write(f"[{self.ended}/{len(self.costs)}] {name}: started")
+            for name, line in lines.items():
+                self.write(f"{name}: {line or 'starting'}")
 
     def end(self, name: str, words: str) -> None:
-        """A line on how a task has ended."""
+        """Say how a task has ended."""
         self.ended += 1
         self.write(f"[{self.ended}/{len(self.costs)}] {name}: {words}")
 

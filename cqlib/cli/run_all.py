@@ -1,7 +1,5 @@
 """What run_all.sh runs: the rows and notebooks that are not up to date, then the report, even if some have failed."""
 
-import errno
-import os
 import shlex
 import sys
 import time
@@ -21,7 +19,7 @@ from cqlib.experiments import ablations, rows
 from cqlib.experiments.experiment import Experiment, experiment
 from cqlib.experiments.load import load_data
 from cqlib.experiments.run import finished_record, has_scores
-from cqlib.experiments.run_folder import disk_usage, training_files
+from cqlib.experiments.run_folder import disk_usage
 from cqlib.experiments.selection import Selection
 from cqlib.metrics.features import Features, features_for
 from cqlib.recipe import EVALUATION
@@ -85,9 +83,8 @@ def pending(opts: Options, todo: Plan, features: Features) -> Pending:
         record = finished_record(e, opts.runs_dir)
         # The user's own files may have changed since: such a row is left to `run`, which compares them with the record.
         if record is not None and own_path(e.data) is None and has_scores(record, features):
-            if not training_files(opts.runs_dir / e.folder):
-                done += 1
-                continue
+            done += 1
+            continue
         if e.data not in problems:
             problems[e.data] = None
             try:
@@ -173,8 +170,6 @@ def reproduce(opts: Options) -> int:
     opts.feature_weights = features.weights if features.name == "inception" else None
     left = pending(opts, todo, features)
     opts.out.mkdir(parents=True, exist_ok=True)
-    if not os.access(opts.out, os.W_OK | os.X_OK):  # now, not after days of training
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(opts.out))
     for outcome in left.absent:
         to_stderr(f"{outcome.task.name}: {outcome.message}")
     to_stderr(f"rows: {len(todo.experiments)} in all, {left.finished} finished before, {len(left.experiments)} to run")
@@ -217,11 +212,9 @@ def report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
                         profile=opts.profile)  # fmt: skip
     failed = sum(outcome.status == "failed" for outcome in bad)
     if failed:
-        diverged = sum(outcome.message.startswith("diverged") for outcome in bad)
-        retry = "; run it again to retry them" * (failed > diverged)
-        to_stderr(f"{failed} failed{retry}; the logs are in {opts.runs_dir / 'logs'}")
+        to_stderr(f"{failed} failed; run it again to retry them; the logs are in {opts.runs_dir / 'logs'}")
     if failed < len(bad):
-        to_stderr(f"stopped: {stop.requested}; run it again to resume")
+        to_stderr(f"stopped: {stop.requested or 'not all was run'}; run it again to resume")
     to_stderr(disk_usage(opts.runs_dir))
     print(f"report: {index}", flush=True)
     return 1 if failed == len(bad) > 0 else 3 if bad else 0

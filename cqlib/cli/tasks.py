@@ -40,11 +40,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended, with one line that says why when it did not succeed."""
+    """How a task ended, and one line: why it did not succeed, or how long it took."""
 
     task: Task
     status: Status
-    message: str = ""
+    message: str
 
 
 class Process(Protocol):
@@ -138,7 +138,6 @@ def run_tasks(tasks: Sequence[Task], start: Start, jobs: int, *, stop: StopReque
                     waiting = []
                 while waiting and slots:
                     children.append(_Child(waiting.pop(0), start, logs, slots.pop(0)))
-                    progress.start(children[-1].task.name)
                 time.sleep(0.2)
                 for child in list(children):
                     code = child.process.poll()  # first: what is read then is the whole log
@@ -148,9 +147,9 @@ def run_tasks(tasks: Sequence[Task], start: Start, jobs: int, *, stop: StopReque
                     if code is not None:
                         children.remove(child)
                         slots.append(child.slot)
-                        outcomes.append(child.outcome(code))
-                        progress.end(child.task.name, child.ending(outcomes[-1]))
-                progress.show(shares)
+                        outcomes.append(outcome := child.outcome(code))
+                        progress.end(child.task.name, f"{outcome.status}: {outcome.message}")
+                progress.show(shares, {child.task.name: child.last_line for child in children})
         finally:  # after an error here, nobody else would stop them
             for child in children:
                 child.process.terminate()
@@ -158,7 +157,7 @@ def run_tasks(tasks: Sequence[Task], start: Start, jobs: int, *, stop: StopReque
 
 
 class _Child:
-    """A task's process and its log."""
+    """A task that has begun: its process and its log."""
 
     def __init__(self, task: Task, start: Start, logs: Path, slot: int) -> None:
         self.task, self.slot, self.share, self.began = task, slot, 0.0, time.monotonic()
@@ -194,14 +193,9 @@ class _Child:
         message = self.last_line.removeprefix(f"{PROGRAM}: ")
         if code == 0 or code == 3 or self.asked_to_stop is not None:
             self.log.unlink(missing_ok=True)
-            return Outcome(self.task, "stopped" if code else "done", message if code else "")
+            done = f"in {duration(time.monotonic() - self.began)}"
+            return Outcome(self.task, "stopped", message) if code else Outcome(self.task, "done", done)
         if code < 0:
             message = f"killed by {signal.Signals(-code).name}"
             message += ", perhaps for lack of memory: try a smaller --jobs" if code == -signal.SIGKILL else ""
         return Outcome(self.task, "failed", f"{message or f'exit code {code}'}; see {self.log}")
-
-    def ending(self, outcome: Outcome) -> str:
-        """The line on how it ended."""
-        if outcome.status == "done":
-            return f"done in {duration(time.monotonic() - self.began)}"
-        return f"{outcome.status}: {outcome.message}"
