@@ -31,6 +31,7 @@ NODE = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "12
 TARGET = 1 / 0.6
 """Two workers are to take at most 0.6 of the time of one."""
 
+
 def shortened(row: str, steps: int = STEPS) -> Experiment:
     """A row of `quick`, but of so many steps, and measured as under `smoke`."""
     e = experiment(row, "quick")

@@ -18,13 +18,8 @@ from cqlib.cli.tasks import Process, Start, Task, child_environment, thread_limi
 from cqlib.util import provenance
 from cqlib.util.errors import UserError, one_line
 
-LOSSES = 5
-"""How often a task is started again after its node was lost. At the next loss it counts as failed: the task itself may
-be what brings nodes down."""
 ANSWER = 60.0
-"""Seconds that a node has to start its first process and answer."""
-PASSED = ("CQLIB_DEVICE", "CQLIB_TENSORBOARD")
-"""Environment variables of this machine that tasks on the nodes get too."""
+"""Seconds that nodes have to start a process and answer."""
 RAY = {"RAY_py_gcs_connect_timeout_s": "5", "RAY_NUM_REDIS_GET_RETRIES": "1", "RAY_USAGE_STATS_ENABLED": "0",
        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # fmt: skip
 """Ray tries to connect once, for some seconds, sends no usage reports, and prints no warning on GPUs."""
@@ -71,18 +66,22 @@ def check_nodes(runs_dir: Path) -> None:
     mark = runs_dir / f".cluster-{uuid.uuid4().hex}"
     mark.parent.mkdir(parents=True, exist_ok=True)
     mark.touch()
-    problems = []
+    answers = {}
     for node in filter(lambda node: node["Alive"], ray.nodes()):
-        on_node = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        answer = ray.remote(_problem).options(num_cpus=0, scheduling_strategy=on_node).remote(versions(), mark)
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ask = ray.remote(_problem).options(num_cpus=0, scheduling_strategy=there)
+        answers[ask.remote(versions(), mark)] = f"node {node['NodeManagerAddress']}"
+    ray.wait([*answers], num_returns=len(answers), timeout=ANSWER)
+    problems = []
+    for answer, node_name in answers.items():
         try:
-            problem = ray.get(answer, timeout=ANSWER)
+            problem = ray.get(answer, timeout=0)
         except ray.exceptions.RayError as error:
             problem = f"cannot run cqlib ({one_line(error)[-200:]}): install this repository and its packages there"
-        problems += [f"node {node['NodeManagerAddress']} {problem}"] if problem else []
+        problems += [f"{node_name} {problem}"] if problem else []
     mark.unlink()
     if problems:
-        raise UserError(f"--cluster: {'; '.join(dict.fromkeys(problems))}")
+        raise UserError(f"--cluster: {'; '.join(problems)}")
 
 
 def versions() -> dict[str, str]:
@@ -96,9 +95,7 @@ def _problem(expected: dict[str, str], mark: Path) -> str:
     for name, version in expected.items():
         if installed.get(name) != version:
             return f"has {name} {installed.get(name)}, this machine {version}: install the same there"
-    if not mark.exists():
-        return f"does not see {mark.parent}: put --runs-dir on a file system that all nodes share"
-    return ""
+    return "" if mark.exists() else f"does not see {mark.parent}: put --runs-dir on a file system that all nodes share"
 
 
 def cores() -> int:
@@ -113,16 +110,15 @@ def start_there(gpus: float) -> Start:
     has a GPU and GPUs are wanted, `gpus`, a share in (0, 1] of one."""
     import ray
 
-    if os.environ.get("CQLIB_DEVICE") == "cpu" or not ray.cluster_resources().get("GPU"):
-        gpus = 0
-    # "cuda:1" is passed on as "cuda": Ray lets a task see only the card that it may use
-    passed = {name: value.partition(":")[0] for name, value in os.environ.items() if name in PASSED}
-    remote = ray.remote(_run).options(num_cpus=1, num_gpus=gpus, max_retries=LOSSES)
+    no_gpu = os.environ.get("CQLIB_DEVICE") == "cpu" or not ray.cluster_resources().get("GPU")
+    environment = thread_limits(1) | ({"CQLIB_DEVICE": "cpu"} if no_gpu else {})
+    # A task whose node was lost is started again, but not for ever: it may be what brings nodes down.
+    remote = ray.remote(_run).options(num_cpus=1, num_gpus=0 if no_gpu else gpus, max_retries=5)
 
     def start(task: Task, log: Path, slot: int) -> Process:
         stop = log.with_suffix(".stop")
         stop.unlink(missing_ok=True)
-        return _RayProcess(remote.remote(task.arguments, passed, log, stop), log, stop)
+        return _RayProcess(remote.remote(task.arguments, environment, log, stop), log, stop)
 
     return start
 
@@ -130,8 +126,8 @@ def start_there(gpus: float) -> Start:
 def _run(arguments: tuple[str, ...], environment: dict[str, str], log: Path, stop: Path) -> int:
     """Runs on a node: the task's command, until it ends or there is a file `stop`; returns its exit code."""
     with log.open("ab") as errors:
-        process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=errors,
-                                   env=child_environment({**thread_limits(1), **environment}))  # fmt: skip
+        process = subprocess.Popen([sys.executable, *arguments], env=child_environment(environment),
+                                   stdout=subprocess.DEVNULL, stderr=errors)  # fmt: skip
     while process.poll() is None and not stop.exists():
         time.sleep(1)
     process.terminate()  # does nothing where it has ended

@@ -47,7 +47,8 @@ def lines(seeds: Mapping[Experiment, int], runs_dir: Path, jobs: int) -> Iterato
         expected = expected_seconds(e, here) or expected_seconds(e, published) or expected_gpu_seconds(e)
         words = f"about {duration(expected[0])} ({expected[1]})" if expected else "time not known"
         times += [expected[0]] * number if expected else []
-        yield f"  {e.variant} on {e.data}: {words}{ {0: ', finished', 1: ''}.get(number, f', {number} seeds')}"
+        runs = {0: ", finished", 1: ""}.get(number, f", {number} seeds")
+        yield f"  {e.variant} on {e.data}: {words}{runs}"
     if times:  # as long as the longest run at least
         unknown = ", without what is not known" * (len(times) < sum(seeds.values()))
         yield f"  in all about {duration(max(sum(times) / jobs, *times))} with {jobs} at a time{unknown}"

@@ -102,8 +102,8 @@ seed = number(0, 2**31 - 1, int)
 def seeds(text: str) -> list[int]:
     """The seeds that a text names: `3` is seed 3, `0-4` are seeds 0 to 4, `0,3` those two."""
     numbers: list[int] = []
-    for part in text.split(","):
-        ends = re.fullmatch("([0-9]+)(?:-([0-9]+))?", part.strip(), re.ASCII)
+    for part in comma_separated(str)(text):
+        ends = re.fullmatch("([0-9]+)(?:-([0-9]+))?", part, re.ASCII)
         first, last = (seed(ends[1]), seed(ends[2] or ends[1])) if ends else (1, 0)
         if not first <= last < first + 1000:
             raise argparse.ArgumentTypeError(f"'{part}' names no seeds: write 3, 0-4 or 0,3")

@@ -32,7 +32,7 @@ class Progress:
             self.bar.set_description_str(", ".join(lines))
         elif time.monotonic() - self.written >= EVERY:
             for name, line in lines.items():
-                self.write(f"{name}: {line or 'starting'}")
+                self.write(f"{name}: {line or 'running'}")
 
     def end(self, name: str, words: str) -> None:
         """Say how a task has ended."""

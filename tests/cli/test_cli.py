@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import os
 import shlex
@@ -18,17 +17,14 @@ import pytest
 import torch
 from PIL import Image
 
-import cqlib
 from cqlib import data
 from cqlib.cli import commands as cli
-from cqlib.cli import costs, options, run_all
+from cqlib.cli import options, run_all
 from cqlib.data import grids
 from cqlib.data.sets import ENTRIES
-from cqlib.experiments import run
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import write_record
 from cqlib.experiments.rows import DEVELOPMENT_DATA
-from cqlib.experiments.variants import row_and_changes
 from cqlib.metrics import evaluation
 from cqlib.util.errors import UsageError, UserError, one_line_errors
 
@@ -172,15 +168,6 @@ def test_rows_tells_what_is_finished_and_what_diverged(tmp_path, capsys, status,
     assert states["table3/sngan"].endswith("  not run")
 
 
-def test_before_paper_it_is_told_what_it_takes(tmp_path, monkeypatch, capsys):
-    """And under other profiles nothing."""
-    monkeypatch.setattr(costs, "lines", lambda wanted, *_, **__: [f"costs of {e.row}" for e in wanted])
-    monkeypatch.setattr(run, "run_experiment", lambda e, **_: fake_records.record("table1/vae", profile=e.profile))
-    for profile, lines in (("paper", 1), ("study", 0)):
-        assert cli.main(["train", "table1/vae", "--profile", profile, "--runs-dir", str(tmp_path)]) == 0
-        assert capsys.readouterr().err.count("costs of table1/vae\n") == lines
-
-
 def test_sample_draws_in_batches_and_changes_no_pixel(tmp_path, monkeypatch, capsys):
     class Noise(torch.nn.Linear):
         batches, device = [], torch.device("cpu")
@@ -262,13 +249,6 @@ def test_seeds():
     assert options.parse("--seeds 2 --seeds 7,2".split()).seeds == (2, 7)
 
 
-def test_a_change_is_a_path_and_a_value():
-    assert options.change("training.bf16=true") == ("training.bf16", "true")
-    assert row_and_changes("table1/vae training.bf16=true") == ("table1/vae", {"training.bf16": True})
-    with pytest.raises(argparse.ArgumentTypeError, match="is not PATH=VALUE"):
-        options.change("training.steps")
-
-
 def test_paths_become_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = options.parse(["--runs-dir", "a/../r", "--only", "all,table1/cq-f"])
@@ -297,11 +277,3 @@ def test_paths_of_data_become_absolute_unless_they_lie_in_the_data_folder(tmp_pa
     assert sets("folder:cats,folder:../here/cats,folder:~/cats") == (f"folder:{here}/cats",)
     assert sets("folder:run:12,folder:run:12:32") == (f"folder:{here}/run:12", f"folder:{here}/run:12:32")
     assert sets("npz:a.npz,folder:cats", "--data-dir", "../there") == ("npz:a.npz", f"folder:{here}/cats")
-
-
-def test_a_run_folder_below_the_home_is_loaded(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "my-model").mkdir()
-    (tmp_path / "my-model" / "record.json").write_text("{}")
-    with pytest.raises(UserError, match="my-model/record.json"):  # it is read, and is no record
-        cqlib.load("~/my-model")

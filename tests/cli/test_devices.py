@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import types
@@ -84,30 +85,23 @@ def test_mps_falls_back_to_the_cpu_and_says_so(monkeypatch, capsys):
 def test_tensorboard_gets_the_losses_of_the_log(monkeypatch, tmp_path):
     scalars = []
 
-    class Writer:
-        def __init__(self, folder):
+    class Writer(contextlib.nullcontext):
+        def __enter__(self):
             scalars.clear()
-            assert folder == str(tmp_path / "tensorboard" / "training")
-
-        __enter__ = lambda self: self  # noqa: E731
-        __exit__ = lambda self, *_: None  # noqa: E731
+            return self
 
         def add_scalar(self, name, value, step):
             scalars.append((name, value, step))
 
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
     images = torch.randint(0, 256, (16, 3, 16, 16), dtype=torch.uint8)
     config = TrainingConfig(steps=4, batch_size=4, log_every=2)
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
     train(system("table1/vae"), images, config, seed=0, folder=tmp_path / "quiet")
-    for off in ("", "0"):
-        monkeypatch.setenv("CQLIB_TENSORBOARD", off)
-        train(system("table1/vae"), images, config, seed=0, folder=tmp_path / f"quiet{off}")
     assert scalars == []
     options.set_environment(argparse.Namespace(tensorboard=True))
     train(system("table1/vae"), images, config, seed=0, folder=tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "training.jsonl").read_text().splitlines()]
     assert scalars == [(name, value, line["step"]) for line in lines for name, value in line.items()]
-    assert [step for name, _, step in scalars if name == "total"] == [2, 4]
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(UserError, match="--tensorboard needs a package: pip install tensorboard"):
         summary_writer()

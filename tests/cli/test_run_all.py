@@ -84,12 +84,6 @@ def test_what_is_chosen_by_name_is_not_changed_once_more(tmp_path):
     assert run_all.plan(chosen(tmp_path, *options, "training.batch_size=32")).experiments
 
 
-def test_plan_of_all_has_every_row_once(tmp_path, books):
-    todo = run_all.plan(chosen(tmp_path, "--only", "all"))
-    assert {(row, DEVELOPMENT_DATA) for row in TABLE1} <= set(pairs(todo)) and len(set(pairs(todo))) == len(pairs(todo))
-    assert {file.stem for file in todo.notebooks} == {"table1_objectives", "figure_samples"}
-
-
 def test_rows_times_seeds_the_longest_first(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1", "--seeds", "0-1", "--profile", "smoke")
     made = run_all.row_tasks(given, run_all.pending(given, run_all.plan(given), LITE0).experiments)
@@ -143,15 +137,6 @@ def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
         "data_dir": None,
         "feature_weights": None,
     }
-
-
-def test_a_notebook_runs_again_when_an_ablation_has(tmp_path, books):
-    given = chosen(tmp_path, "--only", "figure_samples")
-    (job,) = (job_of(task.arguments[-1]) for task in run_all.notebook_tasks(given, run_all.plan(given)))
-    before, run = job.inputs(), tmp_path / "runs" / "ablations" / "table1_cq--photos10--quick--100"
-    run.mkdir(parents=True)
-    (run / "record.json").write_text("{}")
-    assert job.inputs() != before
 
 
 def test_a_finished_run_on_published_images_is_finished_without_them_and_one_on_own_images_is_not(

@@ -144,7 +144,7 @@ def test_plain_progress_says_what_each_task_has_reported_last(monkeypatch, capfd
     shown = Progress({"a": 3.0, "b": 1.0})
     shown.show({"a": 0.25, "b": 0.0}, {"a": "step 1 of 4, 9 s left", "b": ""})
     shown.end("a", "done: in 12 s")
-    lines = ["a: step 1 of 4, 9 s left", "b: starting", "[1/2] a: done: in 12 s"]
+    lines = ["a: step 1 of 4, 9 s left", "b: running", "[1/2] a: done: in 12 s"]
     assert capfd.readouterr().err.splitlines() == lines
 
 
