@@ -11,9 +11,9 @@ for word in "$@"; do
   case $word in
     --cluster*) wants+=(cluster) ;;
     --locked) wants+=(--locked) ;;
-    -h | --help) python=$(find_python) && exec "$python" -B -P -m cqlib.cli.options ;; # needs no environment
+    -h | --help) python=$(find_python) && exec "$python" -B -P -m cqlib.cli --help ;; # needs no environment
   esac
 done
 
 prepare "${wants[@]}" || exit 1
-exec "$python" -P -m cqlib.cli.run_all "$@"
+exec "$python" -P -m cqlib.cli "$@"

@@ -216,8 +216,9 @@ def set_environment(options: Options) -> None:
         os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 
-def run_all_parser() -> Parser:
-    """The parser of run_all.sh."""
+def parse(argv: Sequence[str]) -> Options:
+    """The options of run_all.sh in `argv`, each list without doubles, `changes` a dict. UsageError for a wrong one,
+    UserError for a missing file, SystemExit(0) after --help."""
     parser = Parser(
         prog=RUN_ALL,
         description="Trains what is missing, runs the notebooks and renders one report: the paper's tables\n"
@@ -227,16 +228,11 @@ def run_all_parser() -> Parser:
         "written; 3 stopped early (time budget, Ctrl-C, SIGTERM): run it again to resume.",
     )
     add_options(parser, RUN_ALL_OPTIONS)
-    return parser
+    parsed = parser.parse_args(argv)
 
-
-def parse(argv: Sequence[str]) -> Options:
-    """The options of run_all.sh in `argv`, each list without doubles, `changes` a dict. UsageError for a wrong one,
-    UserError for a missing file, SystemExit(0) after --help."""
     from cqlib.data.folders import require_folder
     from cqlib.experiments.rows import targets
 
-    parsed = run_all_parser().parse_args(argv)
     parsed.changes = dict(parsed.changes or ())
     parsed.only = tuple(dict.fromkeys(parsed.only or ()))
     parsed.data = tuple(dict.fromkeys(absolute_data_path(name, parsed.data_dir) for name in parsed.data or ()))
@@ -251,7 +247,3 @@ def parse(argv: Sequence[str]) -> Options:
     if parsed.out == ROOT:
         raise UsageError(f"--out: {parsed.out} holds the notebooks themselves: name another folder")
     return parsed
-
-
-if __name__ == "__main__":
-    run_all_parser().print_help()

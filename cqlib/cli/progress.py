@@ -34,10 +34,10 @@ class Progress:
             for name, line in lines.items():
                 self.write(f"{name}: {line or 'running'}")
 
-    def end(self, name: str, words: str) -> None:
+    def end(self, outcome: str) -> None:
         """Say how a task has ended."""
         self.ended += 1
-        self.write(f"[{self.ended}/{len(self.costs)}] {name}: {words}")
+        self.write(f"[{self.ended}/{len(self.costs)}] {outcome}")
 
     def write(self, text: str) -> None:
         """Write a line above the bar."""

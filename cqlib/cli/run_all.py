@@ -1,7 +1,6 @@
 """What run_all.sh runs: the rows and notebooks that are not up to date, then the report, even if some have failed."""
 
 import shlex
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from cqlib.cli import cluster, costs, options
+from cqlib.cli import cluster, costs
 from cqlib.cli.notebooks import Job, declared
 from cqlib.cli.options import Options
 from cqlib.cli.tasks import Outcome, Task, run_tasks, slots, start_here
@@ -25,10 +24,10 @@ from cqlib.metrics.features import Features, features_for
 from cqlib.recipe import EVALUATION
 from cqlib.report import page
 from cqlib.training import device, tensorboard
-from cqlib.util.errors import UsageError, UserError, one_line_errors, to_stderr
+from cqlib.util.errors import UsageError, UserError, to_stderr
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, RECORDS
-from cqlib.util.stop import StopRequest, interrupt_on_sigterm
+from cqlib.util.stop import StopRequest
 
 GPU_SHARE = {"smoke": 0.25, "quick": 0.25, "study": 0.25, "paper": 1.0}
 """Profile -> the share of a GPU that a run takes on a cluster."""
@@ -133,8 +132,8 @@ def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
 # --- --list ------------------------------------------------------------------------------------------------------
 
 
-def listing() -> Iterator[str]:
-    """Every name that the options take."""
+def listing(opts: Options) -> Iterator[str]:
+    """Every name that the options take, and the time of this command's rows here."""
     labels = {a.name: "; ".join(rows.label_of(a.variant(row)) for row in a.changes) for a in ablations.BY_NAME.values()}
     named = {
         "rows": {row: rows.label_of(row) for row in rows.ROWS},
@@ -146,6 +145,7 @@ def listing() -> Iterator[str]:
     for title, entries in named.items():
         width = max((len(name) for name in entries), default=0)
         yield from (title, *(f"  {name:<{width}}  {text}" for name, text in entries.items()), "")
+    yield from ("time of this command's rows", *expected_time(opts, plan(opts).experiments))
 
 
 def expected_time(opts: Options, experiments: Sequence[Experiment]) -> Iterator[str]:
@@ -171,7 +171,7 @@ def reproduce(opts: Options) -> int:
     left = pending(opts, todo, features)
     opts.out.mkdir(parents=True, exist_ok=True)
     for outcome in left.absent:
-        to_stderr(f"{outcome.task.name}: {outcome.message}")
+        to_stderr(str(outcome))
     to_stderr(f"rows: {len(todo.experiments)} in all, {left.finished} finished before, {len(left.experiments)} to run")
     if opts.profile == "paper":
         for line in expected_time(opts, left.experiments):
@@ -207,9 +207,8 @@ def report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
     """Render the report, which names the tasks in `bad`, those that did not succeed; returns the exit code."""
     for file in opts.runs_dir.glob("*/record.json"):  # for whoever the report is passed to
         write_atomic(opts.out / "records" / f"{file.parent.name}.json", file.read_bytes())
-    problems = [f"{o.task.name}: {o.status}: {o.message}".rstrip(": ") for o in bad]
-    index = page.render(opts.out, runs_dir=opts.runs_dir, failures=problems, data_dir=opts.data_dir,
-                        profile=opts.profile)  # fmt: skip
+    index = page.render(opts.out, runs_dir=opts.runs_dir, failures=[str(outcome) for outcome in bad],
+                        data_dir=opts.data_dir, profile=opts.profile)  # fmt: skip
     failed = sum(outcome.status == "failed" for outcome in bad)
     if failed:
         to_stderr(f"{failed} failed; run it again to retry them; the logs are in {opts.runs_dir / 'logs'}")
@@ -218,21 +217,3 @@ def report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
     to_stderr(disk_usage(opts.runs_dir))
     print(f"report: {index}", flush=True)
     return 1 if failed == len(bad) > 0 else 3 if bad else 0
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the options, then list names for --list, else `reproduce`; returns the exit code."""
-    with one_line_errors("run_all.sh"):
-        interrupt_on_sigterm()  # until there is something to save
-        opts = options.parse(sys.argv[1:] if argv is None else argv)
-        options.set_environment(opts)
-    with one_line_errors("run_all.sh", opts.runs_dir / "logs"):
-        if not opts.list:
-            return reproduce(opts)
-        print(*listing(), "time of this command's rows", *expected_time(opts, plan(opts).experiments), sep="\n")
-        return 0
-    raise AssertionError("unreachable")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -46,6 +46,10 @@ class Outcome:
     status: Status
     message: str
 
+    def __str__(self) -> str:
+        words = self.message if self.message.startswith(self.status) else f"{self.status}: {self.message}"
+        return f"{self.task.name}: {words}"
+
 
 class Process(Protocol):
     """What `subprocess.Popen` offers, and a process on a cluster too."""
@@ -147,8 +151,8 @@ def run_tasks(tasks: Sequence[Task], start: Start, jobs: int, *, stop: StopReque
                     if code is not None:
                         children.remove(child)
                         slots.append(child.slot)
-                        outcomes.append(outcome := child.outcome(code))
-                        progress.end(child.task.name, f"{outcome.status}: {outcome.message}")
+                        outcomes.append(child.outcome(code))
+                        progress.end(str(outcomes[-1]))
                 progress.show(shares, {child.task.name: child.last_line for child in children})
         finally:  # after an error here, nobody else would stop them
             for child in children:
@@ -193,7 +197,7 @@ class _Child:
         message = self.last_line.removeprefix(f"{PROGRAM}: ")
         if code == 0 or code == 3 or self.asked_to_stop is not None:
             self.log.unlink(missing_ok=True)
-            done = f"in {duration(time.monotonic() - self.began)}"
+            done = f"done in {duration(time.monotonic() - self.began)}"
             return Outcome(self.task, "stopped", message) if code else Outcome(self.task, "done", done)
         if code < 0:
             message = f"killed by {signal.Signals(-code).name}"

@@ -18,8 +18,9 @@ import torch
 from PIL import Image
 
 from cqlib import data
+from cqlib.cli import __main__ as program
 from cqlib.cli import commands as cli
-from cqlib.cli import options, run_all
+from cqlib.cli import options
 from cqlib.data import grids
 from cqlib.data.sets import ENTRIES
 from cqlib.experiments.experiment import experiment
@@ -73,8 +74,8 @@ WRONG = [
 @pytest.mark.parametrize(("arguments", "line"), WRONG, ids=[" ".join(a) for a, _ in WRONG])
 def test_wrong_usage_is_one_line_and_writes_nothing(tmp_path, monkeypatch, capsys, arguments, line):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run_all, "interrupt_on_sigterm", lambda: None)
-    code, error = refused(capsys, *arguments, main=run_all.main)
+    monkeypatch.setattr(program, "interrupt_on_sigterm", lambda: None)
+    code, error = refused(capsys, *arguments, main=program.main)
     assert code == 2 and error.startswith("run_all.sh: ") and line in error and error.count("\n") == 1
     assert not list(tmp_path.iterdir())
 

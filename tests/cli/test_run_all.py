@@ -15,6 +15,7 @@ import fake_records
 import nbformat
 import pytest
 
+from cqlib.cli import __main__ as program
 from cqlib.cli import cluster, commands, options, run_all
 from cqlib.cli.notebooks import job_of
 from cqlib.cli.tasks import Outcome
@@ -163,9 +164,9 @@ def test_without_training_notebooks_are_all_that_runs_and_train_nothing_either(t
 
 def test_a_listing_names_what_options_take_and_the_time_and_runs_nothing(tmp_path, books, monkeypatch, capsys):
     monkeypatch.setattr(run_all, "reproduce", lambda *_: pytest.fail("began"))
-    monkeypatch.setattr(run_all, "interrupt_on_sigterm", lambda: None)
+    monkeypatch.setattr(program, "interrupt_on_sigterm", lambda: None)
     folders = ("--runs-dir", str(tmp_path / "runs"), "--out", str(tmp_path / "out"))
-    assert run_all.main(["--list", "--only", "table1/vae", "--seeds", "0-1", *folders]) == 0
+    assert program.main(["--list", "--only", "table1/vae", "--seeds", "0-1", *folders]) == 0
     lines = capsys.readouterr().out.splitlines()
     names = {line.split()[0] for line in lines if line.startswith("  ")}
     assert names >= {*ROWS, *PROFILES, "figure_samples", "photos10", "npz:PATH", "critic-sees-mean"}
@@ -241,7 +242,7 @@ def test_stopped_and_taken_up_again_and_then_all_is_there(tmp_path, monkeypatch,
     """By SIGINT in the middle of a training."""
     only = ("--profile", "smoke", "--only", "table1/vae", "--jobs", "1", "--set", "training.steps=300")
     folders = ("--runs-dir", str(tmp_path / "runs"), "--out", str(tmp_path / "out"))
-    command = [sys.executable, "-m", "cqlib.cli.run_all", *only, *folders]
+    command = [sys.executable, "-m", "cqlib.cli", *only, *folders]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     logs = tmp_path / "runs" / "logs"

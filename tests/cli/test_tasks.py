@@ -76,7 +76,7 @@ def test_every_task_ends_and_a_failure_stops_nobody(run, tmp_path, capfd):
     assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["crashes.log", "fails.log", "killed.log"]
     lines = capfd.readouterr().err.splitlines()
     assert "waits: waiting for process 7" in lines and not any("step 1" in line for line in lines)
-    assert sum("fine: done: in " in line for line in lines) == 1 and any("fails: failed: no such" in x for x in lines)
+    assert sum("fine: done in " in line for line in lines) == 1 and any("fails: failed: no such" in x for x in lines)
 
 
 def test_a_child_has_the_threads_of_its_slot(run):
@@ -143,8 +143,8 @@ def test_plain_progress_says_what_each_task_has_reported_last(monkeypatch, capfd
     monkeypatch.setattr("cqlib.cli.progress.EVERY", 0.0)
     shown = Progress({"a": 3.0, "b": 1.0})
     shown.show({"a": 0.25, "b": 0.0}, {"a": "step 1 of 4, 9 s left", "b": ""})
-    shown.end("a", "done: in 12 s")
-    lines = ["a: step 1 of 4, 9 s left", "b: running", "[1/2] a: done: in 12 s"]
+    shown.end("a: done in 12 s")
+    lines = ["a: step 1 of 4, 9 s left", "b: running", "[1/2] a: done in 12 s"]
     assert capfd.readouterr().err.splitlines() == lines
 
 
