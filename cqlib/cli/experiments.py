@@ -79,8 +79,9 @@ def _train(e: "Experiment", options: argparse.Namespace) -> None:
     print(f"{record.title}: {record.ending or record.status}")
     for name, metric in record.metrics.items():
         spread = "" if metric.std is None else f" ± {metric.std:.3g}"
-        print(f"  {name:<24} {metric.value:>12.4f}{spread:<12} n = {metric.n:,}")
-    print(f"protocols, curves, config: {options.runs_dir / e.folder / RECORD}")
+        if not name.startswith("Digit-"):  # twenty lines
+            print(f"  {name:<24} {metric.value:>12.4f}{spread:<12} n = {metric.n:,}")
+    print(f"protocols, curves, digits: {options.runs_dir / e.folder / RECORD}")
     to_stderr(disk_usage(options.runs_dir))
     if not record.done:
         raise UserError(f"{record.status}: {'; '.join(record.notes)}")

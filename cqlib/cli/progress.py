@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 EVERY = 30.0
 """Seconds between plain lines while nothing ends."""
-FORM = "{percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left · {desc}"
+FORM = "{percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} left · {desc}"
 
 
 class Progress:
@@ -25,9 +25,10 @@ class Progress:
         """Show how far all is. `shares`: name -> the share done, in [0, 1], of each task that has begun; `lines`: name
         -> what each that is running has reported last."""
         if not self.bar.disable:
-            for name in shares.keys() - self.begun:
-                self.begun.add(name)
-                self.bar.initial += self.costs[name] * shares[name]  # a row that is resumed: it took no time now
+            for name, share in shares.items():
+                if name not in self.begun and 0 < share < 1:  # of a row that is resumed: it took no time now
+                    self.begun.add(name)
+                    self.bar.initial += self.costs[name] * share
             self.bar.n = sum(self.costs[name] * share for name, share in shares.items())
             self.bar.set_description_str(", ".join(lines))
         elif time.monotonic() - self.written >= EVERY:

@@ -151,7 +151,7 @@ def test_plain_progress_says_what_each_task_has_reported_last(monkeypatch, capfd
 def test_on_a_terminal_the_time_left_leaves_out_what_a_resumed_row_had(monkeypatch):
     shown = Progress({"a": 3.0, "b": 1.0})
     shown.bar = tqdm(total=4.0, file=io.StringIO(), disable=False)
-    shown.show({"a": 0.5}, {"a": ""})
-    shown.show({"a": 0.75}, {"a": ""})
-    assert shown.bar.format_dict["n"] == 2.25 and shown.bar.format_dict["initial"] == 1.5
+    for share_of_a, share_of_b in ((0.0, 0.0), (0.5, 0.0), (0.75, 1.0)):  # b is done between two looks at it
+        shown.show({"a": share_of_a, "b": share_of_b}, {"a": ""})
+    assert shown.bar.format_dict["n"] == 3.25 and shown.bar.format_dict["initial"] == 1.5
     shown.close()
