@@ -103,7 +103,7 @@ COMMANDS: dict[str, Command] = {
 
 def parser() -> Parser:
     """The parser of all commands."""
-    some = examples(*(f"{PROGRAM} {name} {command.examples[0]}".rstrip() for name, command in COMMANDS.items()))
+    some = examples(*(f"{PROGRAM} {name} {ends[0]}".rstrip() for name, (_, _, ends) in COMMANDS.items()))
     top = Parser(prog=PROGRAM, epilog=f"{some}exit status: 0 done; 1 failed; 2 wrong usage; 3 stopped, its state saved")
     top.add_argument("--version", action="version", version=f"cqlib {VERSION}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
