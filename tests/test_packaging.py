@@ -167,7 +167,7 @@ def test_workflows_call_commands_that_there_are():
              for step in job["steps"]]  # fmt: skip
     for program, *arguments in (step["run"].split() for step in steps if "run" in step):
         if program == "./run_all.sh":
-            assert options.main(arguments) == 0
+            options.parse(arguments)
         if program == "./tests/run.sh":
             assert all(word == "--fast" or (ROOT / word).exists() for word in arguments)
 

@@ -4,12 +4,12 @@ import sys
 from types import TracebackType
 
 
-def _in_one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """The excepthook: Ctrl-C while modules are still being imported prints one line, other errors their traceback."""
-    if issubclass(kind, KeyboardInterrupt):
+    if kind is KeyboardInterrupt:
         print("stopped before anything began; run it again", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 
 
-sys.excepthook = _in_one_line
+sys.excepthook = _print_error

@@ -1,158 +1,165 @@
-"""Runs rows on a Ray cluster (extra `cluster`) whose nodes all see the runs folder. When a node is lost, Ray starts its
-tasks on another one, and each resumes from its checkpoint. A Ray actor, the board, carries progress from the tasks to
-this machine (the driver), and the request to stop back to them."""
+"""Runs rows on a Ray cluster (extra `cluster`) whose nodes all see the runs folder, where they leave their logs and
+records. When a node is lost, Ray starts its tasks on another one, and each resumes from its checkpoint."""
 
-from __future__ import annotations
-
+import logging
 import os
-import threading
+import signal
+import socket
+import subprocess
+import sys
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import ray
-
-from cqlib.cli.cluster_nodes import ANSWER, on
-from cqlib.cli.tasks import GRACE, Listener, Outcome, Task, thread_limits
-from cqlib.cli.tasks import run_tasks as run_here
+from cqlib.cli.tasks import Process, Start, Task, child_environment, thread_limits
+from cqlib.util import provenance
 from cqlib.util.errors import UserError, one_line
-from cqlib.util.stop import StopRequest
-from cqlib.util.text import format_bytes
 
-LOSSES = 5
-"""How often a task is started again after its node was lost. At the next loss it counts as failed: the task itself may
-be what brings nodes down."""
-
-PASSED = ("CQLIB_DEVICE", "CQLIB_TENSORBOARD")
-"""Environment variables of this machine that tasks on the nodes get too."""
+ANSWER = 60.0
+"""Seconds that nodes have to start a process and answer."""
+RAY = {"RAY_py_gcs_connect_timeout_s": "5", "RAY_NUM_REDIS_GET_RETRIES": "1", "RAY_USAGE_STATS_ENABLED": "0",
+       "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # fmt: skip
+"""Ray tries to connect once, for some seconds, sends no usage reports, and prints no warning on GPUs."""
 
 
-class _Board:
-    """What the driver and the tasks tell each other: by a task's name, how often it was started and the share of it
-    done, in [0, 1]; `stop`: why to stop (None: go on) and how many signals have come."""
-
-    def __init__(self) -> None:
-        self.starts: dict[str, int] = {}
-        self.shares: dict[str, float] = {}
-        self.stop: tuple[Any, ...] = (None, 0)
-
-    def report(self, name: str, share: float | None) -> tuple[Any, ...]:
-        """Called by a task with its share done, or None when a node starts it; returns `stop`."""
-        if share is None:
-            self.starts[name] = self.starts.get(name, 0) + 1
-        self.shares[name] = share or 0.0
-        return self.stop
-
-    def state(self, *stop: Any) -> tuple[dict[str, int], dict[str, float]]:
-        """Called by the driver, with why to stop and the number of signals if it stops; returns starts and shares."""
-        self.stop = stop or self.stop
-        return self.starts, self.shares
-
-
-def _run(task: Task, logs: Path, board: Any, environment: dict[str, str]) -> Outcome:
-    """Run a task on a node, in a child process; about once a second report its progress and ask whether to stop."""
-    class Share(Listener):
-        done = 0.0
-
-        def progress(self, task: Task, share: float) -> None:
-            self.done = share
-
-    stop, heard, over, share = StopRequest(), threading.Event(), threading.Event(), Share()
-
-    def talk() -> None:
-        done = None
-        while True:
-            try:
-                stop.requested, stop.signals = ray.get(board.report.remote(task.name, done), timeout=ANSWER)
-            except ray.exceptions.GetTimeoutError:
-                pass  # asked again
-            except ray.exceptions.RayError:
-                stop.requested = "the machine that began this run is gone"
-            done = share.done
-            heard.set()
-            if over.wait(1):
-                return
-
-    # In a thread of its own: while the main thread of a task waits in ray.get, Ray gives the task's core to others.
-    talking = threading.Thread(target=talk, daemon=True)
-    talking.start()
-    heard.wait()
-    (outcome,) = run_here([task], [{**thread_limits(1), **environment}], stop=stop, logs=logs, listener=share)
-    over.set()
-    talking.join()
-    return outcome
-
-
-def run_tasks(
-    tasks: Sequence[Task],
-    jobs: int | None = None,
-    *,
-    stop: StopRequest,
-    logs: Path,
-    listener: Listener | None = None,
-) -> list[Outcome]:
-    """Like `cqlib.cli.tasks.run_tasks`, but each task runs on a node that has the resources for it, at most `jobs` at a
-    time (None: as many as there is room for). No two tasks may have the same name."""
-    listener = listener or Listener()
-    board: Any = ray.remote(_Board).options(**on(ray.get_runtime_context().get_node_id())).remote()
-    run, waiting, outcomes = ray.remote(_run), list(tasks), []
-    # "cuda:1" is passed on as "cuda": Ray lets a task see only the card that it may use
-    environment = {name: value.partition(":")[0] for name, value in os.environ.items() if name in PASSED}
-    running: dict[Any, Task] = {}
-    starts: dict[str, int] = {}
-    stopping_since: float | None = None
-
-    def end(outcome: Outcome) -> None:
-        outcomes.append(outcome)
-        listener.ended(outcome)
-
-    while waiting or running:
-        if (reason := stop.reason()) is not None:
-            for task in waiting:
-                end(Outcome(task, "stopped", reason, 0.0))
-            waiting, stopping_since = [], stopping_since or time.monotonic()
-            hopeless = stop.signals > 1 or time.monotonic() - stopping_since > GRACE + ANSWER
-            for ref, task in running.items():
-                if hopeless or task.name not in starts:  # the latter still waits for room
-                    ray.cancel(ref)
-        while waiting and (jobs is None or len(running) < jobs):
-            task = waiting.pop(0)
-            try:
-                placed = run.options(**_resources(task), max_retries=LOSSES)
-                running[placed.remote(task, logs, board, environment)] = task
-            except UserError as error:
-                end(Outcome(task, "failed", str(error), 0.0))
-        ready, _ = ray.wait(list(running), timeout=0.5) if running else ([], [])
-        counts, shares = ray.get(board.state.remote(*[reason, stop.signals] if reason else []))
-        for task in running.values():
-            if counts.get(task.name, 0) > starts.get(task.name, 0):
-                listener.started(task, again=task.name in starts)
-                starts[task.name] = counts[task.name]
-            if task.name in starts:
-                listener.progress(task, shares[task.name])
-        for ref in ready:
-            end(_outcome(ref, running.pop(ref), stop))
-        listener.waiting()
-    return outcomes
-
-
-def _resources(task: Task) -> dict[str, float]:
-    """What Ray is to keep free for a task. UserError when no node will ever have it."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    use_gpus = os.environ.get("CQLIB_DEVICE") != "cpu" and any(node.get("GPU") for node in nodes)
-    gpus = task.gpus if use_gpus else 0
-    needed = {"CPU": 1, "memory": task.memory_bytes, "GPU": gpus}
-    if not any(all(node.get(name, 0) >= amount for name, amount in needed.items()) for node in nodes):
-        more = f", {gpus:g} GPU" if gpus else ""
-        raise UserError(f"no node of the cluster has 1 CPU, {format_bytes(task.memory_bytes)} of memory{more}")
-    return {"num_cpus": 1, "num_gpus": gpus, "memory": task.memory_bytes}
-
-
-def _outcome(ref: Any, task: Task, stop: StopRequest) -> Outcome:
+@contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Inside, this process is a driver of the cluster at `address` ("HOST:PORT", or "auto" for one on this machine).
+    UserError where there is none that it can join."""
+    if address != "auto":  # Ray itself would try for minutes
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except (OSError, ValueError) as error:
+            how = "ray start --head starts a cluster and prints its address"
+            raise UserError(f"--cluster {address}: nothing answers there ({one_line(error)}); {how}") from error
+    for name, value in RAY.items():
+        os.environ.setdefault(name, value)
     try:
-        return ray.get(ref)
-    except ray.exceptions.TaskCancelledError:
-        return Outcome(task, "stopped", stop.requested or "", 0.0)
-    except ray.exceptions.RayError as error:
-        return Outcome(task, "failed", f"its process on the cluster was lost: {one_line(error)[:200]}", 0.0)
+        import ray
+    except ImportError as error:
+        raise UserError("--cluster needs the extra `cluster`: pip install -e '.[cluster]'") from error
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+    except (RuntimeError, ConnectionError, ValueError, ray.exceptions.RayError) as error:
+        why = one_line(error)[:200] or type(error).__name__
+        raise UserError(f"--cluster {address}: no Ray cluster that this machine can join: {why}") from error
+    finally:  # ray.init has replaced the signal handlers
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def check_nodes(runs_dir: Path) -> None:
+    """UserError, one line, that names each node that does not answer, does not see the runs folder, or has other code
+    of this package or another version of a library that numbers depend on."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    mark = runs_dir / f".cluster-{uuid.uuid4().hex}"
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    answers = {}
+    for node in filter(lambda node: node["Alive"], ray.nodes()):
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ask = ray.remote(_problem).options(num_cpus=0, scheduling_strategy=there)
+        answers[ask.remote(versions(), mark)] = f"node {node['NodeManagerAddress']}"
+    ray.wait([*answers], num_returns=len(answers), timeout=ANSWER)
+    problems = []
+    for answer, node_name in answers.items():
+        try:
+            problem = ray.get(answer, timeout=0)
+        except ray.exceptions.RayError as error:
+            problem = f"cannot run cqlib ({one_line(error)[-200:]}): install this repository and its packages there"
+        problems += [f"{node_name} {problem}"] if problem else []
+    mark.unlink()
+    if problems:
+        raise UserError(f"--cluster: {'; '.join(problems)}")
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of libraries that numbers depend on; for "cqlib" a hash of its code."""
+    return {**provenance.versions(), "cqlib": provenance.code_hash()[:12]}
+
+
+def _problem(expected: dict[str, str], mark: Path) -> str:
+    """Runs on a node: what is wrong there, in words that follow the node's name; "" if nothing is."""
+    installed = versions()
+    for name, version in expected.items():
+        if installed.get(name) != version:
+            return f"has {name} {installed.get(name)}, this machine {version}: install the same there"
+    return "" if mark.exists() else f"does not see {mark.parent}: put --runs-dir on a file system that all nodes share"
+
+
+def cores() -> int:
+    """How many cores the nodes have together."""
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def start_there(gpus: float) -> Start:
+    """A function that starts tasks on the cluster: Ray runs a task on a node that has a core free and, where any node
+    has a GPU and GPUs are wanted, `gpus`, a share in (0, 1] of one."""
+    import ray
+
+    no_gpu = os.environ.get("CQLIB_DEVICE") == "cpu" or not ray.cluster_resources().get("GPU")
+    environment = thread_limits(1) | ({"CQLIB_DEVICE": "cpu"} if no_gpu else {})
+    # A task whose node was lost is started again, but not for ever: it may be what brings nodes down.
+    remote = ray.remote(_run).options(num_cpus=1, num_gpus=0 if no_gpu else gpus, max_retries=5)
+
+    def start(task: Task, log: Path, slot: int) -> Process:
+        stop = log.with_suffix(".stop")
+        stop.unlink(missing_ok=True)
+        return _RayProcess(remote.remote(task.arguments, environment, log, stop), log, stop)
+
+    return start
+
+
+def _run(arguments: tuple[str, ...], environment: dict[str, str], log: Path, stop: Path) -> int:
+    """Runs on a node: the task's command, until it ends or there is a file `stop`; returns its exit code."""
+    with log.open("ab") as errors:
+        process = subprocess.Popen([sys.executable, *arguments], env=child_environment(environment),
+                                   stdout=subprocess.DEVNULL, stderr=errors)  # fmt: skip
+    while process.poll() is None and not stop.exists():
+        time.sleep(1)
+    process.terminate()  # does nothing where it has ended
+    return process.wait()
+
+
+class _RayProcess:
+    """A task on the cluster, as `run_tasks` sees it."""
+
+    def __init__(self, ref: Any, log: Path, stop: Path) -> None:
+        self.ref, self.log, self.stop = ref, log, stop
+
+    def poll(self) -> int | None:
+        """The exit code; None until the task has ended."""
+        import ray
+
+        if not ray.wait([self.ref], timeout=0)[0]:
+            return None
+        self.stop.unlink(missing_ok=True)
+        try:
+            return ray.get(self.ref)
+        except ray.exceptions.RayError as error:
+            with self.log.open("a") as log:
+                log.write(f"its process on the cluster was lost: {one_line(error)[:200]}\n")
+            return 1
+
+    def terminate(self) -> None:
+        """Ask it to save its state and end."""
+        self.stop.touch()
+
+    def kill(self) -> None:
+        """End it, or take it out of the queue."""
+        import ray
+
+        ray.cancel(self.ref, force=True)

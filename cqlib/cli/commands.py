@@ -1,31 +1,35 @@
-"""The command line: a function per command, which imports what it needs, so that --help comes at once.
-
-Commands on rows are in `experiments`, those on records in `records`; how a function becomes a command, in `registry`.
-"""
+"""The command line: the table of commands, and what all of them share. Functions import what they need when they are
+called, so that --help comes at once."""
 
 import argparse
-import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
-from typing import Any
+from importlib import import_module
+from typing import NamedTuple
 
-from cqlib.cli import experiments, records  # noqa: F401 (registers their commands)
-from cqlib.cli.options import DATA_SETS, OPTIONS, Parser, absolute_data_path, examples, set_environment
-from cqlib.cli.registry import COMMANDS, PROGRAM, command
-from cqlib.experiments.rows import PROFILES, ROWS
+from cqlib.cli import experiments, records
+from cqlib.cli.options import (
+    OPTIONS,
+    PROGRAM,
+    Option,
+    Parser,
+    absolute_data_path,
+    add_options,
+    examples,
+    number,
+    path,
+    set_environment,
+)
 from cqlib.util import VERSION
-from cqlib.util.errors import UserError, one_line_errors, unknown_name
+from cqlib.util.errors import one_line_errors, unknown_name
 from cqlib.util.stop import interrupt_on_sigterm
 
-COMPLETIONS = {"row": ROWS, "profile": PROFILES, "data": DATA_SETS, "device": ("auto", "cpu", "cuda", "mps")}
-"""Values of an option that a shell proposes, with argcomplete."""
-EXAMPLES = ("rows", "train table1/cq-f --profile quick", "sample table1/cq-f --out samples.png")
-"""What follows the program's name, for --help."""
+EXPERIMENT = ("row", "--profile", "--data", "--seed", "--set", "--runs-dir")
+TRAINING = (*EXPERIMENT, "--data-dir", "--time-budget", "--feature-weights", "--device", "--tensorboard")
+FROM = ("--from", {**OPTIONS["--runs-dir"], "dest": "runs_dir", "help": "the records (default: runs/)"})
 
 
-@command("--runs-dir", "--data-dir", ends=["", "--data-dir ~/data"])
 def doctor(options: argparse.Namespace) -> None:
     """show what is installed and present, what is missing, and which file to put where"""
     from cqlib.cli.doctor import report
@@ -33,8 +37,6 @@ def doctor(options: argparse.Namespace) -> None:
     print(*report(options.runs_dir, options.data_dir), sep="\n")
 
 
-@command(("names", {"nargs": "+", "metavar": "NAME", "help": "cifar10, celeba, …"}), "--data-dir",
-         ends=["cifar10 celeba --data-dir ~/data"])  # fmt: skip
 def fetch(options: argparse.Namespace) -> None:
     """download published data sets"""
     from cqlib import data
@@ -44,34 +46,74 @@ def fetch(options: argparse.Namespace) -> None:
         print(f"{entry.title}: in {folder}; terms: {entry.terms}")
 
 
-def _values(option: str, **_: Any) -> Sequence[str]:
-    return tuple(COMPLETIONS.get(option, ()))
+class Command(NamedTuple):
+    """A command: the function that runs it and returns the exit code (None: 0), whose docstring is its help; its
+    options; and examples of what follows its name."""
+
+    run: Callable[[argparse.Namespace], int | None]
+    options: Sequence[Option]
+    examples: Sequence[str] = ("",)
+
+
+COMMANDS: dict[str, Command] = {
+    "rows": Command(experiments.rows, EXPERIMENT[1:], ("", "--profile study")),
+    "show": Command(experiments.show, EXPERIMENT, ("table1/cq-f", "table1/cq-f --profile paper")),
+    "train": Command(experiments.train, TRAINING, (
+        "table1/cq-f --seed 3", "table1/vae --profile study --set training.steps=3000 --device cpu")),
+    "evaluate": Command(experiments.evaluate, TRAINING, (
+        "table1/cq-f", "table1/cq-f --feature-weights weights.pth")),
+    "sample": Command(experiments.sample, (
+        *EXPERIMENT, "--device",
+        ("--n", {"type": number(1, 10_000, int), "default": 64, "metavar": "N", "help": "images (default: 64)"}),
+        ("--out", {"type": path, "required": True, "metavar": "FILE.png", "help": "the picture to write"}),
+        ("--temperature", {"type": number(0, 2), "default": 1.0, "metavar": "T",
+                           "help": "1: the model's own distribution (default); 0: the decoder's mean"}),
+    ), ("table1/cq-f --out samples.png", "table1/cq-f --n 100 --temperature 0 --out means.png")),
+    "fetch": Command(fetch, (
+        ("names", {"nargs": "+", "metavar": "NAME", "help": "cifar10, celeba, …"}), "--data-dir",
+    ), ("cifar10 celeba --data-dir ~/data",)),
+    "compare": Command(records.compare, (
+        ("first", {"metavar": "A", "help": "a record's file, a run's folder, or the name of either"}),
+        ("second", {"metavar": "B", "nargs": "?", "help": "another (default: the published run of A's name)"}),
+        "--runs-dir",
+    ), ("table1_cq-f--photos10--quick--0", "record.json theirs.json")),
+    "verify": Command(records.verify, (
+        ("row", {**OPTIONS["row"], "nargs": "?", "help": "its weights alone (default: all that are published)"}),
+        ("--profile", {**OPTIONS["--profile"], "default": None, "help": "those of one profile alone"}),
+        ("--data", {**OPTIONS["--data"], "help": "those of one data set alone"}),
+        ("--seed", {**OPTIONS["--seed"], "default": None, "help": "those of one seed alone"}),
+        ("--json", {"type": path, "metavar": "FILE", "help": "write the receipt there as well"}),
+        "--data-dir", "--device",
+    ), ("", "table1/cq-f --json receipt.json", "--profile quick")),
+    "card": Command(records.card, (
+        *EXPERIMENT, ("folder", {"type": path, "metavar": "DIR", "help": "the folder to write"}),
+    ), ("table1/cq-f my-model",)),
+    "export": Command(records.export, (
+        FROM, ("--csv", {"type": path, "required": True, "metavar": "FILE", "help": "the table to write"}),
+    ), ("--csv records.csv",)),
+    "doctor": Command(doctor, ("--runs-dir", "--data-dir"), ("", "--data-dir ~/data")),
+    "report": Command(records.report, (FROM, "--out"), ("", "--from runs --out reports/local")),
+    "publish": Command(records.publish, (
+        ("runs_dir", {"type": path, "metavar": "RUNS_DIR", "help": "a folder of finished runs"}),
+    ), ("runs",)),
+    "readme": Command(records.readme, ()),
+}  # fmt: skip
+"""Name -> command."""
 
 
 def parser() -> Parser:
-    """The parser of all commands, whose values a shell can complete."""
-    some = examples(*(f"{PROGRAM} {end}" for end in EXAMPLES))
+    """The parser of all commands."""
+    some = examples(*(f"{PROGRAM} {name} {ends[0]}".rstrip() for name, (_, _, ends) in COMMANDS.items()))
     top = Parser(prog=PROGRAM, epilog=f"{some}exit status: 0 done; 1 failed; 2 wrong usage; 3 stopped, its state saved")
     top.add_argument("--version", action="version", version=f"cqlib {VERSION}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (run, arguments, ends) in COMMANDS.items():
+    for name, (run, options, ends) in COMMANDS.items():
         about, epilog = str(run.__doc__), examples(*(f"{PROGRAM} {name} {end}".rstrip() for end in ends))
         sub = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=epilog)
-        for flag, values in arguments.items():
-            action: Any = sub.add_argument(flag, **values)
-            action.completer = partial(_values, action.dest)
-    with suppress(ImportError):
-        import argcomplete
-
-        argcomplete.autocomplete(top)
+        add_options(sub, options)
+    with suppress(ImportError):  # the extra `completion`
+        import_module("argcomplete").autocomplete(top)
     return top
-
-
-def _folders(options: argparse.Namespace) -> str:
-    """The options for those of a command's folders that are not the defaults: " --runs-dir DIR --data-dir DIR"."""
-    folders = {flag: getattr(options, flag[2:].replace("-", "_"), None) for flag in ("--runs-dir", "--data-dir")}
-    return "".join(f" {flag} {shlex.quote(str(value))}" for flag, value in folders.items()
-                   if value is not None and value != OPTIONS[flag].get("default"))  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,9 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         set_environment(options)
         if getattr(options, "data", None) is not None:
             options.data = absolute_data_path(options.data, getattr(options, "data_dir", None))
-        try:
-            return COMMANDS[vars(options).pop("command")][0](options) or 0
-        except UserError as error:  # a command in its message needs the same folders
-            error.args = (str(error).replace(f"{PROGRAM} train", f"{PROGRAM} train{_folders(options)}"),)
-            raise
+    runs_dir = getattr(options, "runs_dir", None)
+    with one_line_errors(PROGRAM, runs_dir and runs_dir / "logs"):
+        return COMMANDS[vars(options).pop("command")][0](options) or 0
     raise AssertionError("unreachable")

@@ -4,47 +4,43 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from cqlib.cli.options import OPTIONS, new_file, number
-from cqlib.cli.registry import EXPERIMENT, command, experiment_from_options
-from cqlib.experiments.rows import ROWS, label_of
 from cqlib.util.errors import UsageError, UserError, to_stderr
-from cqlib.util.stop import StopRequest
 from cqlib.util.text import duration
 
 if TYPE_CHECKING:
     from cqlib.experiments.experiment import Experiment
 
-TRAINING = (*EXPERIMENT, "--data-dir", "--time-budget", "--feature-weights", "--device", "--tensorboard")
+
+def experiment_from_options(options: argparse.Namespace) -> "Experiment":
+    """The experiment that a command's row, profile, data set, seed and changes name."""
+    from cqlib.experiments.experiment import experiment
+
+    return experiment(options.row, options.profile, options.data, options.seed, dict(options.changes or ()))
 
 
-@command("--profile", "--data", "--seed", "--set", "--runs-dir", ends=["", "--profile study"])
 def rows(options: argparse.Namespace) -> None:
     """list the rows of the tables, and which are finished or have published weights"""
     from cqlib.experiments.experiment import experiment
     from cqlib.experiments.load import published_weights, stored_training
+    from cqlib.experiments.rows import ROWS, label_of
     from cqlib.experiments.run import ended_record
 
-    states, refused = {}, {}
     for row in ROWS:
+        state = "not run"
         try:
             e = experiment(row, options.profile, options.data, options.seed, dict(options.changes or ()), trial=False)
-        except UsageError as error:
-            states[row], refused[row] = "does not take this --set", error
-            continue
-        states[row] = "not run"
-        if (record := ended_record(e, options.runs_dir)) is not None:
-            bpd = f", {record.metrics['BPD'].value:.3f} bpd" if "BPD" in record.metrics else ""
-            states[row] = record.ending or f"finished{bpd}"
-        elif stored_training(published_weights(e.folder), e) is not None:
-            states[row] = "not run; published weights"
-    if len(refused) == len(ROWS):
-        raise next(iter(refused.values()))
-    for row, state in states.items():
+            if (record := ended_record(e, options.runs_dir)) is not None:
+                bpd = f", {record.metrics['BPD'].value:.3f} bpd" if "BPD" in record.metrics else ""
+                state = record.ending or f"finished{bpd}"
+            elif stored_training(published_weights(e.folder), e) is not None:
+                state = "not run; published weights"
+        except UsageError:
+            if not options.changes:
+                raise
+            state = "does not take this --set"
         print(f"{row:<32} {label_of(row):<34} {state}")
 
 
-@command(*EXPERIMENT, ("--runs-dir", {**OPTIONS["--runs-dir"], "help": "taken as by other commands; not needed here"}),
-         ends=["table1/cq-f", "table1/cq-f --profile paper"])  # fmt: skip
 def show(options: argparse.Namespace) -> None:
     """print the recipe of a row: every value, where `paper` has another, and the parameters of each net"""
     from cqlib.experiments.sheet import sheet
@@ -52,23 +48,20 @@ def show(options: argparse.Namespace) -> None:
     print(*sheet(experiment_from_options(options)), sep="\n")
 
 
-@command(*TRAINING, ends=["table1/cq-f --seed 3", "table1/vae --profile study --set training.steps=3000 --device cpu"])
-def train(options: argparse.Namespace) -> int:
+def train(options: argparse.Namespace) -> None:
     """train and evaluate a row; a finished row is not run again"""
-    return _train(experiment_from_options(options), options)
+    e = experiment_from_options(options)
+    if e.profile == "paper":
+        from cqlib.cli import costs
+
+        print(*costs.lines({e: 1}, options.runs_dir, jobs=1), sep="\n", file=sys.stderr)
+    _train(e, options)
 
 
-def _train(e: "Experiment", options: argparse.Namespace) -> int:
-    from cqlib.cli import costs, tasks
-    from cqlib.experiments.load import is_trained, load_data
+def _train(e: "Experiment", options: argparse.Namespace) -> None:
+    """Train and measure what is missing, and print the metrics. UserError where the training diverged."""
+    from cqlib.experiments.load import RECORD
     from cqlib.experiments.run import run_experiment
-
-    if e.profile == "paper" and not is_trained(e, options.runs_dir):
-        load_data(e, options.data_dir)  # reports missing data before anything is measured
-        options.runs_dir.mkdir(parents=True, exist_ok=True)
-        slots, stop = tasks.slots(1), StopRequest()
-        for line in costs.lines({e: 1}, runs_dir=options.runs_dir, records=(), slots=slots, stop=stop):
-            to_stderr(line)
 
     def progress(step: int, steps: int, left: float) -> None:
         end = "\r" if sys.stderr.isatty() else "\n"
@@ -85,12 +78,14 @@ def _train(e: "Experiment", options: argparse.Namespace) -> int:
     print(f"{record.title}: {record.ending or record.status}")
     for name, metric in record.metrics.items():
         spread = "" if metric.std is None else f" ± {metric.std:.3g}"
-        print(f"  {name:<24} {metric.value:>12.4f}{spread}  ({metric.protocol})")
-    return 0 if record.done else 1
+        if not name.startswith("Digit-"):  # twenty lines
+            print(f"  {name:<24} {metric.value:>12.4f}{spread:<12} n = {metric.n:,}")
+    print(f"protocols, curves, digits: {options.runs_dir / e.folder / RECORD}")
+    if not record.done:
+        raise UserError(f"{record.status}: {'; '.join(record.notes)}")
 
 
-@command(*TRAINING, ends=["table1/cq-f", "table1/cq-f --feature-weights weights.pth"])
-def evaluate(options: argparse.Namespace) -> int:
+def evaluate(options: argparse.Namespace) -> None:
     """show the metrics of a trained row, measuring those that are missing"""
     from cqlib.experiments.load import WEIGHTS, fetch_published, is_trained
 
@@ -100,21 +95,12 @@ def evaluate(options: argparse.Namespace) -> int:
         folder = options.runs_dir / e.folder
         published = options.runs_dir / "published"
         if (folder / WEIGHTS).exists() or not (fetch_published(e, published) or is_trained(e, published)):
-            raise UserError(f"{e.variant} has not been trained in {folder}: {e.command}")
+            raise UserError(f"{e.variant} has not been trained in {folder}: {e.command} --runs-dir {options.runs_dir}")
         to_stderr(f"not trained here: the published weights are measured, in {published}")
         options.runs_dir = published
-    return _train(e, options)
+    _train(e, options)
 
 
-@command(
-    *EXPERIMENT,
-    ("--n", {"type": number(1, 10_000, int), "default": 64, "metavar": "N", "help": "how many images (default: 64)"}),
-    ("--out", {"type": new_file, "required": True, "metavar": "FILE.png", "help": "the picture to write"}),
-    ("--temperature", {"type": number(0, 2), "default": 1.0, "metavar": "T",
-                       "help": "1: the model's own distribution (default); 0: the decoder's mean"}),
-    "--device",
-    ends=["table1/cq-f --out samples.png", "table1/cq-f --n 100 --temperature 0 --out means.png"],
-)  # fmt: skip
 def sample(options: argparse.Namespace) -> None:
     """draw images from a trained row or published weights"""
     if options.out.suffix.lower() != ".png":

