@@ -46,9 +46,9 @@ class Cost:
 
 
 def device_name(threads: int | None = None) -> str:
-    """The device of runs here, as `Record.hardware` names it; `threads` of a CPU (None: as many as this process
+    """The device of runs here, as records name it; `threads` of a CPU (None: as many as this process
     uses)."""
-    return provenance.device_name(select_device(), bf16=False, threads=threads).rpartition(", ")[0]
+    return provenance.hardware_name(select_device(), threads)
 
 
 @functools.cache
@@ -65,7 +65,7 @@ def known(e: Experiment, runs_dir: Path, records: Sequence[Record], machine: str
     """The cost of an experiment: from finished runs of it, of any seed, on `machine`, else an estimate that was kept,
     else None."""
     here = (e.row, e.profile, machine)
-    alike = [r for r in records if r.done and (r.row, r.profile, r.hardware) == here]
+    alike = [r for r in records if r.done and (r.row, r.profile, r.device) == here]
     runs = [r for r in alike if r.config_hash == replace(e, seed=r.seed).config_hash]
     if runs:
         memory = max(r.peak_memory_bytes for r in runs)

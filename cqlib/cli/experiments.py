@@ -63,6 +63,7 @@ def _train(e: "Experiment", options: argparse.Namespace) -> int:
     from cqlib.experiments.load import is_trained, load_data
     from cqlib.experiments.run import run_experiment
     from cqlib.experiments.run_folder import disk_usage
+    from cqlib.metrics.metric import sentence
 
     if e.profile == "paper" and not is_trained(e, options.runs_dir):
         load_data(e, options.data_dir)  # reports missing data before anything is measured
@@ -86,7 +87,7 @@ def _train(e: "Experiment", options: argparse.Namespace) -> int:
     print(f"{record.title}: {record.ending or record.status}")
     for name, metric in record.metrics.items():
         spread = "" if metric.std is None else f" ± {metric.std:.3g}"
-        print(f"  {name:<24} {metric.value:>12.4f}{spread}  ({metric.protocol})")
+        print(f"  {name:<24} {metric.value:>12.4f}{spread}  ({sentence(name, metric)})")
     to_stderr(disk_usage(options.runs_dir))
     return 0 if record.done else 1
 

@@ -85,7 +85,7 @@ def _records(options: argparse.Namespace) -> Path:
 
 
 COLUMNS = ("from", "row", "changes", "data", "profile", "seed", "metric", "value", "std", "n", "protocol", "status",
-           "steps", "seconds", "device", "commit", "dirty", "config_hash", "finished")  # fmt: skip
+           "steps", "seconds", "device", "precision", "commit", "dirty", "config_hash", "finished")  # fmt: skip
 
 
 @command(FROM, ("--csv", {"type": new_file, "required": True, "metavar": "FILE", "help": "the table to write"}),
@@ -94,6 +94,7 @@ def export(options: argparse.Namespace) -> None:
     """write all records, of this machine and published, to a table: a line per record and metric"""
     from cqlib.experiments import ablations
     from cqlib.experiments.record import load_records
+    from cqlib.metrics.metric import sentence
     from cqlib.util.files import write_atomic
     from cqlib.util.paths import PUBLISHED
 
@@ -106,8 +107,8 @@ def export(options: argparse.Namespace) -> None:
         to_stderr(f"left out: {one_line(problem)}")
     lines = [
         (place, r.row, " ".join(f"{path}={value}" for path, value in r.changes.items()), r.data.name, r.profile, r.seed,
-         name, metric.value, metric.std, metric.n, metric.protocol, r.status, r.steps, r.seconds, r.device,
-         r.git.commit, r.git.dirty, r.config_hash, r.finished)
+         name, metric.value, metric.std, metric.n, sentence(name, metric), r.status, r.steps, r.seconds, r.device,
+         r.precision, r.git.commit, r.git.dirty, r.config_hash, r.finished)
         for place, records, _ in loaded for r in records for name, metric in r.metrics.items()
     ]  # fmt: skip
     text = io.StringIO()

@@ -15,8 +15,8 @@ FULL_SUPPORT = {
 }  # fmt: skip
 MORE_PARAMETERS = {
     "note": "Under quick the residual CQF has twice the parameters of the plain one, the residual GAN's generator "
-            "three times; under study, at 32×32, the residual CQF has a seventh fewer, the residual GAN's generator "
-            "about as many."
+    "three times; under study, at 32×32, the residual CQF has a seventh fewer, the residual GAN's generator "
+    "about as many."
 }
 SCALES = {
     "note": "Table 3 has no one-scale CQF with the smaller discriminator, so the one with the larger discriminator is "
@@ -30,7 +30,7 @@ RIVAL = {
 SHOWN = {"note": "The slides show the samples side by side and print no score of Real NVP's.", "own": True}
 OTHER_COST = {
     "note": "Under quick CQF has 1.6 times the parameters of Real NVP, and its runs take about three times as long; "
-            "under study, at 32×32, Real NVP has 2.3 times CQF's, and its run takes three quarters of the time."
+    "under study, at 32×32, Real NVP has 2.3 times CQF's, and its run takes three quarters of the time."
 }
 TOO_SLOW = {
     "note": "The slides call it too slow to sample from during training, and name no time that would be fast enough; "

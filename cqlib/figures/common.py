@@ -75,14 +75,14 @@ def bits(model: LikelihoodSystem, images: torch.Tensor) -> torch.Tensor:
 
 
 def batch_times(rows: Collection[str], runs: RunSet) -> dict[str, tuple[float, bool]]:
-    """Row -> seconds for a batch of samples, the median over seeds, and whether they were measured under the protocol
-    (it names the device) that is most common among `rows`. A row without such a time has that of its own protocol."""
+    """Row -> seconds for a batch of samples, the median over seeds, and whether they were measured on the device
+    that is most common among `rows`. A row without such a time has that of its own device."""
     timed = {row: [run.metrics["seconds"] for run in runs.records_of(row) if "seconds" in run.metrics] for row in rows}
-    protocols = [protocol for times in timed.values() for protocol in {time.protocol for time in times}]
+    devices = [device for times in timed.values() for device in {time.protocol.device or "" for time in times}]
     medians = {}
     for row, times in timed.items():
         if times:
-            alike = [time for time in times if time.protocol == most_common(protocols)]
+            alike = [time for time in times if time.protocol.device == most_common(devices)]
             medians[row] = statistics.median(time.value for time in alike or times), bool(alike)
     return medians
 

@@ -45,7 +45,7 @@ def _summary(runs: Sequence[Record]) -> str:
 
 def device_counts(runs: Sequence[Record]) -> str:
     """ "85 runs on CPU X, 1 thread, bf16 convolutions; 4 runs on …", or the one device of all."""
-    counts = Counter(run.device for run in runs).most_common()
+    counts = Counter(run.machine for run in runs).most_common()
     return counts[0][0] if len(counts) == 1 else "; ".join(f"{count_of(n, 'run')} on {name}" for name, n in counts)
 
 
@@ -82,7 +82,7 @@ def provenance(sets: Iterable[RunSet]) -> list[tuple[str, str]]:
         "Versions": {f"{name} {version}" for run in runs for name, version in run.versions.items()},
         "Data": {f"{name} {split} {shape}: {fingerprint}" for name, split, shape, fingerprint in data},
         "Photographs": {*CREDITS} if any(name in WITH_PIP for name, *_ in data) else set(),
-        "Devices": {run.device for run in runs},
+        "Devices": {run.machine for run in runs},
     }
     return [(name, "; ".join(sorted(texts))) for name, texts in values.items() if texts]
 

@@ -16,9 +16,10 @@ from cqlib.experiments import load
 from cqlib.experiments.experiment import Experiment
 from cqlib.experiments.record import Record, machine_path, undamaged_record
 from cqlib.experiments.rows import PROFILES, label_of
+from cqlib.metrics.metric import sentence
 from cqlib.metrics.quantities import decimal, heading, score_of
 from cqlib.models.base import System
-from cqlib.report.compare import ASIDE
+from cqlib.report.compare import NOT_OF_THE_MODEL
 from cqlib.report.facts import commit
 from cqlib.report.jinja import environment
 from cqlib.util.errors import UsageError, UserError
@@ -95,6 +96,7 @@ def card(record: Record, system: System, files: list[str]) -> str:
             about=Markup(sys.modules[type(system).__module__].__doc__ or ""),
             decimal=decimal,
             heading=heading,
+            sentence=sentence,
         )
     )
 
@@ -104,8 +106,8 @@ def _front_matter(record: Record, system: System, title: str) -> str:
     data = record.data
     results = [
         {"type": score_of(name).lower(), "name": name, "value": record.metrics[name].value,
-         "args": {"protocol": record.metrics[name].protocol}}
-        for name in record.metrics if not name.endswith(ASIDE)
+         "args": {"protocol": sentence(name, record.metrics[name])}}
+        for name in record.metrics if not name.endswith(NOT_OF_THE_MODEL)
     ]  # fmt: skip
     task = "image-to-image" if system.conditioned_on else "unconditional-image-generation"
     values = {

@@ -6,7 +6,6 @@ from typing import NamedTuple
 from cqlib.experiments.paper import CLOSE, DATA_SETS, ROWS, TOLERANCES, PaperNumber, canonical
 from cqlib.experiments.record import Record
 from cqlib.experiments.variants import in_words
-from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.quantities import metric_names
 from cqlib.report.run_sets import RunSet, mean_of
 from cqlib.util.text import count_of
@@ -83,8 +82,8 @@ def _differences(number: PaperNumber, record: Record, name: str) -> Iterator[str
     if name not in record.metrics:
         yield "features (lite0, not Inception)"
         return
-    if UNKNOWN_WEIGHTS in record.metrics[name].protocol:
-        yield f"features ({UNKNOWN_WEIGHTS}, not torch-fidelity's)"
+    if record.metrics[name].protocol.weights:
+        yield "features (unknown weights, not torch-fidelity's)"
     n = record.metrics[name].n
     if data.split != "test":
         yield f"protocol (measured on the {data.split} split, not on held-out images)"

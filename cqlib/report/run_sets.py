@@ -19,8 +19,7 @@ from cqlib.experiments.record import Record
 from cqlib.experiments.rows import ROWS, training_command
 from cqlib.experiments.trade_off import NOTHING, front
 from cqlib.experiments.variants import Changes, in_words
-from cqlib.metrics.metric import STARRED, Metric
-from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
+from cqlib.metrics.metric import Metric
 from cqlib.metrics.quantities import QUANTITIES, decimal, digits, real_name
 from cqlib.recipe import Evaluation
 from cqlib.util.errors import UserError
@@ -248,8 +247,8 @@ def _scoring(record: Record) -> str:
     """How its samples were scored, where its config says so, and whether by weights that nobody knows."""
     n = record.setting("evaluation", "fidelity_images")
     words = [f"scores at side {_side(record)}, n = {n:,}"] if isinstance(n, int) and n else []
-    unknown = any(UNKNOWN_WEIGHTS in metric.protocol for metric in record.metrics.values())
-    return ", ".join([*words, *[UNKNOWN_WEIGHTS] * unknown])
+    unknown = any(metric.protocol.weights for metric in record.metrics.values())
+    return ", ".join([*words, *["unknown weights"] * unknown])
 
 
 def _side(record: Record) -> int:
@@ -261,7 +260,7 @@ def mean_of(metrics: Sequence[Metric]) -> Mean:
     """The mean over seeds of one metric; of one seed at least."""
     values = [metric.value for metric in metrics]
     std = statistics.stdev(values) if len(values) > 1 else None
-    starred = any(metric.protocol.startswith(STARRED) for metric in metrics)
+    starred = any(metric.protocol.starred for metric in metrics)
     return Mean(statistics.fmean(values), std, len(values), starred)
 
 

@@ -1,18 +1,15 @@
 """The report's smaller tables, from run sets: costs, baselines, protocols."""
 
 import itertools
-import re
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cqlib.experiments.rows import short_label
-from cqlib.metrics.protocols import PROTOCOLS, protocol_of
+from cqlib.metrics.metric import Protocol, counts_of, in_words
+from cqlib.metrics.protocols import PROTOCOLS
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report.run_sets import RunSet, most_common
-
-COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d{1,18}\b")
-"""A number of images in the words of a protocol: n = 250, n_real = n_fake = 1000, subsets of 500."""
-ANY = "\0"
 
 
 def _rows_with_runs(sets: Sequence[RunSet], rows: Collection[str] | None) -> Iterator[tuple[RunSet, str]]:
@@ -25,8 +22,8 @@ def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[d
     and the numbers of parameters."""
     lines = []
     for runs, row in _rows_with_runs(sets, rows):
-        device = most_common(run.device for run in runs.done(row))
-        done = [run for run in runs.done(row) if run.device == device]
+        device = most_common(run.machine for run in runs.done(row))
+        done = [run for run in runs.done(row) if run.machine == device]
         lines.append({"label": short_label(row), "runs": runs.title, "device": device, "done": done,
                       "counts": done[0].parameters})  # fmt: skip
     return lines
@@ -53,18 +50,18 @@ def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, A
 def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
     """(metrics, protocol) for every protocol, where those that differ only in numbers of images are one; then the
     protocols of the literature, where any was used, and those that a data set was too small for."""
-    merged: dict[str, tuple[dict[str, None], list[list[int]]]] = {}
-    for run in (run for runs in sets for run in runs.records):
-        for name, metric in run.metrics.items():
-            metrics, counts = merged.setdefault(COUNT.sub(ANY, metric.protocol), ({}, []))
-            metrics[name] = None
-            counts.append([int(count) for count in COUNT.findall(metric.protocol)])
-    texts = []
-    for words, (metrics, counts) in merged.items():
-        for column in zip(*counts, strict=True):
-            words = words.replace(ANY, " or ".join(f"{n:,}" for n in sorted({*column})), 1)
-        texts.append((", ".join(metrics), words))
-    used = {protocol_of(name) for metrics, _ in merged.values() for name in metrics} - {""}
-    texts += [(name, protocol.about) for name, protocol in PROTOCOLS.items() if used and name in {"paper", *used}]
+    measured = [item for runs in sets for run in runs.records for item in run.metrics.items()]
+    counts: dict[tuple[str, Protocol], dict[str, set[int]]] = {}
+    for name, metric in measured:
+        of_any_size = replace(metric.protocol, n_real=None, n_fake=None, subset_size=None)
+        for count, n in counts_of(metric).items():
+            counts.setdefault((name, of_any_size), {}).setdefault(count, set()).add(n)
+    merged: dict[str, list[str]] = {}
+    for (name, protocol), numbers in counts.items():
+        words = {count: " or ".join(f"{n:,}" for n in sorted(of)) for count, of in numbers.items()}
+        merged.setdefault(in_words(name, protocol, words), []).append(name)
+    texts = [(", ".join(names), words) for words, names in merged.items()]
+    used = {metric.protocol.preset for name, metric in measured if "[" in name}
+    texts += [(name, preset.about) for name, preset in PROTOCOLS.items() if used and name in {"paper", *used}]
     left_out = ((runs.label, note) for runs in sets for run in runs.finished for note in run.notes)
     return texts + list(dict.fromkeys(pair for pair in left_out if pair[1].startswith("protocol ")))

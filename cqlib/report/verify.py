@@ -136,7 +136,7 @@ def receipt(checks: Sequence[Check], total: int) -> dict[str, Any]:
         "passed": len(checks) == total and all(check.passed for check in checks),
         "of": total,
         "finished": provenance.now(),
-        "device": provenance.device_name(device, bf16=False),
+        "device": provenance.hardware_name(device),
         "git": vars(provenance.git_info()),
         "versions": provenance.versions(),
         "runs": [{"passed": check.passed, **asdict(check)} for check in checks],

@@ -27,7 +27,7 @@ class RunProvenance:
         return last.after(*earlier)
 
     def notes(self) -> list[str]:
-        """A note on each change of device or precision, and of the commit."""
+        """A note on each change of device and of the commit."""
         changes = []
         for words, entries in (("on", self.devices), ("with the code of", [code for code in self.commits if code[1]])):
             for (_, before, *_), (step, after, *_) in pairwise(entries):

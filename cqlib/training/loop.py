@@ -128,7 +128,7 @@ class Loop:
         torch.manual_seed(seed)
         self.config, self.device, self.key = config, device, key
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.bf16)
-        self.provenance = RunProvenance(provenance.device_name(device, bf16=config.bf16), git)
+        self.provenance = RunProvenance(provenance.hardware_name(device), git)
         self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"
         self.system = to_device(system, config, device).train()
         self.average = AveragedWeights(self.system, config.ema)

@@ -13,7 +13,7 @@ from cqlib.data.grids import grid_png
 from cqlib.experiments.rows import NOTEBOOK_ROWS, notebooks, short_label
 from cqlib.figures import common as show
 from cqlib.figures import decoders
-from cqlib.metrics.metric import Metric
+from cqlib.metrics.metric import Metric, Protocol
 from cqlib.report.run_sets import run_sets
 from cqlib.util.files import write_atomic
 
@@ -45,7 +45,7 @@ def test_every_row_is_trained_by_the_name_of_the_notebook():
 def test_tables_hold_what_is_there_and_dashes_for_the_rest():
     runs = run_sets(records(3, ("table1/vae", "table1/vae-f")), [])[0]
     for run, time in zip(runs.records_of("table1/vae"), (0.5, 0.002, 0.001), strict=True):
-        run.metrics["seconds"] = Metric(time, None, 64, "wall clock")
+        run.metrics["seconds"] = Metric(time, None, 64, Protocol())
         run.curve["KL"] = [[50, 9.0], [100, 1000 * time]]
     lines = by_name(decoders.compared(runs))
     assert list(lines) == list(decoders.DECODERS.values())
@@ -58,16 +58,16 @@ def test_tables_hold_what_is_there_and_dashes_for_the_rest():
     assert families["NVP"] == ["flow", "bound: dequantisation", "768, as many as pixel values"] + ["—"] * 4
 
 
-def test_times_compare_under_the_protocol_that_most_rows_were_timed_under():
-    """It names the device, whichever the run was trained on. A ratio is to the fastest of those that compare."""
+def test_times_compare_on_the_device_that_most_rows_were_timed_on():
+    """Whichever device the run was trained on. A ratio is to the fastest of those that compare."""
     rows = ("table1/vae", "table1/vae-f")
     found = records(3, rows) + [of_today(replace(run, row="extra/vae-pixelcnn")) for run in records(1, ("table1/cq",))]
     found.append(of_today(replace(record("table1/cq"), row="extra/vae-full-covariance")))
     others = {"extra/vae-pixelcnn": (0.9, "a third"), "extra/vae-full-covariance": (0.0005, "another")}
     for run in found:
         value, device = others.get(run.row, (0.001 * (1 + run.seed), "CPU"))
-        run.metrics["seconds"] = Metric(value, None, 64, f"wall clock, {device}")
-    found[3].metrics["seconds"] = Metric(0.5, None, 64, "wall clock, another")  # VAE-F, seed 0
+        run.metrics["seconds"] = Metric(value, None, 64, Protocol(device=device))
+    found[3].metrics["seconds"] = Metric(0.5, None, 64, Protocol(device="another"))  # VAE-F, seed 0
     html = decoders.compared(run_sets(found, [])[0])
     lines = {name: line[-3:-1] for name, line in by_name(html).items()}
     assert lines["factorised Gaussian"] == ["2.0 ms", "1.0"] and lines["NVP"] == ["2.5 ms", "1.2"]

@@ -17,7 +17,7 @@ from cqlib.experiments.record import DataInfo
 from cqlib.experiments.selection import Selection
 from cqlib.figures import common as show
 from cqlib.figures import nvp_comparison
-from cqlib.metrics.metric import Metric
+from cqlib.metrics.metric import Metric, Protocol
 
 CHOSEN = Selection(nvp_comparison.REQUIRED)
 DIGITS = WITH_PIP[0]
@@ -81,7 +81,7 @@ def test_empty_panels_name_files_and_commands(published_samples, tmp_path):
 
 def test_numbers_are_those_of_the_records(published, tmp_path):
     run = on("cifar10", 32, "table3/nvp")
-    run.metrics["seconds"] = Metric(0.32, 0.01, 64, "wall clock")
+    run.metrics["seconds"] = Metric(0.32, 0.01, 64, Protocol())
     published(run)
     _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path))
     html = nvp_comparison.compared(found)
@@ -99,7 +99,7 @@ def test_numbers_are_those_of_the_records(published, tmp_path):
 def test_times_are_means_over_the_device_that_most_runs_had(published, tmp_path):
     took = [(0.32, 60.0, "CPU, fp32"), (0.64, 180.0, "CPU, fp32"), (6.4, 9000.0, "another, fp32")]
     runs = [replace(on("cifar10", 32, "table3/nvp"), seed=seed, seconds=run, device=device,
-                    metrics={"seconds": Metric(batch, None, 64, f"wall clock, {seed // 2}")})
+                    metrics={"seconds": Metric(batch, None, 64, Protocol(device=str(seed // 2)))})
             for seed, (batch, run, device) in enumerate(took)]  # fmt: skip
     published(*map(of_today, runs))
     _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path))

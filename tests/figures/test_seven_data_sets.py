@@ -16,7 +16,7 @@ from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import DataInfo, write_record
 from cqlib.experiments.selection import Selection
 from cqlib.figures import seven_data_sets
-from cqlib.metrics.metric import Metric
+from cqlib.metrics.metric import Metric, Protocol
 from cqlib.report import page as report
 from cqlib.report.run_sets import run_sets
 
@@ -99,7 +99,7 @@ def test_beside_the_published_runs_of_a_profile_stand_this_machines(published, t
 
 def test_a_verdict_stands_where_the_paper_has_a_number(published, tmp_path):
     its = paper.number("table3/cqf-2-scales", "stl10", "bpd").value
-    metrics = {"BPD": Metric(its + 0.01, 0.01, 8000, "ELBO")}
+    metrics = {"BPD": Metric(its + 0.01, 0.01, 8000, Protocol(bound="ELBO"))}
     info = DataInfo("stl10", "test", "0" * 16, (8000, 3, 48, 48))
     done = of_today(replace(record("table3/cqf-2-scales", profile="paper"), data=info, metrics=metrics))
     published(done, record("table3/cqf-2-scales"))

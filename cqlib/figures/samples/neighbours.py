@@ -20,6 +20,7 @@ from cqlib.figures.strips import strips
 from cqlib.metrics import evaluation
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import features_for
+from cqlib.metrics.metric import NETWORKS
 from cqlib.report import plots
 from cqlib.report.cells import live, picture, subplots, table
 from cqlib.util.errors import UserError
@@ -133,7 +134,8 @@ def nearest_images(
     reference = pooled(train[index])
     in_features = {name: memorisation.nearest(pooled(group), reference, 3) for name, group in groups.items()}
     near = {name: Neighbours(distances, index[places]) for name, (distances, places) in in_features.items()}
-    description += f"\nin features ({features.title}): {len(groups['samples'])} samples against {len(index):,} of them"
+    network = NETWORKS[features.name]
+    description += f"\nin features ({network}): {len(groups['samples'])} samples against {len(index):,} of them"
     return NearestImages(images, pixels, near, description)
 
 
