@@ -1,10 +1,12 @@
 """The literature's protocols by name: how many real images and samples stand behind a score; both bias FID."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from cqlib.recipe import Evaluation
 from cqlib.util.errors import unknown_name
+
+if TYPE_CHECKING:
+    from cqlib.recipe import Evaluation
 
 IS_IMAGES = 50_000  # Salimans et al., arXiv:1606.03498, and nearly everyone since
 
@@ -63,7 +65,7 @@ def default_protocol(n: int, is_images: int | None = None) -> Preset:
     return Preset(f"paper at {n} images", "test", n, n, is_images)
 
 
-def fitting(evaluation: Evaluation, n_train: int, n_test: int) -> tuple[list[Preset], list[str]]:
+def fitting(evaluation: "Evaluation", n_train: int, n_test: int) -> tuple[list[Preset], list[str]]:
     """The profile's own protocol, then those of `evaluation.protocols` that a data set of `n_train` and `n_test` images
     is large enough for; and a note on each of the others."""
     n = min(evaluation.fidelity_images, n_test, n_train)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from cqlib.data import WITH_PIP
 from cqlib.data.photos10 import CREDITS
-from cqlib.data.sets import ENTRIES
+from cqlib.data.sets import ENTRIES, entry_of
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import label_of
@@ -85,6 +85,14 @@ def provenance(sets: Iterable[RunSet]) -> list[tuple[str, str]]:
         "Devices": {run.machine for run in runs},
     }
     return [(name, "; ".join(sorted(texts))) for name, texts in values.items() if texts]
+
+
+def image_terms(data: str) -> tuple[str, ...]:
+    """Who owns the images of a data set, and their terms."""
+    if data in WITH_PIP:
+        return CREDITS
+    entry = entry_of(data)
+    return (entry.terms if entry else "Images of one's own: say here whose they are, and their terms.",)
 
 
 def commit(run: Record, digits: int) -> str:

@@ -1,5 +1,6 @@
 """Is a number of the paper reproduced, by runs of its recipe on its data?"""
 
+import statistics
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ from cqlib.experiments.paper import CLOSE, DATA_SETS, ROWS, TOLERANCES, PaperNum
 from cqlib.experiments.record import Record
 from cqlib.experiments.variants import in_words
 from cqlib.metrics.quantities import metric_names
-from cqlib.report.run_sets import RunSet, mean_of
+from cqlib.report.run_sets import RunSet
 from cqlib.util.text import count_of
 
 COMPARABLE = {"reproduced": "good", "close": "good", "not reproduced": "bad"}
@@ -42,13 +43,13 @@ def number_verdict(number: PaperNumber, runs: Sequence[Record]) -> NumberVerdict
     if fewest := min(differences, key=len):
         return NumberVerdict("not comparable", "other " + ", other ".join(fewest))
     equal = [run for run, unequal in zip(measured, differences, strict=True) if not unequal]
-    mean = mean_of([run.metrics[names[0]] for run in equal])
+    mean = statistics.fmean(run.metrics[names[0]].value for run in equal)
     unit = "bpd" if number.metric == "bpd" else "%"
-    difference = (mean.value - number.value) * (1 if unit == "bpd" else 100 / number.value)
+    difference = (mean - number.value) * (1 if unit == "bpd" else 100 / number.value)
     tolerance = TOLERANCES[number.metric]
     steps = round(abs(difference) / tolerance, 9)  # so that 3.95 against 3.90 is exactly one tolerance
     label = "reproduced" if steps <= 1 else "close" if steps <= CLOSE else "not reproduced"
-    runs_in_words = f"{'mean of ' * (mean.n > 1)}{count_of(mean.n, 'run')}"
+    runs_in_words = f"{'mean of ' * (len(equal) > 1)}{count_of(len(equal), 'run')}"
     distance = f"{difference:+.2f} {unit} from the paper's {number.text}"
     return NumberVerdict(label, f"{runs_in_words}: {distance} (tolerance {tolerance:g})")
 

@@ -10,6 +10,7 @@ from cqlib.metrics.metric import Protocol, counts_of, in_words
 from cqlib.metrics.protocols import PROTOCOLS
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report.run_sets import RunSet, most_common
+from cqlib.report.values import source_of
 
 
 def _rows_with_runs(sets: Sequence[RunSet], rows: Collection[str] | None) -> Iterator[tuple[RunSet, str]]:
@@ -24,7 +25,8 @@ def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[d
     for runs, row in _rows_with_runs(sets, rows):
         device = most_common(run.machine for run in runs.done(row))
         done = [run for run in runs.done(row) if run.machine == device]
-        lines.append({"label": short_label(row), "runs": runs.title, "device": device, "done": done,
+        source = source_of(f"{run.folder}.json" for run in done)
+        lines.append({"label": short_label(row), "runs": runs.title, "device": device, "done": done, "source": source,
                       "counts": done[0].parameters})  # fmt: skip
     return lines
 

@@ -70,22 +70,20 @@ def fronts(runs: RunSet, score: str) -> dict[str, dict[float, dict[int, Point]]]
 
 def draw_fronts(runs: RunSet, quantity: Quantity, name: str) -> tuple[Figure, str]:
     """The figure, and what it shows in words."""
+    lines = {words: f"{words} ({short_label(NOTHING[row])}, {short_label(row)})" for words, row in FRONTS.items()}
     points = [
-        plots.Point(f"{weight:,g}" if weight else "λ = 0", *mean(seeds.values()), *spread(seeds.values()), words)
+        plots.Point(f"{weight:,g}" if weight else "λ = 0", *mean(seeds.values()), *spread(seeds.values()), lines[words])
         for words, front in fronts(runs, name).items() for weight, seeds in front.items()
     ]  # fmt: skip
     if gan := points_of(runs.done(GAN), name).values():
         points.append(plots.Point(short_label(GAN), *mean(gan), *spread(gan)))
-    rows = {**FRONTS, short_label(GAN): GAN}
-    looks = {words: marker_numbers([row])[short_label(row)] for words, row in rows.items()}
-    legend = {f"{words} ({short_label(NOTHING[row])}, {short_label(row)})": looks[words]
-              for words, row in FRONTS.items()}  # fmt: skip
+    marks = {lines[words]: marker_numbers([row])[short_label(row)] for words, row in FRONTS.items()}
+    ylabel = f"{name}: {quantity.better} = {DRAWN[quantity]}"
     figure = plots.quality_against_likelihood(
-        points, ylabel=f"{name}: {quantity.better} = {DRAWN[quantity]}", xlabel=BITS, marks=looks, legend=legend,
-        size=(5.2, 4.2),
-    )  # fmt: skip
+        points, ylabel=ylabel, xlabel=BITS, marks=marks | marker_numbers([GAN]), size=(6.4, 4.2)
+    )
     _point_to_better(figure.axes[0], quantity.better)
-    values = [f"{p.line} {p.label} {p.bpd:.2f}, {decimal(name, p.distance)}".lstrip() for p in points]
+    values = [f"{p.line} {p.label}: {p.bpd:.2f}, {decimal(name, p.distance)}".lstrip() for p in points]
     return figure, f"{name} against bits per dimension, {runs.title}: {'; '.join(values)}"
 
 

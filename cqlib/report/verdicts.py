@@ -12,6 +12,7 @@ from cqlib.experiments.rows import short_label
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report.inference import LEVEL, Welch
 from cqlib.report.run_sets import ORIGINS, RunSet
+from cqlib.report.values import source_of
 from cqlib.util.text import count_of, signed
 
 DIGITS = {"bpd": 2, "%": 1, "points": 1}
@@ -79,6 +80,14 @@ class ClaimResult:
         """ "this project, 5 seeds" or "this project, 3 and 5 seeds": origin, and seeds of each row."""
         a, b = map(len, self.seeds)
         return f"{ORIGINS[self.runs.origin].lower()}, {count_of(a, 'seed') if a == b else f'{a} and {b} seeds'}"
+
+    @property
+    def files(self) -> str:
+        """The records that it is of."""
+        rows = (self.claim.row_a, self.claim.row_b)
+        of_rows = ([f"{run.folder}.json" for run in self.runs.done(row) if run.seed in seeds]
+                   for row, seeds in zip(rows, self.seeds, strict=True))  # fmt: skip
+        return " against ".join(map(source_of, of_rows))
 
     @property
     def survives(self) -> bool:
