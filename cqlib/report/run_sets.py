@@ -15,7 +15,6 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
 
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
@@ -147,32 +146,24 @@ class RunSet:
         return training_command(only, self.profile, self.data, changes=self.changes) + several
 
 
-class _Key(NamedTuple):
-    """What records must share to be averaged: there is a run set for each."""
-
-    origin: str
-    data: str
-    size: int
-    profile: str
-    changes: str
-    """As canonical JSON: "{}" for the rows' own recipes."""
-    images: str
-    """The fingerprint in words; the files behind a name may have changed."""
-    scoring: str
-    """How samples are scored, in words; "" where the config does not say."""
-    precision: str
+Key = tuple[str, str, int, str, str, tuple[str, str, str]]
+"""What records must share to be averaged, in each of which a run set is: origin, data set, size, profile, changes as
+canonical JSON ("{}" for the rows' own recipes), and in words its images (the files behind a name may have changed), how
+samples are scored, and precision."""
 
 
 def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSet]:
     """The run sets of all `ORIGINS`. Within one, records are in the paper's order of rows, then by seed; of two records
     of one run the first is taken. Runs with changes make a set of their own, but for the points of the trade-off, which
     join the set of unchanged runs, after all its rows, by row and lambda."""
-    sets: dict[_Key, dict[tuple[str, int], Record]] = {}
+    sets: dict[Key, dict[tuple[str, int], Record]] = {}
     for origin, records in (("published", published), ("local", local)):
         for record in sorted(records, key=lambda record: bool(record.changes)):  # those without changes first
-            key = _key(record, origin)
-            unchanged = key._replace(changes="{}")
-            if on_front(record.variant, record.profile, record.data.name, key.size) and unchanged in sets:
+            data, size = record.data.name, record.data.shape[-1]
+            details = (f"images {record.data.fingerprint}", _scoring(record), record.precision)
+            key = (origin, data, size, record.profile, canonical_json(record.changes), details)
+            unchanged = (origin, data, size, record.profile, "{}", details)
+            if on_front(record.variant, record.profile, data, size) and unchanged in sets:
                 key = unchanged
             sets.setdefault(key, {}).setdefault((paper.canonical(record.variant), record.seed), record)
     return [_run_set(key, runs, sets) for key, runs in sets.items()]
@@ -183,37 +174,20 @@ def on_front(name: str, profile: str, data: str, size: int) -> bool:
     return any(name in front(row, profile, data, size).values() for row in NOTHING)
 
 
-def _key(record: Record, origin: str) -> _Key:
-    data = record.data
-    return _Key(origin, data.name, data.shape[-1], record.profile, canonical_json(record.changes),
-                f"images {data.fingerprint}", _scoring(record), record.precision)  # fmt: skip
-
-
-def _run_set(key: _Key, runs: Mapping[tuple[str, int], Record], keys: Iterable[_Key]) -> RunSet:
+def _run_set(key: Key, runs: Mapping[tuple[str, int], Record], keys: Iterable[Key]) -> RunSet:
+    """The run set of a key, with the details that tell it from others of the same name."""
+    *name, details = key
+    same_name = [others for *other, others in keys if other == name]
+    telling = [detail for detail, *others in zip(details, *same_name, strict=True) if len(set(others)) > 1]
     records = tuple(runs[run] for run in sorted(runs, key=lambda run: _order(run, runs[run])))
-    return RunSet(key.origin, key.data, key.size, key.profile, records, _distinguished_by(key, keys),
-                  json.loads(key.changes))  # fmt: skip
+    origin, data, size, profile, changes, _ = key
+    return RunSet(origin, data, size, profile, records, ", ".join(filter(None, telling)), json.loads(changes))
 
 
 def _order(run: tuple[str, int], record: Record) -> tuple[int, int, list[float], tuple[str, int]]:
     """The paper's order of rows, then changed rows by their row and the numbers they change; then seeds."""
     numbers = [value for value in record.changes.values() if isinstance(value, int | float)]
     return ROW_ORDER.get(run[0], 99), ROW_ORDER.get(record.row, 99), numbers, run
-
-
-def _distinguished_by(key: _Key, keys: Iterable[_Key]) -> str:
-    """What tells a set from others of the same name: its images; its scoring and precision where the images are the
-    same."""
-
-    def name(k: _Key) -> _Key:
-        return k._replace(data=without_paths(k.data), images="", scoring="", precision="")
-
-    same_name = [k for k in keys if name(k) == name(key)]
-    same_images = [k for k in same_name if k.images == key.images]
-    parts = [key.images] * (len(same_images) < len(same_name))
-    parts += [key.scoring] * any(k.scoring != key.scoring for k in same_images)
-    parts += [key.precision] * any(k.precision != key.precision for k in same_images)
-    return ", ".join(filter(None, parts))
 
 
 def nearest_first(sets: Sequence[RunSet]) -> list[RunSet]:
