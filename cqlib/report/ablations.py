@@ -55,7 +55,7 @@ def effects(runs: RunSet) -> list[tuple[Question, list[Effect]]]:
 def effect(ablation: Ablation, row: str, runs: RunSet) -> Effect:
     """What an ablation did to one of the rows that it changes, against that row as it is."""
     changed = ablation.variant(row)
-    claims = (Claim(f"ablations/{metric}", "", runs.data, metric, changed, row, QUANTITIES[metric].better)
+    claims = (Claim(f"ablations/{metric}", changed, QUANTITIES[metric].better, row, metric, "", runs.data)
               for metric in REPORTED)  # fmt: skip
     words = f"{short_label(row)}: {_change(ablation, (row,), runs)}"
     return Effect(ablation.name, words, tuple(claim_result(claim, runs) for claim in claims))
