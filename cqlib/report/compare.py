@@ -17,20 +17,8 @@ from cqlib.util.paths import RECORDS
 from cqlib.util.text import columns, count_of
 
 PUBLISHED_FOLDERS = (RECORDS, ablations.PUBLISHED)
-FACTS = (
-    "row",
-    "status",
-    "data",
-    "measured",
-    "profile",
-    "config",
-    "steps",
-    "seed",
-    "precision",
-    "device",
-    "git",
-    "versions",
-)
+FACTS = ("row", "status", "data", "measured", "profile", "config", "steps", "seed", "precision", "device", "git",
+         "versions")  # fmt: skip
 """What a number may depend on, most important first."""
 NOT_OF_THE_MODEL = ("-real", "-floor", "seconds")
 """Ends of the names of metrics that do not judge a model: scores of real images, and seconds."""

@@ -4,7 +4,6 @@ import io
 import math
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from PIL import Image
 from cqlib.data import WITH_PIP, load
 from cqlib.data.grids import EXACT, grid, webp
 from cqlib.data.published import missing_files
-from cqlib.data.reading import READ_ERRORS
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import marker_numbers, short_label
@@ -30,7 +28,6 @@ from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import without_paths
 
 FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # curves that are not `more`: held-out scores, the paper's two losses
-KINDS = {".png": "PNG", ".webp": "WEBP"}  # suffix of a sample grid's file -> its format
 MEASURED = ("BPD", "FD", "FID", "KD", "KID", "Coverage")  # along training, on held-out images
 MAX_LINES = 8  # curves in one plot that can still be told apart
 IGNORANCE = "knows nothing, 2 ln 2"
@@ -76,14 +73,9 @@ def _samples(runs: RunSet, row: str, folder: Path, out: Path | None) -> dict[str
 
 
 def sample_file(folder: Path) -> Path | None:
-    """The grid of a run's samples, PNG or WebP; None where there is no whole picture."""
-    for suffix, kind in KINDS.items():
-        file = folder / f"samples{suffix}"
-        if os.path.isfile(file):  # False, and no error, where its name is too long for a file
-            with suppress(*READ_ERRORS), Image.open(file, formats=[kind]) as image:
-                image.verify() if kind == "PNG" else image.load()  # a WebP's `verify` looks at its head alone
-                return file
-    return None
+    """The grid of a run's samples, PNG or WebP; None where there is none."""
+    places = (folder / "samples.png", folder / "samples.webp")
+    return next((file for file in places if os.path.isfile(file)), None)  # False where its name is too long for a file
 
 
 def _link(file: Path, out: Path | None) -> str:
@@ -95,7 +87,7 @@ def _link(file: Path, out: Path | None) -> str:
 
 
 def _image(content: bytes, alt: str, link: str = "") -> dict[str, Any]:
-    picture = Image.open(io.BytesIO(content), formats=list(KINDS.values()))
+    picture = Image.open(io.BytesIO(content), formats=("PNG", "WEBP"))
     source = link or plots.data_uri(content, f"image/{str(picture.format).lower()}")
     return {"src": Markup(source), "alt": alt, "width": picture.width, "height": picture.height}
 

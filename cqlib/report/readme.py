@@ -1,5 +1,5 @@
-"""Renders the parts of README.md and docs between `<!-- NAME -->` and `<!-- /NAME -->` from the published records, the
-notebooks and the data sets. A test fails where a committed part is out of date."""
+"""Renders the parts of README.md and docs/results.md between `<!-- NAME -->` and `<!-- /NAME -->` from the published
+records. A test fails where a committed part is out of date."""
 
 import json
 import statistics
@@ -10,14 +10,12 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from cqlib.data.photos10 import PHOTOS
-from cqlib.data.sets import ENTRIES
 from cqlib.experiments import paper
 from cqlib.experiments.claims import IS_MISLEADS
 from cqlib.experiments.experiment import image_size
 from cqlib.experiments.load import published_weights
 from cqlib.experiments.record import slug, undamaged_records
-from cqlib.experiments.rows import RESULT_PROFILES, default_data, notebooks, training_command
+from cqlib.experiments.rows import RESULT_PROFILES, default_data, training_command
 from cqlib.metrics.quantities import QUANTITIES, heading
 from cqlib.report import claims_file, mixture
 from cqlib.report.claim_cards import Card, cards, count_claims
@@ -51,12 +49,6 @@ def chief_claims(sets: RunSets) -> str:
     lines = [f"- {text}: **{in_words(parts)}**." for text, parts in headlines([runs]).items()]
     title = f"Results on `{runs.data}`, {runs.size}×{runs.size}, {seeds(runs, paper.TABLE1)}:"
     return "\n".join([title, "", *lines, "", "Each verdict with its interval: [docs/results.md](docs/results.md)."])
-
-
-def lessons(sets: RunSets) -> str:
-    """A link to each lesson."""
-    chosen = [file for name, file in notebooks().items() if name[0].isdigit() or name == "explore"]
-    return ", ".join(f"[{title(f).rpartition(' · ')[2].partition(':')[0]}]({readable(f)})" for f in chosen)
 
 
 def profiles(sets: RunSets) -> str:
@@ -224,68 +216,10 @@ def _counts(found: Sequence[Card], which: str) -> Iterator[str]:
             yield f"{len(of)} claims of {whose}; {verdicts}."
 
 
-# --- what is not of records
-
-
-def equations(sets: RunSets) -> str:
-    """Where the paper's equations are computed."""
-    numbered = [(where, f"({number})", what) for number, (what, where) in enumerate(paper.EQUATIONS, 1)]
-    lines = []
-    for where, same in groupby(numbered, key=itemgetter(0)):
-        _, numbers, texts = zip(*same, strict=True)
-        module, _, name = where.partition(":")
-        link = f"[`{name}`]({module.replace('.', '/')}.py)"
-        lines.append([f"{', '.join(numbers)} {'; '.join(texts)}", link])
-    return markdown_table(["equation", "code"], lines)
-
-
-def all_notebooks(sets: RunSets) -> str:
-    """Every notebook with the command that runs it."""
-    lines = [[f"[{name}](../{readable(file)})", title(file), f"`./run_all.sh --only {name}`"]
-             for name, file in notebooks().items()]  # fmt: skip
-    return markdown_table(["notebook", "what", "command"], lines)
-
-
-def title(file: Path) -> str:
-    """The first heading of a notebook."""
-    cells = json.loads(file.read_text())["cells"]
-    lines = (line for cell in cells if cell["cell_type"] == "markdown" for line in cell["source"])
-    return next(line for line in lines if line.startswith("# ")).removeprefix("# ").strip()
-
-
-def readable(file: Path) -> str:
-    """Where a notebook can be read, from the root: executed, if that is published."""
-    executed = PUBLISHED / "notebooks" / file.name
-    return str((executed if executed.is_file() else file).relative_to(ROOT))
-
-
-def hours(sets: RunSets) -> str:
-    """What the paper's recipes take on a GPU, as estimated."""
-    one, everything, table3 = (f"{gpu_hours(part):.0f}" for part in ("Table 1", "", "Table 3"))
-    return (f"Estimated for training alone on one A100: about {one} GPU-hours for one seed of Table 1, and "
-            f"{everything} for one seed of everything, of which {table3} are Table 3's.")  # fmt: skip
-
-
-def data_sets(sets: RunSets) -> str:
-    """The published data sets."""
-    lines = [[f"`{name}`", e.about, " and ".join(f"`{file.name}` ({file.size})" for file in e.files), e.how, e.terms]
-             for name, e in ENTRIES.items()]  # fmt: skip
-    return markdown_table(["name", "what", "files", "how it comes", "terms"], lines)
-
-
-def photographs(sets: RunSets) -> str:
-    """The photographs of photos10."""
-    lines = [[f"`{name}`", p.shows, p.author, p.terms, f"`{p.file}`"] for name, p in PHOTOS.items()]
-    return markdown_table(["class", "what it shows", "by", "terms", "file in the installed packages"], lines)
-
-
 DOCUMENTS: Mapping[Path, Mapping[str, Callable[[RunSets], str]]] = {
-    README: {"headlines": chief_claims, "lessons": lessons, "profiles": profiles, "table1": slim_table,
-             "equations": equations},
+    README: {"headlines": chief_claims, "profiles": profiles, "table1": slim_table},
     DOCS / "results.md": {name: partial(whole_table, name) for name in TABLES}
     | {f"{name}-claims": partial(claims, name) for name in TABLES},
-    DOCS / "running.md": {"notebooks": all_notebooks, "gpu-hours": hours},
-    DOCS / "data.md": {"photos10": photographs, "datasets": data_sets},
 }  # fmt: skip
 """File -> its parts by name -> the function that renders it from the published run sets."""
 

@@ -11,9 +11,12 @@ from fake_records import records
 from published_models import publish_untrained
 
 from cqlib.cli import commands, options
-from cqlib.experiments import paper
+from cqlib.data.photos10 import PHOTOS
+from cqlib.data.sets import ENTRIES
 from cqlib.experiments.record import load_records
+from cqlib.experiments.rows import notebooks
 from cqlib.report import readme
+from cqlib.report.facts import gpu_hours
 from cqlib.report.run_sets import run_sets
 from cqlib.util.paths import RECORDS, ROOT
 
@@ -124,9 +127,22 @@ def test_the_code_to_copy_trains_and_measures(tmp_path, monkeypatch):
     assert 0 < bpd < 20 and list(scores) == ["FD-lite0", "Coverage-lite0"] and (tmp_path / "my-model").is_dir()
 
 
-def test_every_equation_is_where_the_map_says():
-    for number, (_, where) in enumerate(paper.EQUATIONS, 1):
-        thing = resolve_name(where)
-        numbers = re.findall(r"\((\d)\)", thing.__doc__)
-        ranges = [range(int(a), int(b) + 1) for a, b in re.findall(r"\((\d)\) to \((\d)\)", thing.__doc__)]
-        assert str(number) in numbers or any(number in r for r in ranges), where
+def test_every_equation_is_where_readmes_map_says():
+    found = re.findall(r"^\| ((?:\(\d\),? )+).*\| \[`([\w.]+)`\]\((\S+)\.py\) \|$", README, re.MULTILINE)
+    told = [(int(number), f"{path.replace('/', '.')}:{name}") for numbers, name, path in found
+            for number in re.findall(r"\d", numbers)]  # fmt: skip
+    assert sorted(number for number, _ in told) == [*range(1, 9)]
+    for number, where in told:
+        docstring = resolve_name(where).__doc__
+        ranges = [range(int(a), int(b) + 1) for a, b in re.findall(r"\((\d)\) to \((\d)\)", docstring)]
+        assert f"({number})" in docstring or any(number in r for r in ranges), where
+
+
+def test_docs_name_every_notebook_data_set_and_photograph_with_its_terms():
+    running, of_data = TEXT[readme.DOCS / "running.md"], TEXT[readme.DOCS / "data.md"]
+    assert all(f"`./run_all.sh --only {name}`" in running for name in notebooks())
+    for name, entry in ENTRIES.items():
+        assert re.search(rf"^\| `{name}` \| .*{re.escape(entry.terms)} \|$", of_data, re.MULTILINE), name
+    for name, photo in PHOTOS.items():
+        assert f"| `{name}` | {photo.shows} | {photo.author} | {photo.terms} |" in of_data
+    assert f"about {gpu_hours('Table 1'):.0f} GPU-hours for one seed of Table 1, and {gpu_hours():.0f}" in running
