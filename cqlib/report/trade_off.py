@@ -24,7 +24,7 @@ REAL, COVERS = "samples look more real", "samples cover more"
 DRAWN = {QUANTITIES[id]: better for id, better in (("fid", REAL), ("kid", REAL), ("is", REAL), ("coverage", COVERS))}
 """Score that is drawn against BPD -> what a better value of it means."""
 FIRST = QUANTITIES["fid"]
-"""The paper's score; the captions of its pictures tell the `story`."""
+"""The paper's score, whose picture is shown first."""
 BITS = "bits per dimension: lower = better likelihood"
 HOW_TO_READ = (
     "Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is VAE and VAE-F, "
@@ -101,18 +101,8 @@ def _caption(runs: RunSet, quantity: Quantity, name: str, how_to_read: bool) -> 
     parts = [f"{name} against likelihood. {runs.title}."]
     if quantity is FIRST:
         parts += [HOW_TO_READ.format(usual(runs.data, runs.size))] * how_to_read
-        parts += [story(runs, name), of_seeds(runs, name), not_trained(runs)]
+        parts += [of_seeds(runs, name), not_trained(runs)]
     return " ".join(filter(None, parts))
-
-
-def story(runs: RunSet, name: str) -> str:
-    """A sentence on how many points without f are beaten in both coordinates by one with f; empty where a front has no
-    points."""
-    without, with_f = ([mean(seeds.values()) for seeds in line.values()] for line in fronts(runs, name).values())
-    if not without or not with_f:
-        return ""
-    beaten = sum(any(u < x and v < y for u, v in with_f) for x, y in without)
-    return f"By the means, a point with f beats {beaten} of the {len(without)} points without f in both."
 
 
 def of_seeds(runs: RunSet, score: str) -> str:
