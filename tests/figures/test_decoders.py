@@ -45,7 +45,7 @@ def test_every_row_is_trained_by_the_name_of_the_notebook():
 def test_tables_hold_what_is_there_and_dashes_for_the_rest():
     runs = run_sets(records(3, ("table1/vae", "table1/vae-f")), [])[0]
     for run, time in zip(runs.records_of("table1/vae"), (0.5, 0.002, 0.001), strict=True):
-        run.metrics["seconds"] = Metric(time, None, 64, Protocol())
+        run.metrics["seconds"] = Metric(time, None, 64, Protocol(device="CPU"))
         run.curve["KL"] = [[50, 9.0], [100, 1000 * time]]
     lines = by_name(decoders.compared(runs))
     assert list(lines) == list(decoders.DECODERS.values())

@@ -81,7 +81,7 @@ def test_empty_panels_name_files_and_commands(published_samples, tmp_path):
 
 def test_numbers_are_those_of_the_records(published, tmp_path):
     run = on("cifar10", 32, "table3/nvp")
-    run.metrics["seconds"] = Metric(0.32, 0.01, 64, Protocol())
+    run.metrics["seconds"] = Metric(0.32, 0.01, 64, Protocol(device="CPU"))
     published(run)
     _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path))
     html = nvp_comparison.compared(found)
