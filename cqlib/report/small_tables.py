@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from cqlib.experiments.record import Record
 from cqlib.experiments.rows import short_label
 from cqlib.metrics.metric import Protocol, counts_of, in_words
 from cqlib.metrics.protocols import PROTOCOLS
@@ -63,7 +64,17 @@ def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
         words = {count: " or ".join(f"{n:,}" for n in sorted(of)) for count, of in numbers.items()}
         merged.setdefault(in_words(name, protocol, words), []).append(name)
     texts = [(", ".join(names), words) for words, names in merged.items()]
-    used = {metric.protocol.preset for name, metric in measured if "[" in name}
+    used = {metric.protocol.preset for _, metric in measured} - {None}
     texts += [(name, preset.about) for name, preset in PROTOCOLS.items() if used and name in {"paper", *used}]
-    left_out = ((runs.label, note) for runs in sets for run in runs.finished for note in run.notes)
-    return texts + list(dict.fromkeys(pair for pair in left_out if pair[1].startswith("protocol ")))
+    left_out = ((runs.label, f"protocol {name} left out: {lacks}") for runs in sets for run in runs.finished
+                for name, lacks in _left_out(run))  # fmt: skip
+    return texts + list(dict.fromkeys(left_out))
+
+
+def _left_out(run: Record) -> Iterator[tuple[str, str]]:
+    """The protocols of the literature that a run's profile asks for and its data set is too small for, and why."""
+    measured = {metric.protocol.preset for metric in run.metrics.values()}
+    asked = run.setting("evaluation", "protocols")
+    for name in PROTOCOLS:
+        if isinstance(asked, list) and name in asked and name not in measured:
+            yield name, PROTOCOLS[name].shortfall(run.n_train or 0, run.data.shape[0])
