@@ -13,7 +13,6 @@ from cqlib.report.notebook_page import notebook_page
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
-SCHEMES = ("light", "dark")
 
 
 @pytest.fixture(scope="module")
@@ -95,14 +94,3 @@ def test_nothing_is_said_on_the_console_and_nothing_asked_of_the_network(visit, 
     page.wait_for_load_state("networkidle")
     assert page.said == []
     assert page.asked[0] == index and all(url.startswith(("file:", "data:")) for url in page.asked)
-
-
-def test_the_keyboard_reaches_the_content_and_the_tables(visit):
-    page = visit(viewport=PHONE)
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.getAttribute('href')") == "#main"
-    page.keyboard.press("Enter")
-    assert page.evaluate("location.hash") == "#main"
-    page.locator("#tables .scroll").first.focus()
-    page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.activeElement.scrollLeft > 0")
