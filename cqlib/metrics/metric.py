@@ -13,19 +13,11 @@ COUNTS = ("n_real", "n_fake", "subset_size")
 """Fields of a protocol that are numbers of images."""
 SPLITS = {"test": "held-out test split", "train": "training split"}
 NETWORKS = {"lite0": "EfficientNet-lite0", "inception": "TF-Inception"}
-INCEPTION_SIDE = 299
-SUBJECTS = {
-    "real images": " of real images",
-    "decoder's means": " of the decoder's means, not of samples",
-}
-BASELINES = {
-    "untrained copy": "samples of an untrained copy",
-    "Gaussian pixels": "independent Gaussian pixels",
-}
-"""What a score is of, where that is not samples of the model -> words for it."""
-
-
 Subject = Literal["real images", "decoder's means", "untrained copy", "Gaussian pixels"] | None
+"""What is measured instead of samples of the model."""
+SUBJECTS = {"real images": " of real images", "decoder's means": " of the decoder's means, not of samples"}
+BASELINES = {"untrained copy": "samples of an untrained copy", "Gaussian pixels": "independent Gaussian pixels"}
+"""A `Subject` in words: after the name of the score, and before the whole sentence."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -91,58 +83,60 @@ def counts_of(metric: Metric) -> dict[str, int]:
 def in_words(name: str, protocol: Protocol, counts: Mapping[str, object]) -> str:
     """The sentence on how the metric `name` was measured; `counts` are its numbers of images, or words for them, by the
     names of `counts_of`."""
-    p, n = protocol, f"n = {counts['n']}"
-    if p.features:
-        return _score_in_words(name, p, counts)
-    if p.device:
-        return f"wall clock of one batch of {p.batch} samples without gradients, median of {p.repeats}, {p.device}"
-    if p.confidence:
-        subject = SUBJECTS.get(p.of or "", "")
-        return f"{n}{subject}, read by a classifier with a probability of at least {p.confidence}"
-    if p.bound == "histogram":
+    n = f"n = {counts['n']}"
+    if protocol.features:
+        return _score_in_words(name, protocol, counts)
+    if protocol.device:
+        batch = f"wall clock of one batch of {protocol.batch} samples without gradients"
+        return f"{batch}, median of {protocol.repeats}, {protocol.device}"
+    if protocol.confidence:
+        subject = SUBJECTS.get(protocol.of or "", "")
+        return f"{n}{subject}, read by a classifier with a probability of at least {protocol.confidence}"
+    if protocol.bound == "histogram":
         return f"independent pixels, a histogram of training images for each; exact, test split, {n}"
-    starred = "starred recipe (frozen generator, trained encoder and sigma): " if p.starred else ""
-    given = f"of P(x given {p.given}), " if p.given else ""
-    if p.bound == "KL":
+    starred = "starred recipe (frozen generator, trained encoder and sigma): " if protocol.starred else ""
+    given = f"of P(x given {protocol.given}), " if protocol.given else ""
+    if protocol.bound == "KL":
         layer = name.removeprefix("KL-")
         words = f"KL(q || p) of latent layer {layer}, in bits per dimension of the image, {n}"
-    elif p.bound == "gain":
+    elif protocol.bound == "gain":
         words = f"BPD less BPD-IW, held-out test split, {n} for both"
     else:
-        drawn = "" if p.bound == "exact" else f", k = {p.k}" if (p.k or 1) > 1 else ", 1 sample"
-        noise = ", uniform dequantisation" if p.dequantised else ""
-        words = f"{p.bound}{drawn}{noise}, {SPLITS[p.split or 'test']}, {n}, averaged weights"
+        one = "" if protocol.bound == "exact" else ", 1 sample"
+        drawn = f", k = {protocol.k}" if protocol.bound == "importance-weighted bound" else one
+        noise = ", uniform dequantisation" if protocol.dequantised else ""
+        words = f"{protocol.bound}{drawn}{noise}, {SPLITS[protocol.split or 'test']}, {n}, averaged weights"
     return starred + given + words
 
 
-def _score_in_words(name: str, p: Protocol, counts: Mapping[str, object]) -> str:
+def _score_in_words(name: str, protocol: Protocol, counts: Mapping[str, object]) -> str:
     quantity = quantity_of(name) or SCORES[0]
-    label = quantity.lite0 if p.features == "lite0" else quantity.name
-    real = p.of == "real images"
+    label = quantity.lite0 if protocol.features == "lite0" else quantity.name
+    real = protocol.of == "real images"
     n_fake, n_real = (counts.get(count, counts["n"]) for count in ("n_fake", "n_real"))
     if quantity is QUANTITIES["is"]:
-        kind = f"logits ({p.dimensions} classes)"
-        splits = f"{p.splits} split{'s' * (p.splits != 1)}"
-        how = f"{'n_test' if real else 'n_fake'} = {n_fake} in {splits}, shuffled with seed {p.seed}"
+        kind = f"logits ({protocol.dimensions} classes)"
+        splits = f"{protocol.splits} split{'s' * (protocol.splits != 1)}"
+        how = f"{'n_test' if real else 'n_fake'} = {n_fake} in {splits}, shuffled with seed {protocol.seed}"
     else:
-        kind = f"pooled features ({p.dimensions})"
+        kind = f"pooled features ({protocol.dimensions})"
         if real:
             how = f"n_train = n_test = {n_fake}, training split against held-out test split"
         else:
             n = f"n_real = n_fake = {n_fake}" if n_fake == n_real else f"n_real = {n_real}, n_fake = {n_fake}"
-            how = f"{n}, {SPLITS[p.split or 'test']}"
-        if p.subsets:
-            how += (f", mean over {p.subsets} subsets of {counts['subset_size']} drawn with seed {p.seed}, "
-                    "cubic polynomial kernel")  # fmt: skip
-        if p.k:
-            how += f", k = {p.k}"
-    resize = f"bilinear resize to {p.side}" if p.side else f"TF bilinear resize to {INCEPTION_SIDE}"
-    weights = f"unknown weights (sha256 {p.weights}, not torch-fidelity's)" if p.weights else ""
-    preset = f"protocol {p.preset}" if p.preset else ""
-    parts = (preset, how, f"{NETWORKS[p.features or 'lite0']} {kind}", resize, weights,
-             f"torch-fidelity {p.torch_fidelity}")  # fmt: skip
-    baseline = f"{BASELINES[p.of]}; " if p.of in BASELINES else ""
-    return f"{baseline}{label}{SUBJECTS.get(p.of or '', '')}: " + ", ".join(filter(None, parts))
+            how = f"{n}, {SPLITS[protocol.split or 'test']}"
+        if protocol.subsets:
+            subsets = f"{protocol.subsets} subsets of {counts['subset_size']} drawn with seed {protocol.seed}"
+            how += f", mean over {subsets}, cubic polynomial kernel"
+        if protocol.k:
+            how += f", k = {protocol.k}"
+    resize = f"bilinear resize to {protocol.side}" if protocol.side else "TF bilinear resize to 299"
+    weights = f"unknown weights (sha256 {protocol.weights}, not torch-fidelity's)" if protocol.weights else ""
+    preset = f"protocol {protocol.preset}" if protocol.preset else ""
+    parts = (preset, how, f"{NETWORKS[protocol.features or 'lite0']} {kind}", resize, weights,
+             f"torch-fidelity {protocol.torch_fidelity}")  # fmt: skip
+    baseline = f"{BASELINES[protocol.of]}; " if protocol.of in BASELINES else ""
+    return f"{baseline}{label}{SUBJECTS.get(protocol.of or '', '')}: " + ", ".join(filter(None, parts))
 
 
 def sentence(name: str, metric: Metric) -> str:
