@@ -26,7 +26,7 @@ def expected_seconds(e: Experiment, records: Sequence[Record]) -> tuple[float, s
     if not alike:
         return None
     seconds = e.recipe.training.steps * median(r.seconds / r.steps for r in alike)
-    return seconds, f"as {count_of(len(alike), 'run')} on {' and '.join(sorted({r.hardware for r in alike}))}"
+    return seconds, f"as {count_of(len(alike), 'run')} on {' and '.join(sorted({r.device for r in alike}))}"
 
 
 def expected_gpu_seconds(e: Experiment) -> tuple[float, str] | None:

@@ -62,13 +62,14 @@ def _records_folder(options: argparse.Namespace) -> Path:
 
 
 COLUMNS = ("from", "row", "changes", "data", "profile", "seed", "metric", "value", "std", "n", "protocol", "status",
-           "steps", "seconds", "device", "commit", "dirty", "config_hash", "finished")  # fmt: skip
+           "steps", "seconds", "device", "precision", "commit", "dirty", "config_hash", "finished")  # fmt: skip
 
 
 def export(options: argparse.Namespace) -> None:
     """write all records, of this machine and published, to a table: a line per record and metric"""
     from cqlib.experiments import ablations
     from cqlib.experiments.record import load_records
+    from cqlib.metrics.metric import sentence
     from cqlib.util.files import write_atomic
     from cqlib.util.paths import PUBLISHED
 
@@ -83,8 +84,8 @@ def export(options: argparse.Namespace) -> None:
             to_stderr(f"left out: {problem}")
         lines += [
             (place, r.row, " ".join(f"{path}={value}" for path, value in r.changes.items()), r.data.name, r.profile,
-             r.seed, name, metric.value, metric.std, metric.n, metric.protocol, r.status, r.steps, r.seconds, r.device,
-             r.git.commit, r.git.dirty, r.config_hash, r.finished)
+             r.seed, name, metric.value, metric.std, metric.n, sentence(name, metric), r.status, r.steps, r.seconds,
+             r.device, r.precision, r.git.commit, r.git.dirty, r.config_hash, r.finished)
             for r in records for name, metric in r.metrics.items()
         ]  # fmt: skip
     text = io.StringIO()

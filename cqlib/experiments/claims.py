@@ -4,48 +4,44 @@ replaces is not tested there. Claims that are `own` are this project's, beside t
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from cqlib.experiments.trade_off import CQ, CQ_F, LAMBDA, LAMBDAS, usual
 from cqlib.experiments.variants import row_and_changes, variant
 from cqlib.metrics.quantities import QUANTITIES
 
-FULL_SUPPORT = {
-    "note": "The paper claims “full support” and prints only BPD; this tests it by another score.", "own": True
-}  # fmt: skip
-MORE_PARAMETERS = {
-    "note": "Under quick the residual CQF has twice the parameters of the plain one, the residual GAN's generator "
+FULL_SUPPORT = "The paper claims “full support” and prints only BPD; this tests it by another score."
+MORE_PARAMETERS = (
+    "Under quick the residual CQF has twice the parameters of the plain one, the residual GAN's generator "
     "three times; under study, at 32×32, the residual CQF has a seventh fewer, the residual GAN's generator "
     "about as many."
-}
-SCALES = {
-    "note": "Table 3 has no one-scale CQF with the smaller discriminator, so the one with the larger discriminator is "
-            "compared: the two rows differ in scales and in discriminator."
-}  # fmt: skip
-SAME_CRITIC = {"note": "Against Table 2's CQF [IAF, Residual], whose discriminator is the same."}
-RIVAL = {
-    "note": "The rival is the smaller net, under quick and study, and had fewer trials of its recipe. Its run takes "
-            "less time, under study with the exception of DCGAN, Prog-GAN and SNGAN with either loss."
-}  # fmt: skip
-SHOWN = {"note": "The slides show the samples side by side and print no score of Real NVP's.", "own": True}
-OTHER_COST = {
-    "note": "Under quick CQF has 1.6 times the parameters of Real NVP, and its runs take about three times as long; "
+)
+SCALES = (
+    "Table 3 has no one-scale CQF with the smaller discriminator, so the one with the larger discriminator is "
+    "compared: the two rows differ in scales and in discriminator."
+)
+SAME_CRITIC = "Against Table 2's CQF [IAF, Residual], whose discriminator is the same."
+RIVAL = (
+    "The rival is the smaller net, under quick and study, and had fewer trials of its recipe. Its run takes "
+    "less time, under study with the exception of DCGAN, Prog-GAN and SNGAN with either loss."
+)
+SHOWN = "The slides show the samples side by side and print no score of Real NVP's."
+OTHER_COST = (
+    "Under quick CQF has 1.6 times the parameters of Real NVP, and its runs take about three times as long; "
     "under study, at 32×32, Real NVP has 2.3 times CQF's, and its run takes three quarters of the time."
-}
-TOO_SLOW = {
-    "note": "The slides call it too slow to sample from during training, and name no time that would be fast enough; "
-            "this compares how long a batch of samples takes.",
-}  # fmt: skip
-OTHER_SIZE = {
-    "note": "The two differ in size and time: PixelRNN is the smallest and, under quick, the quickest; under study, at "
-            "32×32, VAE-IAF is the quickest."
-}  # fmt: skip
-SLOW_IAF = {
-    "note": "The paper's VAE-IAF has twenty layers and, presumably, some 10⁵ steps. In the smaller profiles it has few "
-            "layers, and its training ends long before it converges; NVP, whose couplings see a pixel's neighbours, "
-            "learns fast."
-}  # fmt: skip
-NOT_ON_STL10, ON_STL10 = {"replaced_on": "stl10"}, {"own_data_only": True}
+)
+TOO_SLOW = (
+    "The slides call it too slow to sample from during training, and name no time that would be fast enough; "
+    "this compares how long a batch of samples takes."
+)
+OTHER_SIZE = (
+    "The two differ in size and time: PixelRNN is the smallest and, under quick, the quickest; under study, at "
+    "32×32, VAE-IAF is the quickest."
+)
+SLOW_IAF = (
+    "The paper's VAE-IAF has twenty layers and, presumably, some 10⁵ steps. In the smaller profiles it has few "
+    "layers, and its training ends long before it converges; NVP, whose couplings see a pixel's neighbours, "
+    "learns fast."
+)
 
 
 @dataclass(frozen=True)
@@ -58,12 +54,12 @@ class Claim:
     """
 
     id: str
-    sentence: str
-    data: str
-    metric: str
     row_a: str
-    row_b: str
     kind: str
+    row_b: str
+    metric: str
+    sentence: str
+    data: str = "cifar10"
     own_data_only: bool = False
     replaced_on: str = ""
     note: str = ""
@@ -97,108 +93,134 @@ class Claim:
         return self.sign * (a - b) * (100 / b if self.unit == "%" else scale[self.unit])
 
 
-KINDS = {"costs": "cost", "=": "equal"}
-WORSE = {"lower": "higher", "higher": "lower"}
-ALL = "bpd is fid"
-
-
-def _claims(prefix: str, data: str, *lines: tuple[Any, ...]) -> Iterator[Claim]:
-    """A claim for each metric of each line (id, rows, metrics, sentence), with ids such as "table1/f-bpd"; a line may
-    end with more fields of its claims.
-
-    The first of the two rows is better (">"), worse ("<") or equal ("="), or costs the metric ("costs"); a row of
-    another table has its full name. In a sentence {lowers} stands for "lowers BPD" or "raises IS", {lower} for the verb
-    in the plural, {metric} for "BPD" and {kind} for the claim's kind, such as "lower".
-    """
-    for id, rows, metrics, sentence, *fields in lines:
-        a, sign, b = rows.split()
-        row_a, row_b = (row if "/" in row else f"{prefix}/{row}" for row in (a, b))
-        for metric in metrics.split():
-            quantity = QUANTITIES[metric]
-            kind = {">": quantity.better, "<": WORSE[quantity.better], **KINDS}[sign]
-            verb = {"higher": "raise", "lower": "lower"}[quantity.better]
-            words = {"lowers": f"{verb}s {quantity.name}", "lower": verb, "metric": quantity.name, "kind": kind}
-            id_, sentence_ = f"{prefix}/{id}-{metric}", sentence.format(**words)
-            yield Claim(id_, sentence_, data, metric, row_a, row_b, kind, **dict(*fields))
-
-
 def _along_lambda() -> Iterator[Claim]:
     """With f BPD is lower at every lambda: CQ-F against CQ."""
     for weight in LAMBDAS["quick"]:
         with_f, without = (variant(row, {LAMBDA: weight}) for row in (CQ_F, CQ))
-        sentence = f"At λ = {weight:,g} too, f lowers BPD"
-        yield Claim(f"trade-off/f-bpd-{weight:g}", sentence, "cifar10", "bpd", with_f, without, "lower", own=True)
+        yield Claim(f"trade-off/f-bpd-{weight:g}", with_f, "lower", without, "bpd",
+                    f"At λ = {weight:,g} too, f lowers BPD", own=True)  # fmt: skip
 
 
 CLAIMS: tuple[Claim, ...] = (
-    *_claims(
-        "table1", "cifar10",
-        ("quality-loss", "cq > vae", "is fid", "Without f, the quality loss {lowers}"),
-        ("quality-loss", "cq = vae", "bpd", "Without f, the quality loss leaves BPD as it is"),
-        ("quality-loss-f", "cq-f > vae-f", "is fid", "With f, the quality loss {lowers}"),
-        ("quality-loss-f", "cq-f costs vae-f", "bpd", "With f, the quality loss costs BPD"),
-        ("f", "vae-f > vae", ALL, "Without the quality loss, f {lowers}"),
-        ("f-quality", "cq-f > cq", ALL, "With the quality loss, f {lowers}: CQ-F beats CQ"),
-        ("cq-f-gan", "cq-f > gan", ALL, "CQ-F beats GAN in {metric}"),
-        ("vae-gan", "vae > gan", "bpd", "A VAE covers the data better than a GAN: {kind} {metric}"),
-        ("gan-vae", "gan > vae", "is fid", "A GAN's samples are better than a VAE's: {kind} {metric}"),
-        ("cq-f-gan", "cq-f > gan", "coverage", "CQ-F covers the data better than a GAN, by coverage", FULL_SUPPORT),
-        ("cq-gan", "cq > gan", "coverage", "CQ covers the data better than a GAN, by coverage", FULL_SUPPORT),
-    ),
+    Claim("table1/quality-loss-is", "table1/cq", "higher", "table1/vae", "is", "Without f, the quality loss raises IS"),
+    Claim("table1/quality-loss-fid", "table1/cq", "lower", "table1/vae", "fid",
+          "Without f, the quality loss lowers FID"),
+    Claim("table1/quality-loss-bpd", "table1/cq", "equal", "table1/vae", "bpd",
+          "Without f, the quality loss leaves BPD as it is"),
+    Claim("table1/quality-loss-f-is", "table1/cq-f", "higher", "table1/vae-f", "is",
+          "With f, the quality loss raises IS"),
+    Claim("table1/quality-loss-f-fid", "table1/cq-f", "lower", "table1/vae-f", "fid",
+          "With f, the quality loss lowers FID"),
+    Claim("table1/quality-loss-f-bpd", "table1/cq-f", "cost", "table1/vae-f", "bpd",
+          "With f, the quality loss costs BPD"),
+    Claim("table1/f-bpd", "table1/vae-f", "lower", "table1/vae", "bpd", "Without the quality loss, f lowers BPD"),
+    Claim("table1/f-is", "table1/vae-f", "higher", "table1/vae", "is", "Without the quality loss, f raises IS"),
+    Claim("table1/f-fid", "table1/vae-f", "lower", "table1/vae", "fid", "Without the quality loss, f lowers FID"),
+    Claim("table1/f-quality-bpd", "table1/cq-f", "lower", "table1/cq", "bpd",
+          "With the quality loss, f lowers BPD: CQ-F beats CQ"),
+    Claim("table1/f-quality-is", "table1/cq-f", "higher", "table1/cq", "is",
+          "With the quality loss, f raises IS: CQ-F beats CQ"),
+    Claim("table1/f-quality-fid", "table1/cq-f", "lower", "table1/cq", "fid",
+          "With the quality loss, f lowers FID: CQ-F beats CQ"),
+    Claim("table1/cq-f-gan-bpd", "table1/cq-f", "lower", "table1/gan", "bpd", "CQ-F beats GAN in BPD"),
+    Claim("table1/cq-f-gan-is", "table1/cq-f", "higher", "table1/gan", "is", "CQ-F beats GAN in IS"),
+    Claim("table1/cq-f-gan-fid", "table1/cq-f", "lower", "table1/gan", "fid", "CQ-F beats GAN in FID"),
+    Claim("table1/vae-gan-bpd", "table1/vae", "lower", "table1/gan", "bpd",
+          "A VAE covers the data better than a GAN: lower BPD"),
+    Claim("table1/gan-vae-is", "table1/gan", "higher", "table1/vae", "is",
+          "A GAN's samples are better than a VAE's: higher IS"),
+    Claim("table1/gan-vae-fid", "table1/gan", "lower", "table1/vae", "fid",
+          "A GAN's samples are better than a VAE's: lower FID"),
+    Claim("table1/cq-f-gan-coverage", "table1/cq-f", "higher", "table1/gan", "coverage",
+          "CQ-F covers the data better than a GAN, by coverage", note=FULL_SUPPORT, own=True),
+    Claim("table1/cq-gan-coverage", "table1/cq", "higher", "table1/gan", "coverage",
+          "CQ covers the data better than a GAN, by coverage", note=FULL_SUPPORT, own=True),
     *_along_lambda(),
-    *_claims(
-        "table2", "cifar10",
-        ("residual-gan", "gan-residual > gan", "is fid", "Residual nets {lower} a GAN's {metric}", MORE_PARAMETERS),
-        ("residual", "cqf-residual > cqf", ALL, "Residual nets {lower} CQF's {metric}", MORE_PARAMETERS),
-        ("cqf-gan-residual", "cqf-residual > gan-residual", "is", "With residual nets CQF beats GAN in {metric}"),
-        ("gan-cqf-residual", "gan-residual > cqf-residual", "fid", "With residual nets GAN beats CQF in {metric}"),
-        ("iaf", "cqf-iaf-residual > cqf-residual", ALL, "IAF posteriors {lower} {metric}"),
-        ("large-d", "cqf-iaf-residual-large-d > cqf-iaf-residual", ALL, "A larger discriminator {lowers}"),
-    ),
-    *_claims(
-        "table3", "cifar10",
-        ("scales", "cqf-2-scales > cqf-large-d", "bpd", "Two scales buy likelihood: {kind} {metric}",
-         SCALES | NOT_ON_STL10),
-        ("scales", "cqf-2-scales < cqf-large-d", "is fid", "Two scales cost quality: {kind} {metric}",
-         SCALES | NOT_ON_STL10),
-        ("scales-same-critic", "cqf-2-scales > table2/cqf-iaf-residual", "bpd",
-         "With one discriminator, two scales buy likelihood: {kind} {metric}", SAME_CRITIC),
-        ("scales-same-critic", "cqf-2-scales < table2/cqf-iaf-residual", "is fid",
-         "With one discriminator, two scales cost quality: {kind} {metric}", SAME_CRITIC | NOT_ON_STL10),
-        ("dcgan", "cqf-large-d > dcgan", "is", "CQF beats DCGAN in {metric}", RIVAL),
-        ("sngan", "cqf-large-d > sngan", "is fid", "CQF beats SNGAN in {metric}", RIVAL),
-        ("batchgan", "cqf-large-d > batchgan", "is fid", "CQF beats BatchGAN in {metric}", RIVAL | NOT_ON_STL10),
-        ("wgan-gp", "cqf-large-d > wgan-gp", "is", "CQF beats WGAN-GP in {metric}", RIVAL),
-        ("improved-gan", "cqf-large-d = improved-gan", "is", "CQF matches Improved Training GAN's {metric}", RIVAL),
-        ("sngan-resnet-hinge", "sngan-resnet-hinge > cqf-large-d", "is", "SNGAN-ResNet-Hinge beats CQF in {metric}",
-         RIVAL),
-        ("sngan-resnet-hinge", "cqf-large-d > sngan-resnet-hinge", "fid", "CQF beats SNGAN-ResNet-Hinge in {metric}",
-         RIVAL | NOT_ON_STL10),
-        ("prog-gan", "prog-gan > cqf-large-d", "is", "Prog-GAN beats CQF in {metric}", RIVAL),
-        ("nvp", "cqf-2-scales = nvp", "bpd", "CQF with two scales matches Real NVP's BPD", OTHER_COST),
-        ("nvp", "cqf-2-scales > nvp", "is fid", "CQF with two scales beats Real NVP in {metric}", SHOWN),
-        ("pixelcnnpp", "pixelcnnpp > pixelrnn", "bpd", "PixelCNN++ beats PixelRNN in BPD", OTHER_SIZE),
-        ("pixelrnn", "pixelrnn > vae-iaf", "bpd", "PixelRNN beats VAE-IAF in BPD", OTHER_SIZE),
-        ("vae-iaf", "vae-iaf > nvp", "bpd", "VAE-IAF beats NVP in BPD", SLOW_IAF),
-    ),
-    *_claims(
-        "table3", "stl10",
-        ("stl10-scales", "cqf-2-scales > cqf-large-d", "bpd",
-         "On STL-10 too, two scales buy likelihood: {kind} {metric}", SCALES | ON_STL10),
-        ("stl10-scales", "cqf-2-scales = cqf-large-d", "is fid",
-         "On STL-10 two scales cost no quality: {kind} {metric}", SCALES | ON_STL10),
-        ("stl10-sngan-hinge", "sngan-hinge > cqf-large-d", "is fid", "On STL-10 SNGAN-Hinge beats CQF in {metric}",
-         RIVAL | ON_STL10),
-        ("stl10-batchgan", "batchgan > cqf-large-d", "is fid", "On STL-10 BatchGAN beats CQF in {metric}",
-         RIVAL | ON_STL10),
-        ("stl10-sngan-resnet-hinge", "sngan-resnet-hinge > cqf-large-d", "fid",
-         "On STL-10 SNGAN-ResNet-Hinge beats CQF in {metric}", RIVAL | ON_STL10),
-    ),
-    *_claims(
-        "decoders", "cifar10",
-        ("pixelcnn", "extra/vae-pixelcnn < table1/vae-f", "seconds", "A PixelCNN decoder samples more slowly than f",
-         TOO_SLOW),
-    ),
+    Claim("table2/residual-gan-is", "table2/gan-residual", "higher", "table2/gan", "is",
+          "Residual nets raise a GAN's IS", note=MORE_PARAMETERS),
+    Claim("table2/residual-gan-fid", "table2/gan-residual", "lower", "table2/gan", "fid",
+          "Residual nets lower a GAN's FID", note=MORE_PARAMETERS),
+    Claim("table2/residual-bpd", "table2/cqf-residual", "lower", "table2/cqf", "bpd", "Residual nets lower CQF's BPD",
+          note=MORE_PARAMETERS),
+    Claim("table2/residual-is", "table2/cqf-residual", "higher", "table2/cqf", "is", "Residual nets raise CQF's IS",
+          note=MORE_PARAMETERS),
+    Claim("table2/residual-fid", "table2/cqf-residual", "lower", "table2/cqf", "fid", "Residual nets lower CQF's FID",
+          note=MORE_PARAMETERS),
+    Claim("table2/cqf-gan-residual-is", "table2/cqf-residual", "higher", "table2/gan-residual", "is",
+          "With residual nets CQF beats GAN in IS"),
+    Claim("table2/gan-cqf-residual-fid", "table2/gan-residual", "lower", "table2/cqf-residual", "fid",
+          "With residual nets GAN beats CQF in FID"),
+    Claim("table2/iaf-bpd", "table2/cqf-iaf-residual", "lower", "table2/cqf-residual", "bpd",
+          "IAF posteriors lower BPD"),
+    Claim("table2/iaf-is", "table2/cqf-iaf-residual", "higher", "table2/cqf-residual", "is", "IAF posteriors raise IS"),
+    Claim("table2/iaf-fid", "table2/cqf-iaf-residual", "lower", "table2/cqf-residual", "fid",
+          "IAF posteriors lower FID"),
+    Claim("table2/large-d-bpd", "table2/cqf-iaf-residual-large-d", "lower", "table2/cqf-iaf-residual", "bpd",
+          "A larger discriminator lowers BPD"),
+    Claim("table2/large-d-is", "table2/cqf-iaf-residual-large-d", "higher", "table2/cqf-iaf-residual", "is",
+          "A larger discriminator raises IS"),
+    Claim("table2/large-d-fid", "table2/cqf-iaf-residual-large-d", "lower", "table2/cqf-iaf-residual", "fid",
+          "A larger discriminator lowers FID"),
+    Claim("table3/scales-bpd", "table3/cqf-2-scales", "lower", "table3/cqf-large-d", "bpd",
+          "Two scales buy likelihood: lower BPD", note=SCALES, replaced_on="stl10"),
+    Claim("table3/scales-is", "table3/cqf-2-scales", "lower", "table3/cqf-large-d", "is",
+          "Two scales cost quality: lower IS", note=SCALES, replaced_on="stl10"),
+    Claim("table3/scales-fid", "table3/cqf-2-scales", "higher", "table3/cqf-large-d", "fid",
+          "Two scales cost quality: higher FID", note=SCALES, replaced_on="stl10"),
+    Claim("table3/scales-same-critic-bpd", "table3/cqf-2-scales", "lower", "table2/cqf-iaf-residual", "bpd",
+          "With one discriminator, two scales buy likelihood: lower BPD", note=SAME_CRITIC),
+    Claim("table3/scales-same-critic-is", "table3/cqf-2-scales", "lower", "table2/cqf-iaf-residual", "is",
+          "With one discriminator, two scales cost quality: lower IS", note=SAME_CRITIC, replaced_on="stl10"),
+    Claim("table3/scales-same-critic-fid", "table3/cqf-2-scales", "higher", "table2/cqf-iaf-residual", "fid",
+          "With one discriminator, two scales cost quality: higher FID", note=SAME_CRITIC, replaced_on="stl10"),
+    Claim("table3/dcgan-is", "table3/cqf-large-d", "higher", "table3/dcgan", "is", "CQF beats DCGAN in IS", note=RIVAL),
+    Claim("table3/sngan-is", "table3/cqf-large-d", "higher", "table3/sngan", "is", "CQF beats SNGAN in IS", note=RIVAL),
+    Claim("table3/sngan-fid", "table3/cqf-large-d", "lower", "table3/sngan", "fid", "CQF beats SNGAN in FID",
+          note=RIVAL),
+    Claim("table3/batchgan-is", "table3/cqf-large-d", "higher", "table3/batchgan", "is", "CQF beats BatchGAN in IS",
+          note=RIVAL, replaced_on="stl10"),
+    Claim("table3/batchgan-fid", "table3/cqf-large-d", "lower", "table3/batchgan", "fid", "CQF beats BatchGAN in FID",
+          note=RIVAL, replaced_on="stl10"),
+    Claim("table3/wgan-gp-is", "table3/cqf-large-d", "higher", "table3/wgan-gp", "is", "CQF beats WGAN-GP in IS",
+          note=RIVAL),
+    Claim("table3/improved-gan-is", "table3/cqf-large-d", "equal", "table3/improved-gan", "is",
+          "CQF matches Improved Training GAN's IS", note=RIVAL),
+    Claim("table3/sngan-resnet-hinge-is", "table3/sngan-resnet-hinge", "higher", "table3/cqf-large-d", "is",
+          "SNGAN-ResNet-Hinge beats CQF in IS", note=RIVAL),
+    Claim("table3/sngan-resnet-hinge-fid", "table3/cqf-large-d", "lower", "table3/sngan-resnet-hinge", "fid",
+          "CQF beats SNGAN-ResNet-Hinge in FID", note=RIVAL, replaced_on="stl10"),
+    Claim("table3/prog-gan-is", "table3/prog-gan", "higher", "table3/cqf-large-d", "is", "Prog-GAN beats CQF in IS",
+          note=RIVAL),
+    Claim("table3/nvp-bpd", "table3/cqf-2-scales", "equal", "table3/nvp", "bpd",
+          "CQF with two scales matches Real NVP's BPD", note=OTHER_COST),
+    Claim("table3/nvp-is", "table3/cqf-2-scales", "higher", "table3/nvp", "is",
+          "CQF with two scales beats Real NVP in IS", note=SHOWN, own=True),
+    Claim("table3/nvp-fid", "table3/cqf-2-scales", "lower", "table3/nvp", "fid",
+          "CQF with two scales beats Real NVP in FID", note=SHOWN, own=True),
+    Claim("table3/pixelcnnpp-bpd", "table3/pixelcnnpp", "lower", "table3/pixelrnn", "bpd",
+          "PixelCNN++ beats PixelRNN in BPD", note=OTHER_SIZE),
+    Claim("table3/pixelrnn-bpd", "table3/pixelrnn", "lower", "table3/vae-iaf", "bpd", "PixelRNN beats VAE-IAF in BPD",
+          note=OTHER_SIZE),
+    Claim("table3/vae-iaf-bpd", "table3/vae-iaf", "lower", "table3/nvp", "bpd", "VAE-IAF beats NVP in BPD",
+          note=SLOW_IAF),
+    Claim("table3/stl10-scales-bpd", "table3/cqf-2-scales", "lower", "table3/cqf-large-d", "bpd",
+          "On STL-10 too, two scales buy likelihood: lower BPD", data="stl10", note=SCALES, own_data_only=True),
+    Claim("table3/stl10-scales-is", "table3/cqf-2-scales", "equal", "table3/cqf-large-d", "is",
+          "On STL-10 two scales cost no quality: equal IS", data="stl10", note=SCALES, own_data_only=True),
+    Claim("table3/stl10-scales-fid", "table3/cqf-2-scales", "equal", "table3/cqf-large-d", "fid",
+          "On STL-10 two scales cost no quality: equal FID", data="stl10", note=SCALES, own_data_only=True),
+    Claim("table3/stl10-sngan-hinge-is", "table3/sngan-hinge", "higher", "table3/cqf-large-d", "is",
+          "On STL-10 SNGAN-Hinge beats CQF in IS", data="stl10", note=RIVAL, own_data_only=True),
+    Claim("table3/stl10-sngan-hinge-fid", "table3/sngan-hinge", "lower", "table3/cqf-large-d", "fid",
+          "On STL-10 SNGAN-Hinge beats CQF in FID", data="stl10", note=RIVAL, own_data_only=True),
+    Claim("table3/stl10-batchgan-is", "table3/batchgan", "higher", "table3/cqf-large-d", "is",
+          "On STL-10 BatchGAN beats CQF in IS", data="stl10", note=RIVAL, own_data_only=True),
+    Claim("table3/stl10-batchgan-fid", "table3/batchgan", "lower", "table3/cqf-large-d", "fid",
+          "On STL-10 BatchGAN beats CQF in FID", data="stl10", note=RIVAL, own_data_only=True),
+    Claim("table3/stl10-sngan-resnet-hinge-fid", "table3/sngan-resnet-hinge", "lower", "table3/cqf-large-d", "fid",
+          "On STL-10 SNGAN-ResNet-Hinge beats CQF in FID", data="stl10", note=RIVAL, own_data_only=True),
+    Claim("decoders/pixelcnn-seconds", "extra/vae-pixelcnn", "higher", "table1/vae-f", "seconds",
+          "A PixelCNN decoder samples more slowly than f", note=TOO_SLOW),
 )  # fmt: skip
 BY_ID = {claim.id: claim for claim in CLAIMS}
 

@@ -1,5 +1,5 @@
 """What the paper says, as data: the numbers of the slides' tables as printed ("3.90" here, "3.9" there), tolerances,
-footnotes, data sets, and where each of its equations is computed."""
+footnotes and data sets."""
 
 from dataclasses import dataclass
 
@@ -191,18 +191,6 @@ TABLE3 = Table(
 
 TABLES = (TABLE1, TABLE2, TABLE3)
 ROWS = {row.id: row for table in TABLES for row in table.rows}
-
-EQUATIONS = (
-    ("the discriminator's objective", "cqlib.losses:discriminator_loss"),
-    ("quality loss: KL(model || data), D optimal", "cqlib.losses:quality_loss"),
-    ("coverage loss: KL(data || model) + constant", "cqlib.losses:coverage_loss"),
-    ("on n images", "cqlib.losses:coverage_loss"),
-    ("decoder: independent pixels", "cqlib.losses:gaussian_log_density"),
-    ("features", "cqlib.losses:gaussian_log_density"),
-    ("features to image, by f⁻¹", "cqlib.models.cq:CoverageQuality.image"),
-    ("decoder over images: change of variables", "cqlib.losses:decoder_log_density"),
-)
-"""Equations (1) to (8) in order: what each is, and module and name of the code that computes it."""
 
 
 def canonical(row: str) -> str:

@@ -66,8 +66,8 @@ class Record:
     """Everything a table, a verdict or a reader needs of one run. A wrong value is a ValueError.
 
     `changes` are those to the row's recipe; `config` is plain JSON; `parameters` counts by part, with "total" (without
-    critic) and "critic"; `seconds` is wall clock; `started` and `finished` are ISO 8601 in UTC; `curve` holds thinned
-    learning curves, at most 60 (step, value) pairs each.
+    critic) and "critic"; `seconds` is wall clock; `precision` is that of convolutions in training; `started` and
+    `finished` are ISO 8601 in UTC; `curve` holds thinned learning curves, at most 60 (step, value) pairs each.
     """
 
     schema: Annotated[Count, Field(ge=SCHEMA, le=SCHEMA)] = SCHEMA
@@ -86,6 +86,7 @@ class Record:
     images_per_second: NonNegative
     peak_memory_bytes: Count
     device: Text
+    precision: Literal["fp32", "bf16"]
     versions: dict[Text, Text]
     git: GitInfo
     started: Time
@@ -114,14 +115,9 @@ class Record:
         return f"{self.variant} · {self.data.name} · {self.profile} · seed {self.seed}"
 
     @property
-    def hardware(self) -> str:
-        """The device without the precision: "CPU …, 1 thread"."""
-        return self.device.rpartition(", ")[0]
-
-    @property
-    def precision(self) -> str:
-        """That of convolutions, at the end of the device's name: "fp32" or "bf16 convolutions"."""
-        return self.device.rpartition(", ")[2]
+    def machine(self) -> str:
+        """ "CPU …, 1 thread, fp32": device and precision."""
+        return f"{self.device}, {self.precision}"
 
     def setting(self, *path: str) -> Any:
         """`setting("evaluation", "side")`: a value of `config`, which may hold anything; None where it is not there."""
@@ -196,10 +192,9 @@ def machine_path(record: Record) -> str:
 
 
 def _render(value: Any, indent: int) -> str:
-    """JSON text of `value`; a dictionary that is long or holds others gets one line per key."""
+    """JSON text of `value`; a dictionary that is long gets one line per key."""
     line = json.dumps(value, sort_keys=True, allow_nan=False)
-    nested = isinstance(value, dict) and any(isinstance(item, dict) for item in value.values())
-    if not isinstance(value, dict) or (len(line) <= _LINE and not nested):
+    if not isinstance(value, dict) or len(line) <= _LINE:
         return line
     space = " " * (indent + 2)
     lines = [f"{space}{json.dumps(key)}: {_render(value[key], indent + 2)}" for key in sorted(value)]

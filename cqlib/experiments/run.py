@@ -33,8 +33,7 @@ from cqlib.metrics.baselines import Curves, SampleScorer, baselines, metrics_dur
 from cqlib.metrics.bpd import bits_per_dimension
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import Features, features_for
-from cqlib.metrics.metric import STARRED, Metric
-from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
+from cqlib.metrics.metric import Metric
 from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem, System
@@ -162,12 +161,7 @@ def _readable_errors(e: Experiment, folder: Path) -> Iterator[None]:
 def has_scores(record: Record, features: Features) -> bool:
     """Whether the record has all scores on just these features, weights included."""
     names = [features.label(q.name) for q in SCORES]
-    metric = record.metrics.get(names[0])
-    if metric is None or not record.metrics.keys() >= set(names):
-        return False
-    if features.weights_words:
-        return features.weights_words in metric.protocol
-    return UNKNOWN_WEIGHTS not in metric.protocol
+    return all(name in record.metrics and record.metrics[name].protocol.weights == features.foreign for name in names)
 
 
 class _Measured(NamedTuple):
@@ -186,13 +180,12 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
     trained = stages.train_system()
     if isinstance(trained.system, ConditionalCQF):
         stages.notes.append("samples are drawn for the grey image of training images, and scored as all others")
-    likelihood_model, note = trained.system, ""
+    likelihood_model = trained.system
     if (stage := e.recipe.frozen_decoder) is not None:
         likelihood_model = stages.train_encoder(trained.system, stage).system
-        note = f"{STARRED} (frozen generator, trained encoder and sigma): "
     # where nothing was trained now, memory and versions are those of the call that did train
     when_trained = None if stages.spent else _record_in(folder)
-    measured = _measure(stages, trained, likelihood_model, note, finished_record(e, runs_dir), features, runs_dir)
+    measured = _measure(stages, trained, likelihood_model, finished_record(e, runs_dir), features, runs_dir)
     memory = [provenance.peak_memory_bytes(stages.device), when_trained.peak_memory_bytes if when_trained else 0]
     record = Record(
         row=e.row,
@@ -209,6 +202,7 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
         images_per_second=round(trained.steps * e.recipe.training.batch_size / max(trained.seconds, 1e-9), 1),
         peak_memory_bytes=max(memory),
         device=trained.device,
+        precision="bf16" if e.recipe.training.bf16 else "fp32",
         versions=when_trained.versions if when_trained else provenance.versions(),
         git=stages.git,
         started=started,
@@ -222,7 +216,7 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
 
 
 def _measure(
-    stages: Stages, trained: TrainingResult, likelihood_model: System, note: str, earlier: Record | None,
+    stages: Stages, trained: TrainingResult, likelihood_model: System, earlier: Record | None,
     features: Features, runs_dir: Path,
 ) -> _Measured:  # fmt: skip
     """Bounds, time and scores; beside them what stays of the `earlier` record of the same experiment, which was taken
@@ -234,8 +228,8 @@ def _measure(
     metrics = _metrics_to_keep(earlier, features) if earlier else {}
     losses = loss_curves(read_log(folder / LOG), stages.images.train.images[0].numel())
     if isinstance(likelihood_model, LikelihoodSystem):
-        metrics |= evaluation.likelihood_metrics(likelihood_model, stages.images, e.evaluation, note=note,
-                                                 results=results)  # fmt: skip
+        metrics |= evaluation.likelihood_metrics(likelihood_model, stages.images, e.evaluation,
+                                                 starred=likelihood_model is not model, results=results)  # fmt: skip
     metrics["seconds"] = evaluation.sampling_time(model, results=results)
     cache = FeatureCache(features, runs_dir / "features", stages.device, results)
     scores, during_training = _quality(stages, trained, cache)
@@ -266,7 +260,7 @@ def _metrics_to_keep(record: Record, features: Features) -> dict[str, Metric]:
     where the new ones are on Inception features, because the names are the same."""
     if features.name != "inception":
         return dict(record.metrics)
-    return {name: metric for name, metric in record.metrics.items() if UNKNOWN_WEIGHTS not in metric.protocol}
+    return {name: metric for name, metric in record.metrics.items() if metric.protocol.weights is None}
 
 
 def read_log(log: Path) -> list[dict[str, Any]]:

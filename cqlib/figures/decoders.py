@@ -35,13 +35,13 @@ FAMILIES = {
 
 
 def batch_times(rows: Collection[str], runs: RunSet) -> dict[str, float]:
-    """Row -> seconds for a batch of samples, the median over seeds; of the times measured under the protocol (it names
-    the device) that is most common among `rows`, since only these can be compared."""
+    """Row -> seconds for a batch of samples, the median over seeds; of the times measured on the device that is most
+    common among `rows`, since only these can be compared."""
     timed = {row: [run.metrics["seconds"] for run in runs.records_of(row) if "seconds" in run.metrics] for row in rows}
-    protocols = [protocol for times in timed.values() for protocol in {time.protocol for time in times}]
+    devices = [device for times in timed.values() for device in {time.protocol.device or "" for time in times}]
     medians = {}
     for row, times in timed.items():
-        if alike := [time.value for time in times if time.protocol == most_common(protocols)]:
+        if alike := [time.value for time in times if time.protocol.device == most_common(devices)]:
             medians[row] = statistics.median(alike)
     return medians
 

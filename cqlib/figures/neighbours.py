@@ -17,6 +17,7 @@ from cqlib.figures.memorisation import CHUNK, MAX_REFERENCE, SIGMA, copier_sampl
 from cqlib.figures.strips import strips
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import features_for
+from cqlib.metrics.metric import NETWORKS
 from cqlib.report import plots
 from cqlib.report.cells import live, picture, subplots, table
 
@@ -117,7 +118,7 @@ def nearest_images(
         near = nearest(pooled(group), reference)
         in_features[name] = Neighbours(near.distances, index[near.index])
     description = f"in pixels: {n:,} samples against {len(train):,} training images\n"
-    description += f"in features ({features.title}): {most} samples against {len(index):,} of them"
+    description += f"in features ({NETWORKS[features.name]}): {most} samples against {len(index):,} of them"
     return NearestImages(images, {"pixels": in_pixels, "features": in_features}, description)
 
 

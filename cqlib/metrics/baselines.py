@@ -13,7 +13,7 @@ from cqlib.metrics import fidelity
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.evaluation import TEST_SEED, draw_samples
-from cqlib.metrics.metric import Metric
+from cqlib.metrics.metric import Metric, Subject
 from cqlib.models.base import LikelihoodSystem, System
 
 BPD_IMAGES = 250
@@ -85,13 +85,13 @@ def metrics_during_training(
 def baselines(untrained: System, scorer: SampleScorer, seed: int) -> dict[str, Metric]:
     """What any training has to beat: an untrained copy of the system, and independent Gaussian pixels."""
     pixels = gaussian_pixels(scorer.data.train.images, scorer.n)
-    measured = (
-        ("-untrained", "samples of an untrained copy", scorer.of_system(untrained, ("fid",), seed)),
-        ("-gaussian", "independent Gaussian pixels", scorer.scores(pixels, ("fid",), cached=True)),
+    measured: tuple[tuple[str, Subject, dict[str, Metric]], ...] = (
+        ("-untrained", "untrained copy", scorer.of_system(untrained, ("fid",), seed)),
+        ("-gaussian", "Gaussian pixels", scorer.scores(pixels, ("fid",), cached=True)),
     )
     return {
-        name + end: replace(metric, protocol=f"{what}; {metric.protocol}")
-        for end, what, scores in measured
+        name + end: replace(metric, protocol=replace(metric.protocol, of=of))
+        for end, of, scores in measured
         for name, metric in scores.items()
     }
 

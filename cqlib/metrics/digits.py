@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from cqlib.metrics.metric import Metric
+from cqlib.metrics.metric import Metric, Protocol, Subject
 from cqlib.util.fp32 import full_fp32
 
 WEIGHTS = Path(__file__).with_name("digits.safetensors")
@@ -56,12 +56,12 @@ def read(images: Tensor) -> Tensor:
         return torch.cat([reader()(small(part.cpu())).softmax(1) for part in images.split(CHUNK)])
 
 
-def counted(images: Tensor, note: str = "") -> dict[str, Metric]:
+def counted(images: Tensor, of: Subject = None) -> dict[str, Metric]:
     """ "Digits-read", the share of uint8 images (N, 3, S, S) in which a digit is read with confidence, and "Digit-0" to
-    "Digit-9", the shares in which it is that digit; shares are of all images. `note` follows their number in the
-    protocol."""
+    "Digit-9", the shares in which it is that digit; shares are of all images. `of`: what they are, if
+    not samples."""
     sure, digit = read(images)[:, :10].max(1)
     counts = torch.bincount(digit[sure >= CONFIDENT], minlength=10).double() / len(images)
-    protocol = f"n = {len(images)}{note}, read by a classifier with a probability of at least {CONFIDENT}"
+    protocol = Protocol(of=of, confidence=CONFIDENT)
     shares = {"Digits-read": counts.sum(), **{f"Digit-{k}": share for k, share in enumerate(counts)}}
     return {name: Metric(float(share), None, len(images), protocol) for name, share in shares.items()}

@@ -1,6 +1,7 @@
 """What a trained system is measured by: bits per dimension, the quality of its samples, the time to draw them."""
 
 import statistics
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -11,8 +12,8 @@ from cqlib.metrics import digits, fidelity, protocols
 from cqlib.metrics.bpd import BATCH, bits_per_dimension, by_batch, held_out_nll, histogram_nll
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import extract
-from cqlib.metrics.metric import Metric
-from cqlib.metrics.protocols import Protocol
+from cqlib.metrics.metric import Metric, Protocol, Subject
+from cqlib.metrics.protocols import Preset
 from cqlib.metrics.quantities import SCORES, real_name
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.base import LikelihoodSystem, System
@@ -23,7 +24,7 @@ from cqlib.pixels import to_uint8
 from cqlib.recipe import Evaluation
 from cqlib.training.device import fork_rng, wall_clock
 from cqlib.util.fp32 import full_fp32
-from cqlib.util.provenance import device_name
+from cqlib.util.provenance import hardware_name
 
 TEST_SEED = 10_000
 """Added to a run's seed for the samples that are reported."""
@@ -39,36 +40,38 @@ def likelihood_metrics(
     data: Dataset,
     evaluation: Evaluation,
     *,
-    note: str = "",
+    starred: bool = False,
     results: PartialResults = IN_MEMORY,
 ) -> dict[str, Metric]:
     """BPD and BPD-IW (importance-weighted) on the test split, with their standard error over images as std; what BPD-IW
     gains on the same images; the KL of each layer of a hierarchy ("KL-8x8-1"); the BPD of `histogram_nll` if
-    `evaluation` asks for it. `note` begins the protocols of the model's metrics; `results`: see `held_out_nll`."""
+    `evaluation` asks for it. `starred`: around a frozen generator; `results`: see `held_out_nll`."""
     dimensions = data.train.images[0].numel()
-    note += "of P(x given the grey image), " if isinstance(model, ConditionalCQF) else ""
     metrics: dict[str, Metric] = {}
-    where = "held-out test split, n ="
     exact = model.bound == "exact"
+    given = "the grey image" if isinstance(model, ConditionalCQF) else None
+    protocol = Protocol(split="test", starred=starred, given=given)
 
-    def held_out_bits(name: str, kind: str, n: int, k: int) -> Tensor:
+    def held_out_bits(name: str, bound: str, n: int, k: int) -> Tensor:
         nll = held_out_nll(model, data.test.images[:n], importance_samples=k, results=results)
         bpd = bits_per_dimension(nll, dimensions)
-        noise = "" if exact or not model.dequantised else ", uniform dequantisation"
-        metrics[name] = _mean_over_images(bpd, f"{note}{kind}{noise}, {where} {len(bpd)}, averaged weights")
+        if exact:
+            how = replace(protocol, bound=bound)
+        else:
+            how = replace(protocol, bound=bound, k=k, dequantised=model.dequantised)
+        metrics[name] = _mean_over_images(bpd, how)
         return bpd
 
-    plain = held_out_bits("BPD", "exact" if exact else f"{model.bound}, 1 sample", evaluation.bpd_images, 1)
+    plain = held_out_bits("BPD", model.bound, evaluation.bpd_images, 1)
     if not exact:  # where nothing is sampled, more samples change nothing
         k = evaluation.importance_samples
-        better = held_out_bits("BPD-IW", f"importance-weighted bound, k = {k}", evaluation.importance_images, k)
+        better = held_out_bits("BPD-IW", "importance-weighted bound", evaluation.importance_images, k)
         gain = plain[: len(better)] - better[: len(plain)]
-        metrics["BPD-IW-gain"] = _mean_over_images(gain, f"{note}BPD less BPD-IW, {where} {len(gain)} for both")
+        metrics["BPD-IW-gain"] = _mean_over_images(gain, replace(protocol, bound="gain"))
     if evaluation.histogram:
         images = data.test.images[: evaluation.bpd_images]
         bits = float(bits_per_dimension(histogram_nll(data.train.images, images).mean(), dimensions))
-        protocol = f"independent pixels, a histogram of training images for each; exact, test split, n = {len(images)}"
-        metrics["BPD-histogram"] = Metric(bits, None, len(images), protocol)
+        metrics["BPD-histogram"] = Metric(bits, None, len(images), Protocol(split="test", bound="histogram"))
     if isinstance(model, Hierarchical | VAEIAF):
         batches = data.test.images[: evaluation.importance_images].split(BATCH)
         layers = by_batch(
@@ -77,12 +80,11 @@ def likelihood_metrics(
         )  # fmt: skip
         for name, kl in layers.items() if len(layers) > 1 else ():
             bits = float(bits_per_dimension(kl.double().mean(), dimensions))
-            protocol = f"{note}KL(q || p) of latent layer {name}, in bits per dimension of the image, n = {len(kl)}"
-            metrics[f"KL-{name}"] = Metric(bits, None, len(kl), protocol)
+            metrics[f"KL-{name}"] = Metric(bits, None, len(kl), replace(protocol, bound="KL"))
     return metrics
 
 
-def _mean_over_images(bpd: Tensor, protocol: str) -> Metric:
+def _mean_over_images(bpd: Tensor, protocol: Protocol) -> Metric:
     """The mean of bits per dimension (n,) and its standard error."""
     error = float(bpd.std(correction=1)) / len(bpd) ** 0.5 if len(bpd) > 1 else None
     return Metric(float(bpd.mean()), error, len(bpd), protocol)
@@ -108,7 +110,8 @@ def sample_metrics(
     of `evaluation.protocols` ("FID [sngan]"); UsageError for an unknown one. `of` "means" scores the decoder's
     means f^-1(mu(z)) in place of samples. On photodigits the digits are counted."""
     features = cache.features
-    temperature, note = {"samples": (1.0, ""), "means": (0.0, " of the decoder's means, not of samples")}[of]
+    subject: Subject = "decoder's means" if of == "means" else None
+    temperature = 0.0 if of == "means" else 1.0
     fitting, notes = protocols.fitting(evaluation, len(data.train), len(data.test))
     main = fitting[0]
     metrics = _of_real_images(data, main, cache)
@@ -119,16 +122,16 @@ def sample_metrics(
     layers = (features.pooled, features.logits)
     extracted = extract(samples, features, *layers, device=cache.device, results=cache.results)
     for p in fitting:
-        scores = fidelity.score(extracted, real[p.split], p, features=features, slow=p is main, note=note)
+        scores = fidelity.score(extracted, real[p.split], p, features=features, slow=p is main, of=subject)
         metrics |= {name if p is main else protocols.with_protocol(name, p.name): m for name, m in scores.items()}
         cache.results.check()
     if data.name == "photodigits":
-        real_digits = digits.counted(data.test.images[: main.n_real])
-        metrics |= digits.counted(samples[: main.n_fake], note) | {f"{name}-real": m for name, m in real_digits.items()}
+        metrics |= digits.counted(samples[: main.n_fake], subject)
+        metrics |= {f"{name}-real": m for name, m in digits.counted(data.test.images[: main.n_real]).items()}
     return metrics, samples[:GRID], notes
 
 
-def _of_real_images(data: Dataset, main: Protocol, cache: FeatureCache) -> dict[str, Metric]:
+def _of_real_images(data: Dataset, main: Preset, cache: FeatureCache) -> dict[str, Metric]:
     """The scores of real images under the profile's own protocol, by their names in records: "FD-lite0-floor"."""
     features, n = cache.features, main.n_real
     train = cache.pooled(data.train.images[:n])
@@ -147,7 +150,6 @@ def sampling_time(model: System, *, results: PartialResults = IN_MEMORY) -> Metr
         for _ in range(REPEATS + 1):
             times.append(wall_clock(lambda: model.sample(TIMED), device))
             results.check()
-        where = device_name(device, bf16=False)
     del times[0]
-    protocol = f"wall clock of one batch of {TIMED} samples without gradients, median of {REPEATS}, {where}"
+    protocol = Protocol(batch=TIMED, repeats=REPEATS, device=hardware_name(device))
     return Metric(round(statistics.median(times), 6), round(statistics.stdev(times), 6), TIMED, protocol)

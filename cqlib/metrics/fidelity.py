@@ -8,14 +8,15 @@ arXiv:1801.01401; coverage, Naeem et al., arXiv:2002.09797.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from cqlib.metrics.features import Features
 from cqlib.metrics.kernel import subset_distances
-from cqlib.metrics.metric import Metric
-from cqlib.metrics.protocols import Protocol
+from cqlib.metrics.metric import Metric, Protocol, Subject
+from cqlib.metrics.protocols import Preset
 from cqlib.metrics.quantities import QUANTITIES, SCORES, Quantity
 from cqlib.util.errors import unknown_name
 from cqlib.util.fp32 import full_fp32
@@ -30,7 +31,6 @@ NEIGHBOURS = 5
 CHUNK = 1000  # images whose distances to all others are held at once
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000  # at most; half of the images when there are fewer than 2,000
-SPLITS = {"test": "held-out test split", "train": "training split"}
 POOLED = tuple(q.id for q in SCORES if q.id != "is")
 """The scores that need no logits."""
 
@@ -40,19 +40,17 @@ class ScoreInputs:
     """What a score is computed from.
 
     `fake` (n, d) and `real` (m, d) are pooled features, float32. `logits` (k, classes) are of the images that IS is
-    taken of (samples, or real test images). The rest are words for the text of the protocol: `against` says what the
-    sets are, `protocol_name` is "" for a profile's own, `note` follows the score's name, and `logits_count` is what the
-    number of `logits` is called. IS is the mean over `splits` of them.
+    taken of (samples, or real test images), in `splits`. The rest is for the protocol: the `split` of the real images,
+    what the scores are `of` if not samples, and the name of the `preset`, "" for a profile's own.
     """
 
     features: Features
     fake: Tensor
     real: Tensor
-    against: str
+    split: Literal["test", "train"]
     logits: Tensor | None = None
-    protocol_name: str = ""
-    note: str = ""
-    logits_count: str = "n_fake"
+    preset: str = ""
+    of: Subject = None
     splits: int = field(default_factory=lambda: IS_SPLITS)
 
     def __post_init__(self) -> None:
@@ -60,31 +58,39 @@ class ScoreInputs:
             counts = f"{len(self.fake)} samples and {len(self.real)} real images"
             raise ValueError(f"scores take at least {NEIGHBOURS + 1} samples and as many real images, not {counts}")
 
-    def protocol(self, kind: str, how: str, layer: str = "") -> str:
-        """All that fixes the number, in words."""
-        name = f"protocol {self.protocol_name}" if self.protocol_name else ""
-        layer = layer or f"{self.features.title} pooled features ({self.real.shape[1]})"
-        version = f"torch-fidelity {metadata.version('torch-fidelity')}"
-        parts = (name, how, layer, self.features.resize, self.features.weights_words, version)
-        return f"{self.features.label(kind)}{self.note}: " + ", ".join(part for part in parts if part)
+    def protocol(self, dimensions: int, **more: Any) -> Protocol:
+        """All that fixes a number: what the scores of these sets share, and `more` of one of them."""
+        return Protocol(
+            features=self.features.name,
+            side=self.features.side,
+            weights=self.features.foreign,
+            dimensions=dimensions,
+            preset=self.preset or None,
+            of=self.of,
+            torch_fidelity=metadata.version("torch-fidelity"),
+            **more,
+        )
+
+    def compared(self, **more: Any) -> Protocol:
+        """The protocol of a score that compares the two sets."""
+        counts = {"n_real": len(self.real), "n_fake": len(self.fake)}
+        return self.protocol(self.real.shape[1], split=self.split, **counts, **more)
 
 
 def score(
-    extracted: Mapping[str, Tensor], real: Tensor, protocol: Protocol, *, features: Features, slow: bool = True,
-    note: str = "",
+    extracted: Mapping[str, Tensor], real: Tensor, preset: Preset, *, features: Features, slow: bool = True,
+    of: Subject = None,
 ) -> dict[str, Metric]:  # fmt: skip
-    """A `Metric` for each of `SCORES` under `protocol`, from features that one pass has extracted for all protocols,
+    """A `Metric` for each of `SCORES` under `preset`, from features that one pass has extracted for all protocols,
     by its name on these features: "FID", or "FD-lite0".
 
     `extracted` holds the samples' pooled features and logits by layer (see `extract`), `real` the pooled features of
     real images, (n, d) float32 each; the first `n_fake`, `is_images` and `n_real` of them are used. Without `slow`
     those that take long are left out. A metric's n is the number of samples; std: IS over splits, KID over subsets,
-    else None. `note` follows the score's name in the protocol's words.
+    else None. `of`: what was drawn, if not samples.
     """
-    fake, logits = extracted[features.pooled][: protocol.n_fake], extracted[features.logits][: protocol.is_images]
-    real = real[: protocol.n_real]
-    against = _against(fake, real, protocol.split)
-    sets = ScoreInputs(features, fake, real, against, logits, protocol.name, note)
+    fake, logits = extracted[features.pooled][: preset.n_fake], extracted[features.logits][: preset.is_images]
+    sets = ScoreInputs(features, fake, real[: preset.n_real], preset.split, logits, preset.name, of)
     return _computed(sets, (q for q in SCORES if slow or not q.slow))
 
 
@@ -102,9 +108,7 @@ def inception_score(sets: ScoreInputs) -> Metric:
     with full_fp32():
         values = metric_isc.isc_features_to_metric(sets.logits, splits=splits, rng_seed=SEED)
     mean, spread = values[metric_isc.KEY_METRIC_ISC_MEAN], values[metric_isc.KEY_METRIC_ISC_STD]
-    how = f"{sets.logits_count} = {n} in {splits} split{'s' * (splits > 1)}, shuffled with seed {SEED}"
-    words = sets.protocol("IS", how, f"{sets.features.title} logits ({classes} classes)")
-    return Metric(mean, spread if splits > 1 else None, n, words)
+    return Metric(mean, spread if splits > 1 else None, n, sets.protocol(classes, splits=splits, seed=SEED))
 
 
 def frechet_distance(sets: ScoreInputs) -> Metric:
@@ -114,7 +118,7 @@ def frechet_distance(sets: ScoreInputs) -> Metric:
     with full_fp32():
         moments = [metric_fid.fid_features_to_statistics(pooled) for pooled in (sets.fake, sets.real)]
         value = metric_fid.fid_statistics_to_metric(*moments, verbose=False)[metric_fid.KEY_METRIC_FID]
-    return Metric(value, None, len(sets.fake), sets.protocol("FID", sets.against))
+    return Metric(value, None, len(sets.fake), sets.compared())
 
 
 def kernel_distance(sets: ScoreInputs) -> Metric:
@@ -130,15 +134,14 @@ def kernel_distance(sets: ScoreInputs) -> Metric:
             values = metric_kid.kid_features_to_metric(sets.fake, sets.real, kid_subsets=KID_SUBSETS,
                                                        kid_subset_size=size, rng_seed=SEED, verbose=False)  # fmt: skip
         mean, spread = values[metric_kid.KEY_METRIC_KID_MEAN], values[metric_kid.KEY_METRIC_KID_STD]
-    subsets = f"mean over {KID_SUBSETS} subsets of {size} drawn with seed {SEED}, cubic polynomial kernel"
-    words = sets.protocol("KID", f"{sets.against}, {subsets}")
-    return Metric(mean, spread, len(sets.fake), words)
+    protocol = sets.compared(subsets=KID_SUBSETS, subset_size=size, seed=SEED)
+    return Metric(mean, spread, len(sets.fake), protocol)
 
 
 def coverage(sets: ScoreInputs) -> Metric:
     """The share of real images that have a sample nearer than their k-th nearest other real image."""
-    words = sets.protocol("Coverage", f"{sets.against}, k = {NEIGHBOURS}")
-    return Metric(covered_share(sets.fake, sets.real, NEIGHBOURS), None, len(sets.fake), words)
+    share = covered_share(sets.fake, sets.real, NEIGHBOURS)
+    return Metric(share, None, len(sets.fake), sets.compared(k=NEIGHBOURS))
 
 
 def covered_share(fake: Tensor, real: Tensor, k: int) -> float:
@@ -163,17 +166,14 @@ COMPUTED_BY: dict[str, Callable[[ScoreInputs], Metric]] = {
 """Id of each of `SCORES` -> the function that computes it."""
 
 
-def real_images(
-    train: Tensor, test: Mapping[str, Tensor], protocol: Protocol, *, features: Features
-) -> dict[str, Metric]:
+def real_images(train: Tensor, test: Mapping[str, Tensor], preset: Preset, *, features: Features) -> dict[str, Metric]:
     """The scores of real images, a bar for samples: IS of test images; the distances (their floor) and coverage of
     training images against test images. `train` are pooled features (n, d), `test` features by layer. IS is higher the
     more images there are in a split, so that real images, of which there may be fewer than samples, have splits as
     large as those have."""
     pooled, logits = test[features.pooled], test[features.logits]
-    against = f"n_train = n_test = {len(train)}, training split against held-out test split"
-    sets = ScoreInputs(features, train, pooled, against, logits, protocol.name, " of real images", "n_test",
-                       splits=max(1, IS_SPLITS * len(logits) // protocol.is_images))  # fmt: skip
+    splits = max(1, IS_SPLITS * len(logits) // preset.is_images)
+    sets = ScoreInputs(features, train, pooled, "test", logits, preset.name, "real images", splits)
     return _computed(sets, SCORES)
 
 
@@ -183,9 +183,4 @@ def pooled_scores(fake: Tensor, real: Tensor, ids: Sequence[str], *, features: F
     for id in ids:
         if id not in POOLED:
             raise unknown_name("score", id, POOLED)
-    return _computed(ScoreInputs(features, fake, real, _against(fake, real, "test")), (QUANTITIES[id] for id in ids))
-
-
-def _against(fake: Tensor, real: Tensor, split: str) -> str:
-    n = f"n_real = n_fake = {len(fake)}" if len(real) == len(fake) else f"n_real = {len(real)}, n_fake = {len(fake)}"
-    return f"{n}, {SPLITS[split]}"
+    return _computed(ScoreInputs(features, fake, real, "test"), (QUANTITIES[id] for id in ids))

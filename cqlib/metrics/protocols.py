@@ -1,23 +1,23 @@
 """The literature's protocols by name: how many real images and samples stand behind a score; both bias FID."""
 
-import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from cqlib.recipe import Evaluation
 from cqlib.util.errors import unknown_name
 
+if TYPE_CHECKING:
+    from cqlib.recipe import Evaluation
+
 IS_IMAGES = 50_000  # Salimans et al., arXiv:1606.03498, and nearly everyone since
-UNKNOWN_WEIGHTS = "unknown weights"
-"""Words in the protocol of every score on an Inception file that is not torch-fidelity's."""
 
 
 @dataclass(frozen=True)
-class Protocol:
+class Preset:
     """The first `n_real` images of `split` ("test" or "train") against `n_fake` samples; IS on `is_images`. Without a
     `name` it is a profile's own; `about` says what it is for and how sure that is."""
 
     name: str
-    split: str
+    split: Literal["test", "train"]
     n_real: int
     n_fake: int
     is_images: int
@@ -32,13 +32,13 @@ class Protocol:
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol("paper", "test", 10_000, 10_000, IS_IMAGES,
+        Preset("paper", "test", 10_000, 10_000, IS_IMAGES,
             about="Held-out images, as remembered of the paper. How many images and samples it used "
             "is not known; 10,000 is CIFAR-10's whole test split."),
-        Protocol("50k/50k-train", "train", 50_000, 50_000, IS_IMAGES,
+        Preset("50k/50k-train", "train", 50_000, 50_000, IS_IMAGES,
             about="What most GAN code reports, for example mimicry's baselines (arXiv:2005.02494): 50,000 training "
             "images. It rewards a model that memorises them."),
-        Protocol("sngan", "train", 10_000, 5_000, IS_IMAGES,
+        Preset("sngan", "train", 10_000, 5_000, IS_IMAGES,
             about="Miyato et al., arXiv:1802.05957, appendix B.1: FID over 10,000 real images and 5,000 samples. The "
             "split is not stated there; training images are this project's guess. Its IS is the mean over ten sets "
             "of 5,000 samples, of as many trained generators; here the ten sets come from one."),
@@ -47,25 +47,25 @@ PROTOCOLS = {
 """Presets by name. "paper" is the main protocol of profile `paper`, the others are measured beside it."""
 
 
-def protocol(name: str) -> Protocol:
+def protocol(name: str) -> Preset:
     """The preset of that name; UsageError with the nearest one."""
     if name not in PROTOCOLS:
         raise unknown_name("protocol", name, PROTOCOLS)
     return PROTOCOLS[name]
 
 
-def default_protocol(n: int, is_images: int | None = None) -> Protocol:
+def default_protocol(n: int, is_images: int | None = None) -> Preset:
     """The main protocol of a profile: n_real = n_fake = `n` held-out images; IS on `is_images` samples (None: n). With
     `is_images` it is the preset "paper", or, where a data set has too few images for that, "paper at {n} images"."""
     if is_images is None:
-        return Protocol("", "test", n, n, n)
+        return Preset("", "test", n, n, n)
     preset = PROTOCOLS["paper"]
     if (n, is_images) == (preset.n_real, preset.is_images):
         return preset
-    return Protocol(f"paper at {n} images", "test", n, n, is_images)
+    return Preset(f"paper at {n} images", "test", n, n, is_images)
 
 
-def fitting(evaluation: Evaluation, n_train: int, n_test: int) -> tuple[list[Protocol], list[str]]:
+def fitting(evaluation: "Evaluation", n_train: int, n_test: int) -> tuple[list[Preset], list[str]]:
     """The profile's own protocol, then those of `evaluation.protocols` that a data set of `n_train` and `n_test` images
     is large enough for; and a note on each of the others."""
     n = min(evaluation.fidelity_images, n_test, n_train)
@@ -81,9 +81,3 @@ def fitting(evaluation: Evaluation, n_train: int, n_test: int) -> tuple[list[Pro
 def with_protocol(metric: str, name: str) -> str:
     """The name in a record under a preset that is not the main one: "FID [sngan]"."""
     return f"{metric} [{name}]"
-
-
-def protocol_of(name: str) -> str:
-    """The protocol in a metric's name: "sngan" for "FID [sngan]", "" for the main protocol's "FID"."""
-    parts = re.fullmatch(r".+ \[(.+)\]", name)
-    return parts[1] if parts else ""

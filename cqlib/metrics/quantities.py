@@ -66,9 +66,9 @@ def score_of(name: str) -> str:
     return name.partition(" [")[0]
 
 
-def _named(name: str) -> list[Quantity]:
-    """The quantity that a metric's name begins with: BPD for "BPD-IW", FID for "FD-lite0"; none for "KL-8x8-1"."""
-    return [q for q in QUANTITIES.values() if re.match(rf"({'|'.join(q.names)})\b", name)]
+def quantity_of(name: str) -> Quantity | None:
+    """The quantity that a metric's name begins with: BPD for "BPD-IW", FID for "FD-lite0"; None for "KL-8x8-1"."""
+    return next((q for q in QUANTITIES.values() if re.match(rf"({'|'.join(q.names)})\b", name)), None)
 
 
 def real_name(name: str) -> str:
@@ -80,7 +80,8 @@ def real_name(name: str) -> str:
 
 def heading(name: str) -> str:
     """A metric's name with its direction: "FD-lite0" gives "FD-lite0 ↓"."""
-    return " ".join([name, *(q.arrow for q in _named(name))])
+    quantity = quantity_of(name)
+    return f"{name} {quantity.arrow}" if quantity else name
 
 
 def metric_names(metric: str) -> tuple[str, ...]:
@@ -90,9 +91,10 @@ def metric_names(metric: str) -> tuple[str, ...]:
 
 def digits(name: str, value: float) -> int:
     """Decimals a metric of a record is printed with: those of its quantity, or by the size of the value."""
-    of_quantity = (q.digits for q in _named(name) if q.digits is not None)
-    size = abs(value)
-    return next(of_quantity, 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4)
+    quantity, size = quantity_of(name), abs(value)
+    if quantity and quantity.digits is not None:
+        return quantity.digits
+    return 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4
 
 
 def decimal(name: str, value: float, places: int | None = None) -> str:

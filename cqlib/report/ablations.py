@@ -1,12 +1,12 @@
-"""What the ablations (`cqlib.experiments.ablations`) did: to the scores of each row that they change, question by
-question, and to the claims that compare such rows."""
+"""What the ablations (`cqlib.experiments.ablations`) did to the scores of each row that they change, question by
+question."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cqlib.experiments.ablations import ABLATIONS, CQ_F, PROFILE, QUESTIONS, Ablation, Question
-from cqlib.experiments.claims import CLAIMS, Claim
+from cqlib.experiments.ablations import CQ_F, PROFILE, QUESTIONS, Ablation, Question
+from cqlib.experiments.claims import Claim
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import default_data, short_label
@@ -43,20 +43,6 @@ def run_set(records: Sequence[Record]) -> RunSet:
     return RunSet("published", data, runs[0].data.shape[-1] if runs else 0, PROFILE, runs)
 
 
-def tried(runs: RunSet) -> dict[str, list[tuple[str, ClaimResult]]]:
-    """Id of each claim that an ablation was run for -> what was changed, in words, and the result of the claim between
-    the rows so changed; the first is "as it is", without a change."""
-    lines_by_claim: dict[str, list[tuple[str, ClaimResult]]] = {}
-    for claim in CLAIMS:
-        rows = (claim.row_a, claim.row_b)
-        bears = {_change(a, rows, runs): a.claim(claim) for a in ABLATIONS if claim.id in a.claims}
-        lines = [(words, claim_result(changed, runs)) for words, changed in {"as it is": claim, **bears}.items()]
-        lines = [(words, result) for words, result in lines if result.label != "not run"]
-        if any(words != "as it is" for words, _ in lines):
-            lines_by_claim[claim.id] = lines
-    return lines_by_claim
-
-
 def effects(runs: RunSet) -> list[tuple[Question, list[Effect]]]:
     """What the ablations of each question did to each row that they change, against that row as it is."""
     groups = []
@@ -69,7 +55,7 @@ def effects(runs: RunSet) -> list[tuple[Question, list[Effect]]]:
 def effect(ablation: Ablation, row: str, runs: RunSet) -> Effect:
     """What an ablation did to one of the rows that it changes, against that row as it is."""
     changed = ablation.variant(row)
-    claims = (Claim(f"ablations/{metric}", "", runs.data, metric, changed, row, QUANTITIES[metric].better)
+    claims = (Claim(f"ablations/{metric}", changed, QUANTITIES[metric].better, row, metric, "", runs.data)
               for metric in REPORTED)  # fmt: skip
     words = f"{short_label(row)}: {_change(ablation, (row,), runs)}"
     return Effect(ablation.name, words, tuple(claim_result(claim, runs) for claim in claims))

@@ -1,178 +1,121 @@
-"""Why two runs have different numbers: in what their records differ, the weightiest first, and whether their numbers
-differ by more than those of two seeds of one recipe do."""
+"""What differs between two records, most important first, and whether their numbers differ by more than those of two
+seeds."""
 
-import re
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from scipy.stats import t as student
 
 from cqlib.experiments import ablations
 from cqlib.experiments.load import RECORD, RUNS
 from cqlib.experiments.record import Record, load_records, undamaged_record
-from cqlib.metrics.quantities import FEATURES, decimal, score_of
+from cqlib.metrics.quantities import decimal
 from cqlib.util.errors import UserError, unknown_name
 from cqlib.util.paths import RECORDS
 from cqlib.util.text import columns, count_of
 
-KEYS_COMPARED_ELSEWHERE = ("row", "data", "profile", "seed", "size", "evaluation")
-"""Entries of a config that are not compared there, since the record has them outside its config or in protocols."""
-THREADS, NUMBER_OF = r", (\d+) threads?", r"\b(n\w* = )+\d+"
-"""Patterns: of the threads in the name of a device, and of a number of images in a protocol ("n_real = 1000")."""
-ASIDE = ("-real", "-floor", "seconds")
+PUBLISHED_FOLDERS = (RECORDS, ablations.PUBLISHED)
+FACTS = ("row", "status", "data", "measured", "profile", "config", "steps", "seed", "precision", "device", "git",
+         "versions")  # fmt: skip
+"""What a number may depend on, most important first."""
+NOT_OF_THE_MODEL = ("-real", "-floor", "seconds")
 """Ends of the names of metrics that do not judge a model: scores of real images, and seconds."""
 Difference = tuple[str, str, str]
-"""(what may differ in two records, its value in the first, its value in the second)."""
-
-
-class MetricPair(NamedTuple):
-    """A metric that two records have. Two seeds differ by at most `spread` in 95 % of cases, as estimated from `seeds`
-    published ones; None where these are too few."""
-
-    name: str
-    first: float
-    second: float
-    spread: float | None
-    seeds: int
-
-    @property
-    def verdict(self) -> str:
-        """Whether seeds alone explain the difference."""
-        if self.first == self.second:
-            return "equal"
-        if self.spread is None:
-            return "the spread over seeds is not known"
-        inside = abs(self.second - self.first) <= self.spread
-        most = decimal(self.name, self.spread)
-        return f"{'inside' if inside else 'outside'} what two of {count_of(self.seeds, 'seed')} differ by ({most})"
+"""(what differs, its value in the first record, its value in the second)."""
 
 
 def pair(first: str, second: str | None = None, runs_dir: Path | str = RUNS) -> tuple[Record, Record]:
     """The records that two names stand for: a record's file, a run's folder, or the name of such a folder, of a run in
-    `runs_dir`, else of a published one. Without `second`, or where it stands for the same file as `first` (a run here
-    and a published one may have the same name), the published record of that run is the second. UserError where there
-    is none, or it is damaged."""
-    file = _find_file(first, runs_dir)
-    other = file if second is None else _find_file(second, runs_dir)
-    if other.samefile(file):
-        other = next(filter(Path.is_file, _published_files(undamaged_record(file).folder)), file)
-        if other.samefile(file):
-            published = file.resolve() in map(Path.resolve, _published_files(file.stem))
-            why = f"is published, and not in {runs_dir}" if published else "has no published run of its name"
-            raise UserError(f"{first} {why}: add the record to compare it with")
-    return undamaged_record(file), undamaged_record(other)
-
-
-def _published_files(name: str) -> list[Path]:
-    """Where the record of a run of this name is, if it is published."""
-    return [folder / f"{name}.json" for folder in (RECORDS, ablations.PUBLISHED)]
+    `runs_dir`, else of a published one. Without `second` it is the published run of the same name. UserError where
+    there is none, or it is damaged."""
+    record = undamaged_record(file := _find_file(first, runs_dir))
+    if second is not None:
+        return record, undamaged_record(_find_file(second, runs_dir))
+    published = [place for folder in PUBLISHED_FOLDERS if (place := folder / f"{record.folder}.json").is_file()]
+    if not published or published[0].samefile(file):
+        raise UserError(f"{first} has no published run of its name beside it: name the record to compare it with")
+    return record, undamaged_record(published[0])
 
 
 def _find_file(name: str, runs_dir: Path | str) -> Path:
-    path, folders = Path(name), (Path(runs_dir), Path(runs_dir) / ablations.FOLDER)
-    places = [path, path / RECORD, *(folder / name / RECORD for folder in folders), *_published_files(name)]
+    runs = (Path(runs_dir), Path(runs_dir) / ablations.FOLDER)
+    places = [Path(name), Path(name) / RECORD, *(folder / name / RECORD for folder in runs)]
+    places += [folder / f"{name}.json" for folder in PUBLISHED_FOLDERS]
     if file := next(filter(Path.is_file, places), None):
         return file
-    names = [place.stem for folder in (RECORDS, ablations.PUBLISHED) for place in folder.glob("*.json")]
-    names += [place.parent.name for folder in folders for place in folder.glob(f"*/{RECORD}")]
+    names = [place.stem for folder in PUBLISHED_FOLDERS for place in folder.glob("*.json")]
+    names += [place.parent.name for folder in runs for place in folder.glob(f"*/{RECORD}")]
     raise UserError(str(unknown_name("record", name, sorted(names))))
 
 
-def shared(first: Record, second: Record) -> list[str]:
-    """The names of the metrics that both records have, without those of `ASIDE`."""
-    return [name for name in first.metrics if name in second.metrics and not name.endswith(ASIDE)]
+def shared_metrics(first: Record, second: Record) -> list[str]:
+    """The names of the metrics that both records have, without those of `NOT_OF_THE_MODEL`."""
+    return [name for name in first.metrics if name in second.metrics and not name.endswith(NOT_OF_THE_MODEL)]
 
 
 def differences(first: Record, second: Record) -> list[Difference]:
-    """All that tells two records apart and can move a number, the weightiest first."""
-    return [(name, a, b) for name, a, b in _pairs(first, second) if a != b]
+    """All that tells two records apart and can move a number, most important first; metrics whose protocols differ in
+    the same way share a line."""
+    facts_a, facts_b = (dict(_facts(record, shared_metrics(first, second))) for record in (first, second))
+    found: dict[Difference, list[str]] = {}
+    for path in sorted({**facts_a, **facts_b}, key=lambda path: FACTS.index(path[0])):
+        a, b = facts_a.get(path, "—"), facts_b.get(path, "—")
+        if a != b:
+            what, metric = (path[-1], path[1]) if path[0] == "measured" else (".".join(path), "")
+            found.setdefault((what, a, b), []).append(metric)
+    return [(f"{what} of {', '.join(names)}" if names[0] else what, a, b) for (what, a, b), names in found.items()]
 
 
-def _pairs(first: Record, second: Record) -> Iterator[Difference]:
-    """Everything that numbers depend on, the weightiest first, with its value in each of two records."""
-
-    def both(name: str, value_of: Callable[[Record], object]) -> Difference:
-        return name, str(value_of(first)), str(value_of(second))
-
-    yield both("model", lambda r: r.row)
-    yield both("status", lambda r: r.status)
-    yield both("data set", lambda r: r.data.name)
-    yield both("size of its images", lambda r: "×".join(map(str, r.data.shape[-3:])))
-    yield both("images (fingerprint)", lambda r: r.data.fingerprint)
-    yield both("split", lambda r: r.data.split)
-    for name in shared(first, second):
-        yield f"n of {name}", str(first.metrics[name].n), str(second.metrics[name].n)
-    yield both("features", _features)
-    yield from _protocols(first, second)
-    yield both("profile", lambda r: r.profile)
-    configs = [dict(_leaves({key: value for key, value in r.config.items() if key not in KEYS_COMPARED_ELSEWHERE}))
-               for r in (first, second)]  # fmt: skip
-    paths = sorted(configs[0].keys() | configs[1].keys(), key=lambda path: (not path.startswith("recipe."), path))
-    yield from ((p.removeprefix("recipe."), configs[0].get(p, "—"), configs[1].get(p, "—")) for p in paths)
-    yield both("steps taken", lambda r: r.steps)
-    yield both("seed", lambda r: r.seed)
-    yield both("precision", lambda r: r.precision)
-    yield both("device", lambda r: re.sub(THREADS, "", r.hardware))
-    yield both("threads", lambda r: "".join(re.findall(THREADS, r.device)))
-    yield both("commit", lambda r: f"{(r.git.commit or 'not known')[:12]}{' and changes' if r.git.dirty else ''}")
-    for library in sorted(first.versions.keys() | second.versions.keys()):
-        yield f"version of {library}", first.versions.get(library, "—"), second.versions.get(library, "—")
+def _facts(record: Record, metrics: list[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Path in a record -> value, of all that its `metrics` may depend on."""
+    values = record.to_dict()
+    values["measured"] = {name: {"n": values["metrics"][name]["n"], **values["metrics"][name]["protocol"]}
+                          for name in metrics}  # fmt: skip
+    repeated = {"row", "data", "profile", "seed", "evaluation"}
+    values["config"] = {name: value for name, value in values["config"].items() if name not in repeated}
+    return _leaves({name: values[name] for name in FACTS})
 
 
-def _features(record: Record) -> str:
-    scores = {*map(score_of, record.metrics)}
-    return ", ".join(kind for kind, names in FEATURES.items() if scores.intersection(names))
+def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(inner, (*path, key))
+    else:
+        yield path, str(value)
 
 
-def _protocols(first: Record, second: Record) -> Iterator[Difference]:
-    """The parts of protocols that only one of the records has, apart from numbers of images. Metrics with the same
-    difference share an entry."""
-    together: dict[tuple[str, str], dict[str, None]] = {}
-    for name in shared(first, second):
-        a, b = (re.split(", |: ", re.sub(NUMBER_OF, "", r.metrics[name].protocol)) for r in (first, second))
-        parts = (", ".join(part for part in a if part not in b), ", ".join(part for part in b if part not in a))
-        together.setdefault(parts, {})[score_of(name)] = None
-    yield from ((f"protocol of {', '.join(names)}", *parts) for parts, names in together.items())
-
-
-def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Paths of a config and their values as texts."""
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, str(value)
-
-
-def shared_numbers(first: Record, second: Record, published: Sequence[Record]) -> list[MetricPair]:
-    """The metrics that both have, with the spread over published seeds of the first one's recipe, else the second's."""
-    pairs = []
-    for name in shared(first, second):
-        spread, seeds = None, 0
-        for record in (second, first):
-            values = [r.metrics[name].value for r in published if _same_recipe(r, record) and name in r.metrics]
-            if len(values) > 1:
-                quantile = float(student.ppf(0.975, len(values) - 1))
-                spread, seeds = quantile * 2**0.5 * statistics.stdev(values), len(values)
-        pairs.append(MetricPair(name, first.metrics[name].value, second.metrics[name].value, spread, seeds))
-    return pairs
-
-
-def _same_recipe(a: Record, b: Record) -> bool:
-    return a.done and (a.config | {"seed": 0}, a.data) == (b.config | {"seed": 0}, b.data)
+def seed_spread(record: Record, metric: str, published: list[Record]) -> tuple[float, int] | None:
+    """How far two seeds of the record's recipe differ in 95 % of cases, as estimated from published ones, and from how
+    many; None where there are fewer than two."""
+    recipe = (record.config | {"seed": 0}, record.data)
+    values = [r.metrics[metric].value for r in published
+              if r.done and metric in r.metrics and (r.config | {"seed": 0}, r.data) == recipe]  # fmt: skip
+    if len(values) < 2:
+        return None
+    return float(student.ppf(0.975, len(values) - 1)) * 2**0.5 * statistics.stdev(values), len(values)
 
 
 def lines(first: Record, second: Record) -> Iterator[str]:
     """The answer in words, a line each."""
-    for letter, record in zip("AB", (first, second), strict=True):
-        yield f"{letter}: {record.title}"
+    yield from (f"{letter}: {record.title}" for letter, record in zip("AB", (first, second), strict=True))
     different = differences(first, second)
-    yield ""
-    yield "what differs, the weightiest first" if different else "the records differ in nothing that moves a number"
+    yield "\nwhat differs, most important first" if different else "\nthe records differ in nothing that moves a number"
     yield from columns(different)
+    published = [record for folder in PUBLISHED_FOLDERS for record in load_records(folder)[0]]
+    table = [("metric", "A", "B", "")]
+    for name in shared_metrics(first, second):
+        a, b = first.metrics[name].value, second.metrics[name].value
+        spread = seed_spread(second, name, published) or seed_spread(first, name, published)
+        if a == b:
+            verdict = "equal"
+        elif spread is None:
+            verdict = "the spread over seeds is not known"
+        else:
+            inside = "inside" if abs(b - a) <= spread[0] else "outside"
+            most = decimal(name, spread[0])
+            verdict = f"{inside} what two of {count_of(spread[1], 'seed')} differ by ({most})"
+        table.append((name, decimal(name, a), decimal(name, b), verdict))
     yield ""
-    table = shared_numbers(first, second, [*load_records(RECORDS)[0], *load_records(ablations.PUBLISHED)[0]])
-    cells = [(n.name, decimal(n.name, n.first), decimal(n.name, n.second), n.verdict) for n in table]
-    yield from columns([("metric", "A", "B", ""), *cells] if cells else [("no metric is in both",)])
+    yield from columns(table if len(table) > 1 else [("no metric is in both",)])

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from cqlib.experiments.rows import short_label
 from cqlib.report.run_sets import RunSet, nearest_first
+from cqlib.report.values import Mean
 from cqlib.util.paths import PUBLISHED
 
 READ, SHARES = "Digits-read", tuple(f"Digit-{digit}" for digit in range(10))
@@ -15,12 +17,13 @@ BY_EYE = PUBLISHED / "read_by_eye.json"
 
 
 class Line(NamedTuple):
-    """A row's means over seeds, shares in [0, 1]; `by_eye` is "41 of 64", or empty."""
+    """A row's means over seeds, shares in [0, 1]; `by_eye` is "41 of 64", or empty; `source`: the records."""
 
     label: str
     read: float
     by_eye: str
     shares: tuple[float, ...]
+    source: str
 
 
 def lines(sets: Sequence[RunSet], rows: Sequence[str]) -> list[Line]:
@@ -28,18 +31,19 @@ def lines(sets: Sequence[RunSet], rows: Sequence[str]) -> list[Line]:
     found = []
     for row in rows:
         counted = (means for runs in nearest_first(sets) if (means := _means(runs, row)))
-        found += [Line(short_label(row), means[0], _by_eye(row), means[1:]) for means in list(counted)[:1]]
-    real = [metrics for runs in sets for run in runs.finished
-            if all(name in (metrics := run.metrics) for name in map("{}-real".format, (READ, *SHARES)))]  # fmt: skip
-    if found and real:
-        read, *shares = (real[0][f"{name}-real"].value for name in (READ, *SHARES))
-        found.insert(0, Line("Real images", read, _by_eye("real"), tuple(shares)))
+        found += [Line(short_label(row), means[0].value, _by_eye(row), tuple(mean.value for mean in means[1:]),
+                       means[0].source) for means in islice(counted, 1)]  # fmt: skip
+    of_real = [f"{name}-real" for name in (READ, *SHARES)]
+    run = next((run for runs in sets for run in runs.finished if run.metrics.keys() >= set(of_real)), None)
+    if found and run:
+        read, *shares = (run.metrics[name].value for name in of_real)
+        found.insert(0, Line("Real images", read, _by_eye("real"), tuple(shares), f"{run.folder}.json"))
     return found
 
 
-def _means(runs: RunSet, row: str) -> tuple[float, ...]:
-    means = [runs.mean(row, name) for name in (READ, *SHARES)]
-    return tuple(mean.value for mean in means if mean) if all(means) else ()
+def _means(runs: RunSet, row: str) -> list[Mean]:
+    means = [mean for name in (READ, *SHARES) if (mean := runs.mean(row, name))]
+    return means if len(means) == 1 + len(SHARES) else []
 
 
 def _by_eye(row: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from cqlib.data import WITH_PIP
 from cqlib.data.photos10 import CREDITS
-from cqlib.data.sets import ENTRIES
+from cqlib.data.sets import ENTRIES, entry_of
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import label_of
@@ -45,7 +45,7 @@ def _summary(runs: Sequence[Record]) -> str:
 
 def device_counts(runs: Sequence[Record]) -> str:
     """ "85 runs on CPU X, 1 thread, bf16 convolutions; 4 runs on …", or the one device of all."""
-    counts = Counter(run.device for run in runs).most_common()
+    counts = Counter(run.machine for run in runs).most_common()
     return counts[0][0] if len(counts) == 1 else "; ".join(f"{count_of(n, 'run')} on {name}" for name, n in counts)
 
 
@@ -82,9 +82,17 @@ def provenance(sets: Iterable[RunSet]) -> list[tuple[str, str]]:
         "Versions": {f"{name} {version}" for run in runs for name, version in run.versions.items()},
         "Data": {f"{name} {split} {shape}: {fingerprint}" for name, split, shape, fingerprint in data},
         "Photographs": {*CREDITS} if any(name in WITH_PIP for name, *_ in data) else set(),
-        "Devices": {run.device for run in runs},
+        "Devices": {run.machine for run in runs},
     }
     return [(name, "; ".join(sorted(texts))) for name, texts in values.items() if texts]
+
+
+def image_terms(data: str) -> tuple[str, ...]:
+    """Who owns the images of a data set, and their terms."""
+    if data in WITH_PIP:
+        return CREDITS
+    entry = entry_of(data)
+    return (entry.terms if entry else "Images of one's own: say here whose they are, and their terms.",)
 
 
 def commit(run: Record, digits: int) -> str:

@@ -33,6 +33,6 @@ def cells(runs: RunSet, names: Sequence[str]) -> tuple[Cell, ...] | None:
     if bpd is None or not runs.done(GAN):
         return None
     most = most_bits(bpd.value, math.prod(runs.done(COVERS)[0].data.shape[-3:]))
-    scores = (runs.cell(GAN, name).text for name in names[1:])
-    about = (Cell(text if text == "—" else f"≈\u00a0{text}") for text in scores)
-    return (Cell(f"≤\u00a0{math.ceil(100 * most) / 100:.2f}"), *about, Cell(""))
+    scores = (runs.cell(GAN, name) for name in names[1:])
+    about = (Cell(cell.text if cell.text == "—" else f"≈\u00a0{cell.text}", source=cell.source) for cell in scores)
+    return (Cell(f"≤\u00a0{math.ceil(100 * most) / 100:.2f}", source=bpd.source), *about, Cell(""))

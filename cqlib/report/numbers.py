@@ -1,20 +1,19 @@
 """Is a number of the paper reproduced, by runs of its recipe on its data?"""
 
+import statistics
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from cqlib.experiments.paper import CLOSE, DATA_SETS, ROWS, TOLERANCES, PaperNumber, canonical
 from cqlib.experiments.record import Record
 from cqlib.experiments.variants import in_words
-from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.quantities import metric_names
-from cqlib.report.run_sets import RunSet, mean_of
+from cqlib.report.run_sets import RunSet
 from cqlib.util.text import count_of
 
 COMPARABLE = {"reproduced": "good", "close": "good", "not reproduced": "bad"}
 """Label of a number that can be set against the paper's -> the tone in which it is shown."""
 NUMBER_LABELS = (*COMPARABLE, "not comparable", "not run")
-PROFILE = "paper"  # the only profile whose recipe and data are the paper's
 MIN_SAMPLES = 10_000  # samples (or the whole test split) below which IS and FID are another, biased quantity
 
 
@@ -31,27 +30,21 @@ def number_verdict(number: PaperNumber, runs: Sequence[Record]) -> NumberVerdict
     Inception features and at least 10,000 samples. Else the reason names what differs."""
     if number.value is None:
         return NumberVerdict("not comparable", "the slides print no number here")
-    done = [record for record in runs if record.done]
+    name, *others = metric_names(number.metric)
+    done = [record for record in runs if record.done and not record.metrics.keys().isdisjoint((name, *others))]
     if not done:
-        endings = ", ".join(sorted({record.ending for record in runs}))
-        return NumberVerdict("not run", f"no run ended: {endings}" if endings else "no run")
-    names = metric_names(number.metric)
-    measured = [record for record in done if any(name in record.metrics for name in names)]
-    if not measured:
-        return NumberVerdict("not run", f"no finished run has measured {names[0]}")
-    differences = [list(_differences(number, record, names[0])) for record in measured]
+        return NumberVerdict("not run", f"no finished run has measured {name}")
+    differences = [list(_differences(number, record, name)) for record in done]
     if fewest := min(differences, key=len):
         return NumberVerdict("not comparable", "other " + ", other ".join(fewest))
-    equal = [run for run, unequal in zip(measured, differences, strict=True) if not unequal]
-    mean = mean_of([run.metrics[names[0]] for run in equal])
+    equal = [run.metrics[name].value for run, unequal in zip(done, differences, strict=True) if not unequal]
     unit = "bpd" if number.metric == "bpd" else "%"
-    difference = (mean.value - number.value) * (1 if unit == "bpd" else 100 / number.value)
+    difference = (statistics.fmean(equal) - number.value) * (1 if unit == "bpd" else 100 / number.value)
     tolerance = TOLERANCES[number.metric]
     steps = round(abs(difference) / tolerance, 9)  # so that 3.95 against 3.90 is exactly one tolerance
     label = "reproduced" if steps <= 1 else "close" if steps <= CLOSE else "not reproduced"
-    runs_in_words = f"{'mean of ' * (mean.n > 1)}{count_of(mean.n, 'run')}"
-    distance = f"{difference:+.2f} {unit} from the paper's {number.text}"
-    return NumberVerdict(label, f"{runs_in_words}: {distance} (tolerance {tolerance:g})")
+    distance = f"{difference:+.2f} {unit} from the paper's {number.text} (tolerance {tolerance:g})"
+    return NumberVerdict(label, f"mean of {count_of(len(equal), 'run')}: {distance}")
 
 
 def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
@@ -67,28 +60,25 @@ def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
 
 
 def _differences(number: PaperNumber, record: Record, name: str) -> Iterator[str]:
-    """What keeps `record` from being comparable with `number`, as "data (photos10)"."""
-    paper, data = DATA_SETS[number.data], record.data
-    size, papers_size = ("x".join(map(str, shape)) for shape in (data.shape[-3:], paper.shape))
+    """What keeps `record` from being comparable with `number`, as "data (photos10, not CIFAR-10)"."""
+    paper, data, metric = DATA_SETS[number.data], record.data, record.metrics.get(name)
     if data.name != number.data:
         yield f"data ({data.name}, not {paper.label})"
-    elif size != papers_size:
+    elif data.shape[-3:] != paper.shape:
+        size, papers_size = ("x".join(map(str, shape)) for shape in (data.shape[-3:], paper.shape))
         yield f"data (images of {size}, not {papers_size})"
     elif record.n_train is not None and paper.n_train and record.n_train != paper.n_train:
         yield f"training set ({record.n_train:,} images, not {paper.n_train:,})"
-    if record.profile != PROFILE:
-        yield f"profile ({record.profile}, not {PROFILE})"
+    if record.profile != "paper":
+        yield f"profile ({record.profile}, not paper)"
     if record.changes:
         yield f"recipe ({in_words(record.changes)})"
-    if name not in record.metrics:
+    least = paper.n_test if number.metric == "bpd" else min(MIN_SAMPLES, paper.n_test or MIN_SAMPLES)
+    if metric is None:
         yield "features (lite0, not Inception)"
-        return
-    if UNKNOWN_WEIGHTS in record.metrics[name].protocol:
-        yield f"features ({UNKNOWN_WEIGHTS}, not torch-fidelity's)"
-    n = record.metrics[name].n
-    if data.split != "test":
+    elif metric.protocol.weights:
+        yield "features (unknown weights, not torch-fidelity's)"
+    elif data.split != "test":
         yield f"protocol (measured on the {data.split} split, not on held-out images)"
-    elif number.metric == "bpd" and paper.n_test and data.name == number.data and n != paper.n_test:
-        yield f"protocol ({n:,} test images, not {paper.n_test:,})"
-    elif number.metric != "bpd" and n < (least := min(MIN_SAMPLES, paper.n_test or MIN_SAMPLES)):
-        yield f"protocol ({n:,} samples, fewer than {least:,})"
+    elif data.name == number.data and least and metric.n < least:
+        yield f"protocol ({metric.n:,} images, fewer than {least:,})"

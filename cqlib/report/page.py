@@ -53,7 +53,6 @@ def render(
     problems = [f"record left out: {line}" for line in (*unreadable, *damaged, *broken)]
     sets = run_sets(local, published)
     profile = profile or next((runs.profile for runs in sets if runs.origin == "local"), "quick")
-    ablation_runs = ablations.run_set(changed)
     all_cards = cards(sets)
     results = [result for card in all_cards for result in card.tests]
     beside = out if alone else None
@@ -84,8 +83,7 @@ def render(
         untested=[card for card in all_cards if not card.tests],
         claim_counts=count_claims(card for card in all_cards if not card.claim.own),
         own_counts=count_claims(card for card in all_cards if card.claim.own),
-        tried=ablations.tried(ablation_runs),
-        effects=ablations.effect_table(ablation_runs) if changed else None,
+        effects=ablations.effect_table(ablations.run_set(changed)) if changed else None,
         all_cards=all_cards,
         systems=[row for row in ROWS if paper.canonical(row) == row],
         samples=[(runs, found) for runs, found in more if found],

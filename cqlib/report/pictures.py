@@ -1,16 +1,14 @@
 """The report's pictures: samples, learning curves, quality against likelihood."""
 
 import io
+import math
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from itertools import groupby, islice
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 from urllib.parse import quote
 
-import torch
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
@@ -18,29 +16,20 @@ from PIL import Image
 from cqlib.data import WITH_PIP, load
 from cqlib.data.grids import EXACT, grid, webp
 from cqlib.data.published import missing_files
-from cqlib.data.reading import READ_ERRORS
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import marker_numbers, short_label
-from cqlib.losses import discriminator_loss
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import plots
 from cqlib.report.fronts import mean, points_of, spread
 from cqlib.report.run_sets import ORIGINS, RunSet, nearest_first, on_front
 from cqlib.util.errors import UserError
 from cqlib.util.paths import PUBLISHED
-from cqlib.util.text import signed, without_paths
+from cqlib.util.text import without_paths
 
 FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # curves that are not `more`: held-out scores, the paper's two losses
-KINDS = {".png": "PNG", ".webp": "WEBP"}  # suffix of a sample grid's file -> its format
 MEASURED = ("BPD", "FD", "FID", "KD", "KID", "Coverage")  # along training, on held-out images
 MAX_LINES = 8  # curves in one plot that can still be told apart
-FAMILIES = {  # (whether the slides print BPD, whether they print IS or FID) for a row of Table 3 -> kind of system
-    (False, True): "adversarial (no likelihood: BPD by a VAE around it)",
-    (True, False): "likelihood",
-    (True, True): "both losses",
-}
-UNPRINTED = "no number on the slides"
 IGNORANCE = "knows nothing, 2 ln 2"
 """The label of the cross-entropy of a critic whose score says nothing: 0 for every image."""
 
@@ -84,14 +73,9 @@ def _samples(runs: RunSet, row: str, folder: Path, out: Path | None) -> dict[str
 
 
 def sample_file(folder: Path) -> Path | None:
-    """The grid of a run's samples, PNG or WebP; None where there is no whole picture."""
-    for suffix, kind in KINDS.items():
-        file = folder / f"samples{suffix}"
-        if os.path.isfile(file):  # False, and no error, where its name is too long for a file
-            with suppress(*READ_ERRORS), Image.open(file, formats=[kind]) as image:
-                image.verify() if kind == "PNG" else image.load()  # a WebP's `verify` looks at its head alone
-                return file
-    return None
+    """The grid of a run's samples, PNG or WebP; None where there is none."""
+    places = (folder / "samples.png", folder / "samples.webp")
+    return next((file for file in places if os.path.isfile(file)), None)  # False where its name is too long for a file
 
 
 def _link(file: Path, out: Path | None) -> str:
@@ -103,7 +87,7 @@ def _link(file: Path, out: Path | None) -> str:
 
 
 def _image(content: bytes, alt: str, link: str = "") -> dict[str, Any]:
-    picture = Image.open(io.BytesIO(content), formats=list(KINDS.values()))
+    picture = Image.open(io.BytesIO(content), formats=("PNG", "WEBP"))
     source = link or plots.data_uri(content, f"image/{str(picture.format).lower()}")
     return {"src": Markup(source), "alt": alt, "width": picture.width, "height": picture.height}
 
@@ -137,31 +121,19 @@ def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
     return list(shared.items())
 
 
-def family(row: str) -> str:
-    """Which kind of system a row of Table 3 is, in words."""
-    printed = {number.metric for number in paper.ROWS[row].numbers if number.text}
-    return FAMILIES.get(("bpd" in printed, bool(printed & {"is", "fid"})), UNPRINTED)
-
-
 def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]]:
     """Quality against likelihood of `rows`, for every kind of features they were scored with."""
     figures = []
     for distance in QUANTITIES["fid"].names:
         points = [point for row in rows for point in points_of_row(runs, row, distance)]
         if len({point.label for point in points}) > 1:
-            kinds = {short_label(row): family(row) for row in rows} if name == "Table 3" else {}
-            places = {kind: place for place, kind in enumerate((*FAMILIES.values(), UNPRINTED))}
-            legend = {kind: place for kind, place in places.items() if kind in {kinds.get(p.label) for p in points}}
-            looks = {label: places[kind] for label, kind in kinds.items()} or marker_numbers(rows)
-            size = (6.6, 4.8) if legend else (4.9, 3.6)
-            figure = plots.quality_against_likelihood(
-                points, ylabel=f"{distance} (lower is better)", marks=looks, legend=legend, size=size
-            )
+            ylabel = f"{distance} (lower is better)"
+            figure = plots.quality_against_likelihood(points, ylabel=ylabel, marks=marker_numbers(rows))
             values = [f"{p.label} {p.bpd:.2f}, {p.distance:,.0f}" for p in points]
             alt = f"{distance} against BPD, {name}. {runs.title}. {'; '.join(values)}"
             bars = "; bars: standard deviations over seeds" if any(p.bpd_std for p in points) else ""
             caption = f"{name}, quality against likelihood{bars}; lower left is better. {runs.title}."
-            figures.append(plot(figure, alt, caption, wide=bool(legend)))
+            figures.append(plot(figure, alt, caption))
     return figures
 
 
@@ -188,45 +160,8 @@ def learning_curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) 
         caption = f"{name}, {curve} over training steps, {plots.describe_lines(series)}. {runs.title}."
         if left_out := [label for label in every if label not in series]:
             caption += f" Not drawn: {', '.join(left_out)}."
-        if measured:
-            share = curve.startswith("Coverage")
-            caption = " ".join(filter(None, (caption, order(series), levelling(series, share))))
         figures.append(plot(figure, alt, caption, more=not curve.startswith(FIRST)))
     return figures
-
-
-def order(series: Mapping[str, Sequence[plots.Curve]]) -> str:
-    """A sentence with the final order of the models' means over seeds, equal ones joined by "=", and the step since
-    which it holds. Empty for one model, for `MAX_LINES` or more, for curves at different steps, and where all means are
-    equal."""
-    curves = {label: [dict(line) for line in lines] for label, lines in series.items()}
-    all_steps = {tuple(curve) for seeds in curves.values() for curve in seeds}
-    if not 2 <= len(series) < MAX_LINES or len(all_steps) != 1:
-        return ""
-    (steps,) = all_steps
-    means = [{label: fmean(curve[step] for curve in curves[label]) for label in curves} for step in steps]
-    ranks = [[" = ".join(same) for _, same in groupby(sorted(at, key=at.__getitem__), at.get)] for at in means]
-    if len(ranks[-1]) == 1:
-        return ""
-    since = next(step for k, step in enumerate(steps) if all(rank == ranks[-1] for rank in ranks[k:]))
-    when = f"since step {since:,} of {steps[-1]:,}" if since < steps[-1] else "at the last step alone"
-    return f"Order of the means: {' < '.join(ranks[-1])}, {when}."
-
-
-def levelling(series: Mapping[str, Sequence[plots.Curve]], share: bool = False) -> str:
-    """Sentences on how much each model's mean over seeds still changes in the last third of training or a little more:
-    in percent of its value before, or, where the curve is a `share` of 1, in percentage points."""
-    changes: dict[tuple[float, float], list[str]] = {}
-    for label, lines in series.items():
-        steps = [step for step, _ in lines[0]]
-        if len(steps) < 3 or any([step for step, _ in line] != steps for line in lines):
-            continue
-        begins = max((step for step in steps if 3 * step <= 2 * steps[-1]), default=steps[0])
-        before, after = (fmean(dict(line)[step] for line in lines) for step in (begins, steps[-1]))
-        if share or before:
-            change = signed(100 * (after - before) / (1 if share else abs(before)), 1)
-            changes.setdefault((begins, steps[-1]), []).append(f"{label} {change} {'points' if share else '%'}")
-    return " ".join(f"From step {a:,} to {b:,}: {', '.join(parts)}." for (a, b), parts in changes.items())
 
 
 def curves(records: Sequence[Record], name: str) -> list[plots.Curve]:
@@ -244,13 +179,12 @@ def axis(name: str) -> str:
 def levels(name: str) -> dict[str, float]:
     """Label -> height of the lines that curves called `name` are compared with: for critics' losses, what Eq. (1) is
     where every score is 0, D = 1/2 and the loss 2 ln 2. (The hinge loss is 2 there.)"""
-    zero = torch.zeros(1)
-    return {IGNORANCE: float(discriminator_loss(zero, zero))} if name == "discriminator" else {}
+    return {IGNORANCE: 2 * math.log(2)} if name == "discriminator" else {}
 
 
-def plot(figure: Figure, alt: str, caption: str, more: bool = False, wide: bool = False) -> dict[str, Any]:
+def plot(figure: Figure, alt: str, caption: str, more: bool = False) -> dict[str, Any]:
     """A picture for the macro `figures`; `more` marks one that a reader may skip."""
-    return {"svg": Markup(plots.to_svg(figure, alt)), "caption": caption, "more": more, "wide": wide}
+    return {"svg": Markup(plots.to_svg(figure, alt)), "caption": caption, "more": more}
 
 
 def real_images(data: str, size: int, data_dir: Path | str | None, columns: int = 16) -> bytes | None:

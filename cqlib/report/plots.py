@@ -6,33 +6,26 @@ import html
 import io
 import re
 import warnings
-import zlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain, pairwise
+from itertools import chain
 from statistics import fmean
 from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from cqlib.data.grids import grid
-from cqlib.report.label_placement import Label, place
 
 INK, FAINT, PAPER = "#1b1f24", "#8b929c", "#fdfdfb"
 SERIES = ("#0072b2", "#d55e00", "#007a59", "#a8478a", "#8a6a00", "#4b5563", "#b4174b", "#4d7c0f")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 DASHES = ("-", "--", ":")
 MANY = 5  # up to so many models in a plot have a line per seed
-FEW = 3  # the axis of so many models is never broken: the gap between them is what the picture shows
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif", "font.size": 9.0, "axes.titlesize": 9.0, "axes.labelsize": 9.0,
     "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left",
@@ -49,16 +42,6 @@ VARIABLES = {INK: "var(--ink,#1b1f24)", FAINT: "var(--faint,#8b929c)", PAPER: "v
 }
 
 Curve = Sequence[tuple[float, float]]  # [[step, value], ...]
-
-
-class End(NamedTuple):
-    """Where a line of a plot ends: its label, the height, and how it is drawn."""
-
-    label: str
-    y: float
-    colour: str
-    dash: str = "-"
-    width: float = 1.7
 
 
 class Point(NamedTuple):
@@ -113,23 +96,27 @@ def learning_curves(
     """Curves over training steps: `series[label]` holds one per seed. `marks`: label -> its number in
     `colour_and_marker`. Of more than `MANY` models the means over seeds; `describe_lines` says so. `levels`: label ->
     height of a thin line to compare the curves with."""
-    with subplots(4.7, 3.1, style=PLAIN) as (figure, ax):
-        ends = []
+    with subplots(5.6, 3.1, style=PLAIN) as (figure, ax):
         for label, curves in _drawn(series).items():
             (colour, _), dash = colour_and_marker(marks[label]), DASHES[marks[label] // len(SERIES) % len(DASHES)]
-            for curve in curves:
-                ax.plot(*zip(*curve, strict=True), dash, color=colour, linewidth=1.7 if len(curves) == 1 else 1.0)
-            ends.append(End(label, float(np.mean([curve[-1][1] for curve in curves])), colour, dash))
+            for i, curve in enumerate(curves):
+                width = 1.7 if len(curves) == 1 else 1.0
+                ax.plot(*zip(*curve, strict=True), dash, color=colour, linewidth=width, label="" if i else label)
         ax.set(xlabel="training step", ylabel=ylabel)
         ax.margins(x=0.01)
         if (limits := y_limits(series)) is not None:
             heights = (*limits, *levels.values())
             ax.set_ylim(min(heights), max(heights))
         for label, height in levels.items():
-            ends.append(End(label, height, INK, "-", 0.8))
-            ax.axhline(height, color=INK, linewidth=ends[-1].width, zorder=1)
-        label_ends(ax, ends)
+            ax.axhline(height, color=INK, linewidth=0.8, zorder=1, label=label)
+        _legend_beside(figure)
     return figure
+
+
+def _legend_beside(figure: Figure) -> None:
+    """The labels of all that is drawn, right of the plot."""
+    place: dict[str, Any] = {"loc": "outside right upper", "frameon": False, "handletextpad": 0.5}
+    figure.legend(fontsize=8.5, **place)
 
 
 def _drawn(series: Mapping[str, Sequence[Curve]]) -> Mapping[str, Sequence[Curve]]:
@@ -175,85 +162,35 @@ def describe_lines(series: Mapping[str, Sequence[Curve]]) -> str:
 
 
 def quality_against_likelihood(
-    points: Sequence[Point], *, ylabel: str, marks: Mapping[str, int], legend: Mapping[str, int],
-    xlabel: str = "bits per dimension (lower is better)", title: str = "", size: tuple[float, float] = (4.9, 3.6),
+    points: Sequence[Point], *, ylabel: str, marks: Mapping[str, int],
+    xlabel: str = "bits per dimension (lower is better)", size: tuple[float, float] = (5.6, 3.6),
 ) -> Figure:  # fmt: skip
-    """Likelihood (BPD, across) against image quality (a score, up), with bars of standard deviations over seeds.
-
-    The axis of BPD of more than `FEW` models is broken where one gap would take half of it. `marks`: line -> its number
-    in `colour_and_marker`; `legend`: what stands above the plot -> such a number; `size` in inches.
-    """
-    parts = _ranges([(p.bpd - p.bpd_std, p.bpd + p.bpd_std) for p in points])
-    widths = [high - low for low, high in parts]
-    options: dict[str, Any] = {"squeeze": False, "sharey": True, "width_ratios": widths, "style": PLAIN}
-    with subplots(*size, 1, len(parts), **options) as (figure, axes):
-        panels = axes[0]
-        for ax, (low, high) in zip(panels, parts, strict=True):
-            ax.set_xlim(low, high)
-            ax.xaxis.set_major_locator(MaxNLocator(max(1, round(6 * (high - low) / sum(widths)))))
-        _break(panels)
-        panels[0].margins(y=0.14)
-        panels[0].set(ylabel=ylabel, title=title)
-        figure.supxlabel(xlabel, fontsize=STYLE["axes.labelsize"])
-
-        def panel(point: Point) -> Axes:
-            return panels[sum(point.bpd > high for _, high in parts[:-1])]
-
-        labels, lines = [], []
+    """Likelihood (BPD, across) against image quality (a score, up), with bars of standard deviations over seeds. Points
+    of one line are joined, in their order, and have their labels beside them. `marks`: line, or label of a point
+    without one -> its number in `colour_and_marker`; `size` in inches."""
+    with subplots(*size, style=PLAIN) as (figure, ax):
         for name in dict.fromkeys(p.line or p.label for p in sorted(points, key=lambda p: p.bpd)):
             mine = [p for p in points if name == (p.line or p.label)]
             colour, marker = colour_and_marker(marks[name])
-            for p, q in pairwise(mine):
-                for ax in dict.fromkeys((panel(p), panel(q))):
-                    lines.append((ax, [p.bpd, q.bpd], [p.distance, q.distance], colour))
+            ax.errorbar(
+                [p.bpd for p in mine], [p.distance for p in mine],
+                xerr=[p.bpd_std for p in mine], yerr=[p.distance_std for p in mine],
+                color=colour, marker=marker, markersize=6.5, linewidth=0.9, label=name,
+            )  # fmt: skip
             for p in mine:
-                panel(p).scatter(p.bpd, p.distance, s=42, marker=marker, color=colour, zorder=3, clip_on=False)
-                lines.append((panel(p), [p.bpd - p.bpd_std, p.bpd + p.bpd_std], [p.distance] * 2, colour))
-                ends = [p.distance - p.distance_std, p.distance + p.distance_std]
-                lines.append((panel(p), [p.bpd] * 2, ends, colour))
-                labels.append(Label(p.label, panel(p), (p.bpd, p.distance), colour))
-        for ax, x, y, colour in lines:
-            ax.plot(x, y, color=colour, linewidth=0.9, zorder=1)
+                if p.line:
+                    ax.annotate(p.label, (p.bpd, p.distance), (6, 6), textcoords="offset points", color=colour)
+        ax.margins(x=0.1, y=0.14)
+        ax.set(xlabel=xlabel, ylabel=ylabel)
         if min(p.distance for p in points) >= 0:  # a score that has a least value
-            panels[0].set_ylim(bottom=max(0, panels[0].get_ylim()[0]))
-        if legend:
-            looks = {label: colour_and_marker(number) for label, number in legend.items()}
-            handles = [Line2D([], [], linestyle="", color=colour, marker=marker, label=label)
-                       for label, (colour, marker) in looks.items()]  # fmt: skip
-            where: dict[str, Any] = {"loc": "outside upper left", "frameon": False, "handletextpad": 0.2}
-            figure.legend(handles=handles, ncols=len(handles), **where)
-        place(figure, labels, [line[:3] for line in lines])
+            ax.set_ylim(bottom=max(0, ax.get_ylim()[0]))
+        _legend_beside(figure)
     return figure
 
 
 def colour_and_marker(i: int) -> tuple[str, str]:
     """Colour and marker of the i-th series; no two of the first 64 series have the same pair."""
     return SERIES[i % len(SERIES)], MARKERS[(i + i // len(SERIES)) % len(MARKERS)]
-
-
-def _ranges(bars: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The parts (low, high) of an axis that is to hold `bars` (low, high), one for each model, with some room at the
-    ends: two where there are more than `FEW` bars and one gap takes more than half of the axis, else one."""
-    bars = sorted(bars)
-    ends = np.maximum.accumulate([high for _, high in bars])
-    gaps = [low - end for (low, _), end in zip(bars[1:], ends[:-1], strict=True)]
-    parts = [(bars[0][0], ends[-1])]
-    if len(bars) > FEW and max(gaps) > (ends[-1] - bars[0][0]) / 2:
-        cut = int(np.argmax(gaps))
-        parts = [(bars[0][0], ends[cut]), (bars[cut + 1][0], ends[-1])]
-    most = max(abs(end) for part in parts for end in part)  # a small room beside huge numbers would be rounded away
-    room = max(0.02, 1e-3 * most, 0.14 * max(high - low for low, high in parts))
-    return [(low - room, high + room) for low, high in parts]
-
-
-def _break(panels: Sequence[Axes]) -> None:
-    """Marks a broken axis: no spine between the panels, a slanted stroke on either side."""
-    for left, right in pairwise(panels):
-        right.spines["left"].set_visible(False)
-        right.tick_params(left=False)
-        stroke: dict[str, Any] = {"marker": [(-0.5, -1), (0.5, 1)], "markersize": 8, "color": FAINT, "clip_on": False}
-        left.plot([1], [0], transform=left.transAxes, **stroke)
-        right.plot([0], [0], transform=right.transAxes, **stroke)
 
 
 def to_svg(figure: Figure, alt: str) -> str:
@@ -271,45 +208,16 @@ def to_svg(figure: Figure, alt: str) -> str:
     text = buffer.getvalue().decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"\n\s+", "\n", text)
     text = re.sub(r'<g id="[^"]*"', "<g", text)  # figure_1, axes_1: not unique once a page has two figures
     text = re.sub(r" ?font-family: [^;\"]*;?", "", text)  # the page's font instead, once, below
     text = re.sub(r"(font: (?:bold |\d+ )?[\d.]+px) [^;\"]*", r"\1 var(--sans,sans-serif)", text)
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, variable)
     opening = f'<svg role="img" aria-label="{html.escape(alt)}" style="font-family: var(--sans,sans-serif)" '
-    return _shorter(text).replace("<svg ", opening, 1)
-
-
-def _shorter(svg: str) -> str:
-    """The same drawing in half of the bytes: no indentation, no groups, backgrounds or rotations that do nothing;
-    styles used more than once become classes; numbers from 1 up in attributes, so not in the text of labels, are cut to
-    one or two decimals."""
-    svg = re.sub(r"\n\s+", "\n", svg)
-    svg = re.sub(r'="[^"]*"', lambda attribute: re.sub(r"\b(\d\d+\.\d|[1-9]\.\d\d)\d+", r"\1", attribute[0]), svg)
-    svg = re.sub(r' d="[^"CQ]*"', lambda path: re.sub(r"\s+(L )?", " ", path[0]).replace(' "', '"'), svg)
-    svg = re.sub(r' transform="rotate\(-0 [^"]*"|<path d="[^"]*" style="fill: none"/>\n', "", svg)
-    inner = re.compile(r"<g>\n((?:(?!</?g\b).)*)</g>\n", re.DOTALL)
-    while inner.search(svg):
-        svg = inner.sub(r"\1", svg)
-    used = Counter(re.findall(r'style="([^"]*)"', svg))
-    names = {style: f"s{zlib.crc32(style.encode()):x}" for style, n in used.items() if n > 1}
-    svg = re.sub(r'style="([^"]*)"', lambda m: f'class="{names[m[1]]}"' if m[1] in names else m[0], svg)
-    rules = "".join(f".{name}{{{style}}}" for style, name in names.items())  # equal names are equal rules on a page
-    return svg.replace("</style>", f"{rules}</style>", 1)
+    return text.replace("<svg ", opening, 1)
 
 
 def data_uri(content: bytes, kind: str = "image/png") -> str:
     """`data:` address of a picture, so that the page needs no second file."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def label_ends(ax: Axes, ends: Sequence[End]) -> None:
-    """Labels right of the axes at the heights of lines' ends, pushed apart where they overlap. Before each a stroke is
-    drawn like its line: two lines of one colour differ in their dashes."""
-    low, high = ax.get_ylim()
-    gap, below = 0.065 * (high - low), -np.inf
-    where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
-    for label, y, colour, dash, width in sorted(ends, key=lambda end: end.y):
-        below = max(y, below + gap)
-        stroke = {"arrowstyle": "-", "linestyle": dash, "linewidth": width, "color": colour, "relpos": (0, 0.5)}
-        ax.annotate(label, (1.0, below), (20, 0), color=colour, annotation_clip=False, arrowprops=stroke, **where)

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from cqlib import data as data_sets
 from cqlib.data.grids import published_grid, tiles, unscaled, webp
 from cqlib.experiments import ablations, paper
-from cqlib.experiments.experiment import image_size, is_current
+from cqlib.experiments.experiment import image_size
 from cqlib.experiments.load import ENCODER, WEIGHTS, published_weights
 from cqlib.experiments.record import Record, machine_path, slug, undamaged_records, write_record
 from cqlib.experiments.rows import RESULT_PROFILES, default_data
@@ -46,12 +46,10 @@ def publishable(folder: Path, select: Callable[[Record], bool] = lambda record: 
 
 
 def refusal(record: Record) -> str:
-    """Why a record must not be published: its recipe is no longer today's, it was made from code that is not known to
-    be committed, or has a path of a machine in it; empty if it may be published."""
+    """Why a record must not be published: it was made from code that is not known to be committed, or has a path of a
+    machine in it; empty if it may be published."""
     if path := machine_path(record):
         return f"{path} is a path of this machine: train on a name below --data-dir instead"
-    if not is_current(record):
-        return "made by a recipe that has changed since: run it again"
     if record.git.dirty is None:
         return "made from code of unknown state, for want of git or of a clone: commit it in a clone, then run it again"
     return "made from uncommitted code: commit, then run it again" if record.git.dirty else ""

@@ -1,168 +1,71 @@
-"""Renders the parts of README.md and docs between `<!-- NAME -->` and `<!-- /NAME -->` by the macros of `docs.md.j2`,
-from the published records, the notebooks and the data sets. A test fails where a committed part is out of date."""
+"""Renders the parts of README.md and docs/results.md between `<!-- NAME -->` and `<!-- /NAME -->` from the published
+records. A test fails where a committed part is out of date."""
 
-import functools
 import json
 import statistics
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Template
-
-from cqlib.data.photos10 import PHOTOS
-from cqlib.data.sets import ENTRIES
 from cqlib.experiments import paper
-from cqlib.experiments.claims import IS_MISLEADS as IS_MISLEADS
+from cqlib.experiments.claims import IS_MISLEADS
 from cqlib.experiments.experiment import image_size
 from cqlib.experiments.load import published_weights
 from cqlib.experiments.record import slug, undamaged_records
-from cqlib.experiments.rows import RESULT_PROFILES, default_data, notebooks, training_command
-from cqlib.metrics.quantities import QUANTITIES, decimal, heading
+from cqlib.experiments.rows import RESULT_PROFILES, default_data, training_command
+from cqlib.metrics.quantities import QUANTITIES, heading
 from cqlib.report import claims_file, mixture
-from cqlib.report.claim_cards import cards, count_claims
+from cqlib.report.claim_cards import Card, cards, count_claims
 from cqlib.report.facts import gpu_hours
 from cqlib.report.headlines import headlines, in_words
-from cqlib.report.jinja import environment
 from cqlib.report.run_sets import RunSet, display_groups, run_sets
-from cqlib.report.tables import NO_IS as NO_IS
+from cqlib.report.tables import NO_IS
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, RECORDS, ROOT
-from cqlib.util.text import count_of, duration, fill_sections, format_bytes
+from cqlib.util.text import count_of, duration, fill_sections, format_bytes, markdown_table
 
 README, DOCS = ROOT / "README.md", ROOT / "docs"
-TABLES = {table.id: table for table in paper.TABLES}
-DOCUMENTS: Mapping[Path, Mapping[str, str]] = {
-    README: {
-        "headlines": "headlines",
-        "lessons": "lessons",
-        "profiles": "profiles",
-        "table1": "slim_table table1",
-        "equations": "equations",
-    },
-    DOCS / "results.md": {
-        **{name: f"table {name}" for name in TABLES},
-        **{f"{name}-claims": f"claims {name}" for name in TABLES},
-    },
-    DOCS / "running.md": {"notebooks": "all_notebooks", "gpu-hours": "gpu_hours"},
-    DOCS / "data.md": {"photos10": "photographs", "datasets": "data_sets"},
-}
-"""File -> its parts by name -> the macro of `docs.md.j2`, and the table that it is about."""
-EXECUTED = PUBLISHED / "notebooks"
-"""Folder of executed notebooks. A notebook's link leads there if it is there, else to its source."""
 FD, COVERAGE = (QUANTITIES[id].lite0 for id in ("fid", "coverage"))
 COLUMNS = ("BPD", *(QUANTITIES[id].lite0 for id in ("is", "fid", "kid", "coverage")))
 """What is measured, in the tables of docs."""
+TABLES = {table.id: table for table in paper.TABLES}
+RunSets = Sequence[RunSet]
 
 
-def part(macro: str, sets: Sequence[RunSet]) -> str:
-    """The text that a macro of `docs.md.j2`, given as "NAME" or "NAME TABLE", makes of the published run sets."""
-    name, _, which = macro.partition(" ")
-    module: Any = _template().make_module({"sets": sets})
-    return str(getattr(module, name)(*([TABLES[which]] if which else []))).strip()
-
-
-@functools.cache
-def _template() -> Template:
-    markdown = environment()
-    markdown.filters["printed"] = printed
-    markdown.globals |= {
-        **TABLES, "m": sys.modules[__name__], "ENTRIES": ENTRIES, "PHOTOS": PHOTOS, "heading": heading,
-        "notebooks": notebooks, "training_command": training_command,
-        "count_claims": count_claims, "cards": cards, "mixture": mixture,
-        "chief_claims": headlines, "in_words": in_words,
-    }  # fmt: skip
-    return markdown.get_template("docs.md.j2")
-
-
-def render(text: str, parts: Mapping[str, str], sets: Sequence[RunSet]) -> str:
-    """`text` with every one of `parts` rendered anew. ValueError when a part's marks are missing."""
-    return fill_sections(text, {name: part(macro, sets) for name, macro in parts.items()})
-
-
-def write() -> list[Path]:
-    """Render `DOCUMENTS` in place and write the claims as data; returns the files written. UserError for a damaged
-    record, or without any."""
-    if not (records := undamaged_records(RECORDS)):
-        raise UserError(f"there are no records in {RECORDS}")
-    sets = run_sets([], records)
-    for file, parts in DOCUMENTS.items():
-        write_atomic(file, render(file.read_text(encoding="utf-8"), parts, sets))
-    return [*DOCUMENTS, claims_file.write(sets)]
-
-
-# --- what the template asks
-
-
-def displayed(sets: Sequence[RunSet], which: paper.Table) -> RunSet | None:
+def displayed(sets: RunSets, table: paper.Table) -> RunSet | None:
     """The published run set with the most rows of a table; of equals that of `quick`; None without any."""
-    groups = display_groups(sets, [row.id for row in which.rows], "quick")
+    groups = display_groups(sets, [row.id for row in table.rows], "quick")
     return groups[0][0] if groups else None
 
 
-def with_weights(runs: RunSet, row: paper.Row) -> str:
-    """The label of a row, a link to the published weights of its first seed if there are any."""
-    file = published_weights(slug(paper.canonical(row.id), runs.data, runs.profile, 0))
-    return f"[{row.label}]({file.relative_to(ROOT)})" if file.is_file() else row.label
+def chief_claims(sets: RunSets) -> str:
+    """The chief claims of Table 1 with their verdicts."""
+    if (runs := displayed(sets, paper.TABLE1)) is None:
+        return "Nothing has been published yet."
+    lines = [f"- {text}: **{in_words(parts)}**." for text, parts in headlines([runs]).items()]
+    title = f"Results on `{runs.data}`, {runs.size}×{runs.size}, {seeds(runs, paper.TABLE1)}:"
+    return "\n".join([title, "", *lines, "", "Each verdict with its interval: [docs/results.md](docs/results.md)."])
 
 
-def printed(number: paper.PaperNumber) -> str:
-    """A number of the paper with its mark."""
-    return f"{number.text} {number.mark}".strip().replace("*", r"\*")
-
-
-def seeds(runs: RunSet, which: paper.Table) -> str:
-    """ "5 seeds"; "up to 5 seeds" where rows have fewer."""
-    counts = {len(runs.done(row.id)) for row in which.all_rows} - {0}
-    return "up to " * (len(counts) > 1) + count_of(most_seeds(runs, which), "seed")
-
-
-def most_seeds(runs: RunSet, which: paper.Table) -> int:
-    """How many seeds a table's row has at most."""
-    return max(len(runs.done(row.id)) for row in which.all_rows)
-
-
-def scoring(runs: RunSet) -> str:
-    """ "n = 2,000 at side 96": how many samples the scores are of, and to how many pixels a side they are resized."""
-    counts = sorted({run.metrics[FD].n for run in runs.records if FD in run.metrics})
-    return f"n = {' or '.join(f'{n:,}' for n in counts)} at side {' or '.join(map(str, runs.sides))}"
-
-
-def starred(runs: RunSet, which: paper.Table) -> bool:
-    """Whether any BPD in the table was obtained with a VAE around a frozen GAN."""
-    return any(bpd.starred for row in which.all_rows if (bpd := runs.mean(row.id, "BPD")))
-
-
-def mean(runs: RunSet, row: str, metric: str) -> str:
-    """ "5.25 ± 0.05" over seeds; empty where the metric has not been measured."""
-    if runs.mean(row, metric) is None:
-        return ""
-    cell = runs.cell(row, metric)
-    return cell.text + f" ± {cell.std}" * bool(cell.std) + r" \*" * bool(cell.mark)
-
-
-def of_real_images(runs: RunSet, name: str) -> str:
-    """The score of real images; empty for BPD, and where no run has measured it."""
-    bar = runs.real_images(name)
-    return "" if bar is None else decimal(name, bar.value)
-
-
-def mixed(runs: RunSet, names: Sequence[str]) -> list[str]:
-    """What the mixture of GAN and VAE-F has in the columns `names`, BPD first; empty without both."""
-    return [cell.text.replace("—", "") for cell in (mixture.cells(runs, names) or ())[:-1]]
-
-
-def profile_runs(sets: Sequence[RunSet]) -> Iterator[tuple[str, str, RunSet | None]]:
-    """For each profile but "smoke": its name, its images, and the run set in which CQ-F has been run, or None."""
+def profiles(sets: RunSets) -> str:
+    """What each profile but `smoke` costs, and what CQ-F gets under it."""
+    lines = []
     for profile in RESULT_PROFILES:
         data = default_data("table1/cq-f", profile)[0]
         size = image_size(data, profile)
-        found = (runs for runs in sets if (runs.profile, runs.data, runs.size) == (profile, data, size))
-        yield profile, f"`{data}` {size}×{size}", next((runs for runs in found if runs.done("table1/cq-f")), None)
+        alike = (runs for runs in sets if (runs.profile, runs.data, runs.size) == (profile, data, size))
+        runs = next((runs for runs in alike if runs.done("table1/cq-f")), None)
+        scores = [mean(runs, "table1/cq-f", name) if runs else "—" for name in ("BPD", FD)]
+        lines.append([f"`{profile}`", f"`{data}` {size}×{size}", *cost(profile, runs), *scores])
+    table = markdown_table(["profile", "images", "time", "memory", f"CQ-F: {heading('BPD')}", heading(FD)], lines)
+    if (run := default_run()) is None:
+        return f"{table}\n\nTimes are those of one seed of Table 1."
+    quick = f"`quick`: the default command (seed 0), installation included, on {run['machine']}."
+    return f"{table}\n\n{quick} `study` and `paper`: one seed of Table 1."
 
 
 def cost(profile: str, runs: RunSet | None) -> tuple[str, str]:
@@ -175,9 +78,8 @@ def cost(profile: str, runs: RunSet | None) -> tuple[str, str]:
     done = [runs.done(row.id) if runs else [] for row in paper.TABLE1.rows]
     if not all(done):
         return "—", "—"
-    memory = max(run.peak_memory_bytes for of_row in done for run in of_row)
     seconds = sum(statistics.median(run.seconds for run in of_row) for of_row in done)
-    return f"{duration(seconds)} of a core", format_bytes(memory)
+    return f"{duration(seconds)} of a core", format_bytes(max(run.peak_memory_bytes for run in chain(*done)))
 
 
 def default_run() -> dict[str, Any] | None:
@@ -186,22 +88,153 @@ def default_run() -> dict[str, Any] | None:
     return max(measured, key=itemgetter("seconds"), default=None)
 
 
-def equation_map() -> Iterator[tuple[str, Iterable[str], Iterable[str]]]:
-    """Where equations are computed, "module:name", with their numbers and what they are."""
-    numbered = [(where, f"({number})", what) for number, (what, where) in enumerate(paper.EQUATIONS, 1)]
-    for where, same in groupby(numbered, key=itemgetter(0)):
-        _, numbers, texts = zip(*same, strict=True)
-        yield where, numbers, texts
+# --- tables
 
 
-def title(file: Path) -> str:
-    """The first heading of a notebook."""
-    cells = json.loads(file.read_text())["cells"]
-    lines = (line for cell in cells if cell["cell_type"] == "markdown" for line in cell["source"])
-    return next(line for line in lines if line.startswith("# ")).removeprefix("# ").strip()
+def slim_table(sets: RunSets) -> str:
+    """Table 1 for README, each model a link to its published weights."""
+    table, names = paper.TABLE1, ["BPD", FD, COVERAGE]
+    runs = displayed(sets, table)
+    lines = []
+    for row in table.rows:
+        bpd, fid = printed(row.numbers[0]), printed(row.numbers[2])
+        weights = published_weights(slug(row.id, runs.data, runs.profile, 0)) if runs else ROOT
+        label = f"[{row.label}]({weights.relative_to(ROOT)})" if weights.is_file() else row.label
+        lines.append([label, f"{bpd}, {fid}", *(mean(runs, row.id, name) if runs else "" for name in names)])
+    header = ["model (link: weights)", "paper: BPD ↓, FID ↓", *map(heading, names)]
+    if runs is None:
+        return markdown_table(header, lines)
+    mixed, remarks = _mixture(runs, names, [""])
+    return "\n\n".join([caption(runs, table), markdown_table(header, [*lines, _real(runs, names, [""]), *mixed]),
+                        *remarks])  # fmt: skip
 
 
-def place(file: Path) -> str:
-    """Where a notebook can be read, from the root: executed, if that is published."""
-    executed = EXECUTED / file.name
-    return str((executed if executed.is_file() else file).relative_to(ROOT))
+def whole_table(which: str, sets: RunSets) -> str:
+    """A table of the paper for docs, the paper's numbers beside the published ones."""
+    table = TABLES[which]
+    runs, papers = displayed(sets, table), ["paper: BPD ↓", "paper: IS ↑", "paper: FID ↓"]
+    if runs is None:
+        lines = [[_name(row, table), *map(printed, row.numbers[:3])] for row in table.rows]
+        parts = [f"Not trained yet: `{training_command(which, 'quick')}`.", markdown_table(["", *papers], lines)]
+    else:
+        empty = [""] * len(papers)
+        lines = [[_name(row, table), *map(printed, row.numbers[:3]), *(mean(runs, row.id, name) for name in COLUMNS),
+                  _seeds_of(runs, row.id)] for row in table.all_rows]  # fmt: skip
+        lines.append([*_real(runs, COLUMNS, empty), ""])
+        mixed, remarks = _mixture(runs, COLUMNS, empty) if table is paper.TABLE1 else ([], [])
+        lines += [[*line, ""] for line in mixed]
+        command = runs.command(which, [row.id for row in table.rows])
+        header = ["", *papers, *map(heading, COLUMNS), "seeds"]
+        parts = [f"{caption(runs, table)} To train it: `{command}`.", markdown_table(header, lines), *remarks]
+        parts += [NO_IS.format(runs.data)] * (runs.data in IS_MISLEADS)
+    return "\n\n".join([*parts, *(paper.FOOTNOTES[note] for row in table.rows for note in row.footnotes)])
+
+
+def caption(runs: RunSet, table: paper.Table) -> str:
+    """Data, profile, seeds, how samples are scored, and the records that all numbers are of."""
+    n = sorted({run.metrics[FD].n for run in runs.records if FD in run.metrics})
+    scored = f"n = {' or '.join(f'{count:,}' for count in n)} at side {' or '.join(map(str, runs.sides))}"
+    text = f"Here: {runs.label}, {seeds(runs, table)}, {scored}."
+    if any(bpd.starred for row in table.all_rows if (bpd := runs.mean(row.id, "BPD"))):
+        note = paper.FOOTNOTES["frozen-gan"]
+        text += rf" \*: {note[0].lower()}{note[1:]}."
+    files = slug("ROW", runs.data, runs.profile, 0).removesuffix("0") + "SEED.json"
+    return f"{text} Records: `{PUBLISHED.relative_to(ROOT)}/records/{files}`."
+
+
+def seeds(runs: RunSet, table: paper.Table) -> str:
+    """ "5 seeds"; "up to 5 seeds" where rows have fewer."""
+    counts = {len(runs.done(row.id)) for row in table.all_rows} - {0}
+    return "up to " * (len(counts) > 1) + count_of(max(counts, default=0), "seed")
+
+
+def mean(runs: RunSet, row: str, metric: str) -> str:
+    """ "5.25 ± 0.05" over seeds; empty where the metric has not been measured."""
+    if runs.mean(row, metric) is None:
+        return ""
+    cell = runs.cell(row, metric)
+    return cell.text + f" ± {cell.std}" * bool(cell.std) + r" \*" * bool(cell.mark)
+
+
+def printed(number: paper.PaperNumber) -> str:
+    """A number of the paper with its mark."""
+    return f"{number.text} {number.mark}".strip().replace("*", r"\*")
+
+
+def _name(row: paper.Row, table: paper.Table) -> str:
+    return f"{row.label} [{', '.join(row.ticks)}]" if row.ticks and table.id == "table2" else row.label
+
+
+def _seeds_of(runs: RunSet, row: str) -> str:
+    command = f"not trained yet: `{training_command(row, runs.profile, runs.data)}`"
+    return runs.diverged(row) or str(len(runs.done(row)) or command)
+
+
+def _real(runs: RunSet, names: Sequence[str], papers: Sequence[str]) -> list[str]:
+    return ["real images", *papers, *(runs.real_cell(name).text for name in names)]
+
+
+def _mixture(runs: RunSet, names: Sequence[str], papers: Sequence[str]) -> tuple[list[list[str]], list[str]]:
+    """The line of the mixture of GAN and VAE-F, and what it means; neither without both models."""
+    if (found := mixture.cells(runs, names)) is None:
+        return [], []
+    return [[mixture.LABEL, *papers, *(cell.text.replace("—", "") for cell in found[:-1])]], [mixture.MEANING]
+
+
+# --- claims
+
+
+def claims(which: str, sets: RunSets) -> str:
+    """The claims of a table: how many have which verdict, those tested with their effects, and those not run."""
+    runs = displayed(sets, TABLES[which])
+    found = cards([runs] if runs else [], f"{which}/")
+    parts = [" ".join(_counts(found, which))]
+    tested = [card for card in found if card.tests]
+    if not tested:
+        return parts[0]
+    notes = list(dict.fromkeys(card.claim.note for card in tested if card.claim.note))
+    lines = []
+    for card in tested:
+        result, claim = card.tests[0], card.claim
+        mark = f" <sup>{notes.index(claim.note) + 1}</sup>" if claim.note else ""
+        lines.append([card.verdict, claim.sentence + " (ours)" * claim.own + mark, card.published,
+                      (result.reason or result.text) + " †" * result.survives])  # fmt: skip
+    parts.append(markdown_table(["verdict", "claim", "paper", "measured effect and 95 % interval"], lines))
+    if any(card.tests[0].survives for card in tested):
+        name = which.replace("table", "Table ")
+        parts.append(f"†: survives Holm's correction for the number of tests of {name}.")
+    untested = sorted((card for card in found if not card.tests), key=lambda card: card.reason)
+    for reason, same in groupby(untested, key=lambda card: card.reason):
+        parts.append(f"Not run ({reason}): {'; '.join(card.claim.sentence for card in same)}.")
+    return "\n\n".join([*parts, *(f"<sup>{i}</sup> {note}" for i, note in enumerate(notes, 1))])
+
+
+def _counts(found: Sequence[Card], which: str) -> Iterator[str]:
+    for own, whose in ((False, which.replace("table", "Table ")), (True, "this project's own")):
+        if of := [card for card in found if card.claim.own == own]:
+            verdicts = ", ".join(f"{name}: {n}" for name, n in count_claims(of).items() if n)
+            yield f"{len(of)} claims of {whose}; {verdicts}."
+
+
+DOCUMENTS: Mapping[Path, Mapping[str, Callable[[RunSets], str]]] = {
+    README: {"headlines": chief_claims, "profiles": profiles, "table1": slim_table},
+    DOCS / "results.md": {name: partial(whole_table, name) for name in TABLES}
+    | {f"{name}-claims": partial(claims, name) for name in TABLES},
+}  # fmt: skip
+"""File -> its parts by name -> the function that renders it from the published run sets."""
+
+
+def render(text: str, parts: Mapping[str, Callable[[RunSets], str]], sets: RunSets) -> str:
+    """`text` with every one of `parts` rendered. ValueError when a part's marks are missing."""
+    return fill_sections(text, {name: part(sets) for name, part in parts.items()})
+
+
+def write() -> list[Path]:
+    """Render `DOCUMENTS` in place and write the claims as data; returns the files written. UserError for a damaged
+    record, or without any."""
+    if not (records := undamaged_records(RECORDS)):
+        raise UserError(f"there are no records in {RECORDS}")
+    sets = run_sets([], records)
+    for file, parts in DOCUMENTS.items():
+        write_atomic(file, render(file.read_text(encoding="utf-8"), parts, sets))
+    return [*DOCUMENTS, claims_file.write(sets)]

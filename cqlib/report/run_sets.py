@@ -1,55 +1,36 @@
-"""Run sets: the runs that may be averaged, and their means. A run set holds the runs of one origin (published with this
-project, or made here) on the same images, of one size, with one profile, in one precision, of any seeds. Every run that
-ended counts in every mean; one that diverged is shown and has no numbers.
+"""The flat table of values, and run sets: the runs that may be averaged. A run set holds the runs of one origin
+(published with this project, or made here) on the same images, of one size, with one profile, in one precision, of any
+seeds. Every run that ended counts in every mean; one that diverged is shown and has no numbers.
 
-Who chooses among several: `nearest_first` the one whose samples and curves are shown, `fullest_by` the one of which a
-notebook shows pictures, `display_groups` those that stand side by side in a table (the first of them in README and
-docs), `claim_cards.cards` the one that decides a claim; of figure_nvp_comparison, its module.
+Which run set is taken:
+
+    nearest_first       samples and curves
+    fullest_by          the pictures of a notebook
+    display_groups      those that stand side by side in a table; the first of them in README and docs
+    claim_cards.cards   the one that decides a claim
 """
 
 import json
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
 
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import ROWS, training_command
 from cqlib.experiments.trade_off import NOTHING, front
 from cqlib.experiments.variants import Changes, in_words
-from cqlib.metrics.metric import STARRED, Metric
-from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
-from cqlib.metrics.quantities import QUANTITIES, decimal, digits, real_name
-from cqlib.recipe import Evaluation
+from cqlib.metrics.metric import Metric
+from cqlib.metrics.quantities import QUANTITIES, decimal, real_name
+from cqlib.report.values import Cell as Cell
+from cqlib.report.values import Mean, Value, cell_of, flat_table, mean_of
 from cqlib.util.errors import UserError
 from cqlib.util.files import canonical_json
 from cqlib.util.text import without_paths
 
 ROW_ORDER = {row: i for i, row in enumerate(ROWS)}
 ORIGINS = {"published": "This project", "local": "This machine"}
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The mean of a metric over `n` seeds and its standard deviation (None for one seed). `starred`: it is a BPD that
-    was obtained with a VAE around a frozen GAN."""
-
-    value: float
-    std: float | None
-    n: int
-    starred: bool = False
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One number to print: `text`, its spread over seeds, the slide's footnote mark, columns it spans."""
-
-    text: str
-    std: str = ""
-    mark: str = ""
-    span: int = 1
 
 
 @dataclass(frozen=True)
@@ -62,7 +43,7 @@ class RunSet:
     profile: str
     records: tuple[Record, ...] = field(repr=False)
     distinguished_by: str = ""
-    """Tells it from another run set of the same names: "images 01234567", "scores at side 128, n = 2,000", "bf16"."""
+    """Suffix that tells it from another run set of the same name: "images 01234567", "scores at side 128", "bf16"."""
     changes: Changes = field(default_factory=dict)
     """The changes to the recipes of all its rows. Records with other changes count as rows of their own, under their
     `variant`."""
@@ -79,14 +60,25 @@ class RunSet:
         """ "This project: photos10 16×16, quick"."""
         return f"{ORIGINS[self.origin]}: {self.label}"
 
+    def _row_of(self, record: Record) -> str:
+        return paper.canonical(record.row if record.changes == self.changes else record.variant)
+
     @cached_property
     def rows(self) -> dict[str, list[Record]]:
         """Row -> its records by seed: each model once, under its first id, in the order of `records`."""
         runs: dict[str, list[Record]] = {}
         for record in self.records:
-            name = record.row if record.changes == self.changes else record.variant
-            runs.setdefault(paper.canonical(name), []).append(record)
+            runs.setdefault(self._row_of(record), []).append(record)
         return {row: sorted(records, key=lambda record: record.seed) for row, records in runs.items()}
+
+    @cached_property
+    def values(self) -> dict[tuple[str, str], list[Value]]:
+        """(row, metric) -> the lines of the flat table about it, a seed each, of all runs that ended."""
+        values: dict[tuple[str, str], list[Value]] = {}
+        for row in self.rows:
+            for value in flat_table(self.done(row)):
+                values.setdefault((row, value.metric), []).append(value)
+        return values
 
     def records_of(self, row: str) -> list[Record]:
         """The records of `row`, or of the same model under another id, in the order of seeds."""
@@ -109,27 +101,43 @@ class RunSet:
 
     def metrics_of(self, row: str) -> list[str]:
         """The names of all metrics that finished runs of `row` have measured."""
-        return list(dict.fromkeys(name for run in self.done(row) for name in run.metrics))
+        return [metric for name, metric in self.values if name == paper.canonical(row)]
 
     @property
     def metrics(self) -> list[str]:
         """The names of all metrics that finished runs of any row have measured."""
-        return list(dict.fromkeys(name for row in self.rows for name in self.metrics_of(row)))
+        return list(dict.fromkeys(metric for _, metric in self.values))
+
+    def numbers(self, row: str, metric: str) -> list[Value]:
+        """The lines of the flat table about a row's metric, a seed each, of the runs that ended."""
+        return self.values.get((paper.canonical(row), metric), [])
+
+    def mean(self, row: str, metric: str) -> Mean | None:
+        """The metric's mean over the row's runs that ended and have it; None where none does."""
+        values = self.numbers(row, metric)
+        return mean_of(values) if values else None
+
+    def cell(self, row: str, metric: str) -> Cell:
+        """`mean`, to print."""
+        return cell_of(metric, self.mean(row, metric))
 
     @property
     def sides(self) -> list[int]:
         """The sides to which images are magnified before lite0 scores them, in pixels."""
-        return sorted({_side(run) for run in self.records if QUANTITIES["fid"].lite0 in run.metrics})
-
-    def mean(self, row: str, metric: str) -> Mean | None:
-        """The metric's mean over the row's runs that ended and have it; None where none does."""
-        measured = [run.metrics[metric] for run in self.done(row) if metric in run.metrics]
-        return mean_of(measured) if measured else None
+        return sorted({side for run in self.records if (side := _side(run))})
 
     def real_images(self, name: str) -> Metric | None:
         """The score `name` of real images, the same in all runs; None if unknown."""
+        return next((metric for metric, _ in self._of_real_images(name)), None)
+
+    def real_cell(self, name: str) -> Cell:
+        """`real_images`, to print; empty if unknown."""
+        found = self._of_real_images(name)
+        return next((Cell(decimal(name, metric.value), source=file) for metric, file in found), Cell(""))
+
+    def _of_real_images(self, name: str) -> Iterator[tuple[Metric, str]]:
         real = real_name(name)
-        return next((run.metrics[real] for run in self.records if real in run.metrics), None)
+        return ((run.metrics[real], f"{run.folder}.json") for run in self.records if real in run.metrics)
 
     def command(self, only: str, rows: Iterable[str]) -> str:
         """The command that trains `only` with as many seeds as that of its `rows` which has most here."""
@@ -137,40 +145,25 @@ class RunSet:
         several = f" --seeds 0-{seeds - 1}" if seeds > 1 else ""
         return training_command(only, self.profile, self.data, changes=self.changes) + several
 
-    def cell(self, row: str, metric: str) -> Cell:
-        """`mean`, to print."""
-        if (mean := self.mean(row, metric)) is None:
-            return Cell("—")
-        std = "" if mean.std is None else decimal(metric, mean.std, digits(metric, mean.value))
-        return Cell(decimal(metric, mean.value), std, "*" if mean.starred else "")
 
-
-class _Key(NamedTuple):
-    """What records must share to be averaged: there is a run set for each."""
-
-    origin: str
-    data: str
-    size: int
-    profile: str
-    changes: str
-    """As canonical JSON: "{}" for the rows' own recipes."""
-    images: str
-    """The fingerprint in words; the files behind a name may have changed."""
-    scoring: str
-    """How samples are scored, in words; "" where the config does not say."""
-    precision: str
+Key = tuple[str, str, int, str, str, tuple[str, str, str]]
+"""What records must share to be averaged, in each of which a run set is: origin, data set, size, profile, changes as
+canonical JSON ("{}" for the rows' own recipes), and in words its images (the files behind a name may have changed), how
+samples are scored, and precision."""
 
 
 def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSet]:
     """The run sets of all `ORIGINS`. Within one, records are in the paper's order of rows, then by seed; of two records
     of one run the first is taken. Runs with changes make a set of their own, but for the points of the trade-off, which
     join the set of unchanged runs, after all its rows, by row and lambda."""
-    sets: dict[_Key, dict[tuple[str, int], Record]] = {}
+    sets: dict[Key, dict[tuple[str, int], Record]] = {}
     for origin, records in (("published", published), ("local", local)):
         for record in sorted(records, key=lambda record: bool(record.changes)):  # those without changes first
-            key = _key(record, origin)
-            unchanged = key._replace(changes="{}")
-            if on_front(record.variant, record.profile, record.data.name, key.size) and unchanged in sets:
+            data, size = record.data.name, record.data.shape[-1]
+            details = (f"images {record.data.fingerprint}", _scoring(record), record.precision)
+            key = (origin, data, size, record.profile, canonical_json(record.changes), details)
+            unchanged = (origin, data, size, record.profile, "{}", details)
+            if on_front(record.variant, record.profile, data, size) and unchanged in sets:
                 key = unchanged
             sets.setdefault(key, {}).setdefault((paper.canonical(record.variant), record.seed), record)
     return [_run_set(key, runs, sets) for key, runs in sets.items()]
@@ -181,37 +174,20 @@ def on_front(name: str, profile: str, data: str, size: int) -> bool:
     return any(name in front(row, profile, data, size).values() for row in NOTHING)
 
 
-def _key(record: Record, origin: str) -> _Key:
-    data = record.data
-    return _Key(origin, data.name, data.shape[-1], record.profile, canonical_json(record.changes),
-                f"images {data.fingerprint}", _scoring(record), record.precision)  # fmt: skip
-
-
-def _run_set(key: _Key, runs: Mapping[tuple[str, int], Record], keys: Iterable[_Key]) -> RunSet:
+def _run_set(key: Key, runs: Mapping[tuple[str, int], Record], keys: Iterable[Key]) -> RunSet:
+    """The run set of a key, with the details that tell it from others of the same name."""
+    *name, details = key
+    same_name = [others for *other, others in keys if other == name]
+    telling = [detail for detail, *others in zip(details, *same_name, strict=True) if len(set(others)) > 1]
     records = tuple(runs[run] for run in sorted(runs, key=lambda run: _order(run, runs[run])))
-    return RunSet(key.origin, key.data, key.size, key.profile, records, _distinguished_by(key, keys),
-                  json.loads(key.changes))  # fmt: skip
+    origin, data, size, profile, changes, _ = key
+    return RunSet(origin, data, size, profile, records, ", ".join(filter(None, telling)), json.loads(changes))
 
 
 def _order(run: tuple[str, int], record: Record) -> tuple[int, int, list[float], tuple[str, int]]:
     """The paper's order of rows, then changed rows by their row and the numbers they change; then seeds."""
     numbers = [value for value in record.changes.values() if isinstance(value, int | float)]
     return ROW_ORDER.get(run[0], 99), ROW_ORDER.get(record.row, 99), numbers, run
-
-
-def _distinguished_by(key: _Key, keys: Iterable[_Key]) -> str:
-    """What tells a set from others of the same name: its images; its scoring and precision where the images are the
-    same."""
-
-    def name(k: _Key) -> _Key:
-        return k._replace(data=without_paths(k.data), images="", scoring="", precision="")
-
-    same_name = [k for k in keys if name(k) == name(key)]
-    same_images = [k for k in same_name if k.images == key.images]
-    parts = [key.images] * (len(same_images) < len(same_name))
-    parts += [key.scoring] * any(k.scoring != key.scoring for k in same_images)
-    parts += [key.precision] * any(k.precision != key.precision for k in same_images)
-    return ", ".join(filter(None, parts))
 
 
 def nearest_first(sets: Sequence[RunSet]) -> list[RunSet]:
@@ -245,24 +221,19 @@ def display_groups(sets: Iterable[RunSet], rows: Sequence[str], profile: str) ->
 
 
 def _scoring(record: Record) -> str:
-    """How its samples were scored, where its config says so, and whether by weights that nobody knows."""
+    """How its samples were scored, and whether by weights that nobody knows."""
+    protocols = [metric.protocol for metric in record.metrics.values() if metric.protocol.features]
     n = record.setting("evaluation", "fidelity_images")
-    words = [f"scores at side {_side(record)}, n = {n:,}"] if isinstance(n, int) and n else []
-    unknown = any(UNKNOWN_WEIGHTS in metric.protocol for metric in record.metrics.values())
-    return ", ".join([*words, *[UNKNOWN_WEIGHTS] * unknown])
+    side = record.setting("evaluation", "side") or _side(record)
+    at = f"at side {side}, " if isinstance(side, int) else "with "
+    words = [f"scores {at}n = {n:,}"] if isinstance(n, int) and n else []
+    return ", ".join([*words, *["unknown weights"] * any(protocol.weights for protocol in protocols)])
 
 
-def _side(record: Record) -> int:
-    side = record.setting("evaluation", "side")
-    return side if isinstance(side, int) else Evaluation.side
-
-
-def mean_of(metrics: Sequence[Metric]) -> Mean:
-    """The mean over seeds of one metric; of one seed at least."""
-    values = [metric.value for metric in metrics]
-    std = statistics.stdev(values) if len(values) > 1 else None
-    starred = any(metric.protocol.startswith(STARRED) for metric in metrics)
-    return Mean(statistics.fmean(values), std, len(values), starred)
+def _side(record: Record) -> int | None:
+    """The side at which lite0 scored its samples."""
+    metric = record.metrics.get(QUANTITIES["fid"].lite0)
+    return metric.protocol.side if metric else None
 
 
 def most_common(values: Iterable[str]) -> str:

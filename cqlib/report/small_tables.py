@@ -1,18 +1,17 @@
 """The report's smaller tables, from run sets: costs, baselines, protocols."""
 
 import itertools
-import re
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+from cqlib.experiments.record import Record
 from cqlib.experiments.rows import short_label
-from cqlib.metrics.protocols import PROTOCOLS, protocol_of
+from cqlib.metrics.metric import Protocol, counts_of, in_words
+from cqlib.metrics.protocols import PROTOCOLS
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report.run_sets import RunSet, most_common
-
-COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d{1,18}\b")
-"""A number of images in the words of a protocol: n = 250, n_real = n_fake = 1000, subsets of 500."""
-ANY = "\0"
+from cqlib.report.values import source_of
 
 
 def _rows_with_runs(sets: Sequence[RunSet], rows: Collection[str] | None) -> Iterator[tuple[RunSet, str]]:
@@ -25,9 +24,10 @@ def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[d
     and the numbers of parameters."""
     lines = []
     for runs, row in _rows_with_runs(sets, rows):
-        device = most_common(run.device for run in runs.done(row))
-        done = [run for run in runs.done(row) if run.device == device]
-        lines.append({"label": short_label(row), "runs": runs.title, "device": device, "done": done,
+        device = most_common(run.machine for run in runs.done(row))
+        done = [run for run in runs.done(row) if run.machine == device]
+        source = source_of(f"{run.folder}.json" for run in done)
+        lines.append({"label": short_label(row), "runs": runs.title, "device": device, "done": done, "source": source,
                       "counts": done[0].parameters})  # fmt: skip
     return lines
 
@@ -53,18 +53,28 @@ def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, A
 def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
     """(metrics, protocol) for every protocol, where those that differ only in numbers of images are one; then the
     protocols of the literature, where any was used, and those that a data set was too small for."""
-    merged: dict[str, tuple[dict[str, None], list[list[int]]]] = {}
-    for run in (run for runs in sets for run in runs.records):
-        for name, metric in run.metrics.items():
-            metrics, counts = merged.setdefault(COUNT.sub(ANY, metric.protocol), ({}, []))
-            metrics[name] = None
-            counts.append([int(count) for count in COUNT.findall(metric.protocol)])
-    texts = []
-    for words, (metrics, counts) in merged.items():
-        for column in zip(*counts, strict=True):
-            words = words.replace(ANY, " or ".join(f"{n:,}" for n in sorted({*column})), 1)
-        texts.append((", ".join(metrics), words))
-    used = {protocol_of(name) for metrics, _ in merged.values() for name in metrics} - {""}
-    texts += [(name, protocol.about) for name, protocol in PROTOCOLS.items() if used and name in {"paper", *used}]
-    left_out = ((runs.label, note) for runs in sets for run in runs.finished for note in run.notes)
-    return texts + list(dict.fromkeys(pair for pair in left_out if pair[1].startswith("protocol ")))
+    measured = [item for runs in sets for run in runs.records for item in run.metrics.items()]
+    counts: dict[tuple[str, Protocol], dict[str, set[int]]] = {}
+    for name, metric in measured:
+        of_any_size = replace(metric.protocol, n_real=None, n_fake=None, subset_size=None)
+        for count, n in counts_of(metric).items():
+            counts.setdefault((name, of_any_size), {}).setdefault(count, set()).add(n)
+    merged: dict[str, list[str]] = {}
+    for (name, protocol), numbers in counts.items():
+        words = {count: " or ".join(f"{n:,}" for n in sorted(of)) for count, of in numbers.items()}
+        merged.setdefault(in_words(name, protocol, words), []).append(name)
+    texts = [(", ".join(names), words) for words, names in merged.items()]
+    used = {metric.protocol.preset for _, metric in measured} - {None}
+    texts += [(name, preset.about) for name, preset in PROTOCOLS.items() if used and name in {"paper", *used}]
+    left_out = ((runs.label, f"protocol {name} left out: {lacks}") for runs in sets for run in runs.finished
+                for name, lacks in _left_out(run))  # fmt: skip
+    return texts + list(dict.fromkeys(left_out))
+
+
+def _left_out(run: Record) -> Iterator[tuple[str, str]]:
+    """The protocols of the literature that a run's profile asks for and its data set is too small for, and why."""
+    measured = {metric.protocol.preset for metric in run.metrics.values()}
+    asked = run.setting("evaluation", "protocols")
+    for name in PROTOCOLS:
+        if isinstance(asked, list) and name in asked and name not in measured:
+            yield name, PROTOCOLS[name].shortfall(run.n_train or 0, run.data.shape[0])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cqlib.experiments import paper
 from cqlib.experiments.claims import IS_MISLEADS
 from cqlib.experiments.rows import label_of, training_command
-from cqlib.metrics.quantities import FEATURES, decimal, heading, metric_names
+from cqlib.metrics.quantities import FEATURES, heading, metric_names
 from cqlib.report import mixture
 from cqlib.report.numbers import COMPARABLE, NumberVerdict, number_verdict
 from cqlib.report.run_sets import ORIGINS, Cell, RunSet
@@ -152,8 +152,7 @@ def real_cells(runs: RunSet | None, names: Sequence[str]) -> tuple[Cell, ...]:
         return empty(names)
     measured = [runs.real_images(name) for name in names]
     counts = [metric.n for metric in measured if metric]
-    cells = (Cell(decimal(name, metric.value) if metric else "") for name, metric in zip(names, measured, strict=True))
-    return (*cells, Cell(f"n\u00a0=\u00a0{max(counts):,}" if counts else ""))
+    return (*map(runs.real_cell, names), Cell(f"n\u00a0=\u00a0{max(counts):,}" if counts else ""))
 
 
 def real_images(

@@ -24,7 +24,7 @@ REAL, COVERS = "samples look more real", "samples cover more"
 DRAWN = {QUANTITIES[id]: better for id, better in (("fid", REAL), ("kid", REAL), ("is", REAL), ("coverage", COVERS))}
 """Score that is drawn against BPD -> what a better value of it means."""
 FIRST = QUANTITIES["fid"]
-"""The paper's score; the captions of its pictures tell the `story`."""
+"""The paper's score, whose picture is shown first."""
 BITS = "bits per dimension: lower = better likelihood"
 HOW_TO_READ = (
     "Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is VAE and VAE-F, "
@@ -70,22 +70,20 @@ def fronts(runs: RunSet, score: str) -> dict[str, dict[float, dict[int, Point]]]
 
 def draw_fronts(runs: RunSet, quantity: Quantity, name: str) -> tuple[Figure, str]:
     """The figure, and what it shows in words."""
+    lines = {words: f"{words} ({short_label(NOTHING[row])}, {short_label(row)})" for words, row in FRONTS.items()}
     points = [
-        plots.Point(f"{weight:,g}" if weight else "λ = 0", *mean(seeds.values()), *spread(seeds.values()), words)
+        plots.Point(f"{weight:,g}" if weight else "λ = 0", *mean(seeds.values()), *spread(seeds.values()), lines[words])
         for words, front in fronts(runs, name).items() for weight, seeds in front.items()
     ]  # fmt: skip
     if gan := points_of(runs.done(GAN), name).values():
         points.append(plots.Point(short_label(GAN), *mean(gan), *spread(gan)))
-    rows = {**FRONTS, short_label(GAN): GAN}
-    looks = {words: marker_numbers([row])[short_label(row)] for words, row in rows.items()}
-    legend = {f"{words} ({short_label(NOTHING[row])}, {short_label(row)})": looks[words]
-              for words, row in FRONTS.items()}  # fmt: skip
+    marks = {lines[words]: marker_numbers([row])[short_label(row)] for words, row in FRONTS.items()}
+    ylabel = f"{name}: {quantity.better} = {DRAWN[quantity]}"
     figure = plots.quality_against_likelihood(
-        points, ylabel=f"{name}: {quantity.better} = {DRAWN[quantity]}", xlabel=BITS, marks=looks, legend=legend,
-        size=(5.2, 4.2),
-    )  # fmt: skip
+        points, ylabel=ylabel, xlabel=BITS, marks=marks | marker_numbers([GAN]), size=(6.4, 4.2)
+    )
     _point_to_better(figure.axes[0], quantity.better)
-    values = [f"{p.line} {p.label} {p.bpd:.2f}, {decimal(name, p.distance)}".lstrip() for p in points]
+    values = [f"{p.line} {p.label}: {p.bpd:.2f}, {decimal(name, p.distance)}".lstrip() for p in points]
     return figure, f"{name} against bits per dimension, {runs.title}: {'; '.join(values)}"
 
 
@@ -103,18 +101,8 @@ def _caption(runs: RunSet, quantity: Quantity, name: str, how_to_read: bool) -> 
     parts = [f"{name} against likelihood. {runs.title}."]
     if quantity is FIRST:
         parts += [HOW_TO_READ.format(usual(runs.data, runs.size))] * how_to_read
-        parts += [story(runs, name), of_seeds(runs, name), not_trained(runs)]
+        parts += [of_seeds(runs, name), not_trained(runs)]
     return " ".join(filter(None, parts))
-
-
-def story(runs: RunSet, name: str) -> str:
-    """A sentence on how many points without f are beaten in both coordinates by one with f; empty where a front has no
-    points."""
-    without, with_f = ([mean(seeds.values()) for seeds in line.values()] for line in fronts(runs, name).values())
-    if not without or not with_f:
-        return ""
-    beaten = sum(any(u < x and v < y for u, v in with_f) for x, y in without)
-    return f"By the means, a point with f beats {beaten} of the {len(without)} points without f in both."
 
 
 def of_seeds(runs: RunSet, score: str) -> str:

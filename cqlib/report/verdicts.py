@@ -1,34 +1,32 @@
 """Verdicts: does a claim hold in our runs, at whatever scale?"""
 
-import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from cqlib.experiments.claims import IS_MISLEADS, Claim, applies
 from cqlib.experiments.paper import DATA_SETS
-from cqlib.experiments.record import Record
 from cqlib.experiments.rows import short_label
 from cqlib.metrics.quantities import QUANTITIES
-from cqlib.report.inference import LEVEL, Welch
+from cqlib.report.inference import LEVEL, Comparison, effect_of, welch
 from cqlib.report.run_sets import ORIGINS, RunSet
+from cqlib.report.values import Value, source_of
 from cqlib.util.text import count_of, signed
 
 DIGITS = {"bpd": 2, "%": 1, "points": 1}
 """Decimals of an effect in that unit."""
-DECIDED = ("holds", "contradicted")
 
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """A claim tested on `runs`. `effect` and the ends of its 95 % interval, `low` and `high`, are in `claim.unit` and
-    positive as claimed. The label is "holds", "contradicted", "equal" or "undecided"; "seen once" where a row has one
-    seed, and then `as_claimed` says which way it points. `reason` says why a claim was "not run", or why it is
-    undecided whatever its numbers; `missing_kind` what is missing: 0 a common score, 1 or 2 the runs of so many rows, 3
-    the claim's own data.
+    """A claim tested on `runs`: the `effect` and the ends of its 95 % interval in `claim.unit`, positive as claimed.
 
-    `seeds` are those of row_a and of row_b. Results of several seeds have `p` (see `judge`) and `p_holm`, which is p
-    adjusted by Holm's procedure for `n_tests` tests.
+    The label is "holds", "contradicted", "equal" or "undecided"; "seen once" where a row has one seed, and then
+    `as_claimed` says which way it points; or "not run". `reason` says why it was not run, or why it is undecided
+    whatever its numbers; `missing_kind` what is missing: 0 a common score, 1 or 2 the runs of so many rows, 3 the
+    claim's own data. `values` are the numbers of row_a and of row_b. Results of several seeds have `p` (see `judge`)
+    and `p_holm`, adjusted by Holm's procedure for `n_tests` tests.
     """
 
     claim: Claim
@@ -38,7 +36,7 @@ class ClaimResult:
     effect: float | None = None
     low: float | None = None
     high: float | None = None
-    seeds: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    values: tuple[Sequence[Value], Sequence[Value]] = ((), ())
     metric_name: str = ""
     as_claimed: bool = False
     missing_kind: int = 0
@@ -54,6 +52,12 @@ class ClaimResult:
         return f"seen once, {'as' if self.as_claimed else 'not as'} claimed"
 
     @property
+    def seeds(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Those of row_a and of row_b."""
+        a, b = (tuple(value.seed for value in side) for side in self.values)
+        return a, b
+
+    @property
     def size(self) -> str:
         """ "−0.30 bpd": the effect; empty where there is none."""
         return "" if self.effect is None else effect_text(self.effect, self.claim.unit)
@@ -61,11 +65,12 @@ class ClaimResult:
     @property
     def text(self) -> str:
         """ "−0.30 bpd [−0.45, −0.15]": effect and interval, an end near 0 with the digits that it needs."""
-        digits = DIGITS[self.claim.unit]
-        ends = [signed(end, _digits(end, digits)) for end in (self.low, self.high) if end is not None]
-        if self.p is not None and self.effect is not None:  # Fieller's interval of a ratio may have no ends
-            ends = ends or ["no bounds: the other mean may be 0"]
-        return f"{self.size} [{', '.join(ends)}]" if ends else self.size
+        if self.p is None or self.effect is None:
+            return self.size
+        if self.low is None or self.high is None:  # Fieller's interval of a ratio may have no ends
+            return f"{self.size} [no bounds: the other mean may be 0]"
+        ends = (signed(end, _digits(end, DIGITS[self.claim.unit])) for end in (self.low, self.high))
+        return f"{self.size} [{', '.join(ends)}]"
 
     def bar(self, reach: float) -> dict[str, float]:
         """Positions of effect, interval and band of equality between 0 and 200, the width of the macro `bar`, on an
@@ -77,13 +82,19 @@ class ClaimResult:
     @property
     def source(self) -> str:
         """ "this project, 5 seeds" or "this project, 3 and 5 seeds": origin, and seeds of each row."""
-        a, b = map(len, self.seeds)
+        a, b = map(len, self.values)
         return f"{ORIGINS[self.runs.origin].lower()}, {count_of(a, 'seed') if a == b else f'{a} and {b} seeds'}"
+
+    @property
+    def files(self) -> str:
+        """The records that it is of, in words for a tooltip."""
+        return " against ".join(filter(None, (source_of(value.record for value in side) for side in self.values)))
 
     @property
     def survives(self) -> bool:
         """Whether it is decided after Holm's correction, too."""
-        return self.label in DECIDED and self.n_tests > 1 and self.p_holm is not None and self.p_holm <= LEVEL
+        decided = self.label in ("holds", "contradicted")
+        return decided and self.n_tests > 1 and self.p_holm is not None and self.p_holm <= LEVEL
 
 
 def reach(results: Sequence[ClaimResult], covered: Sequence[ClaimResult] = ()) -> float:
@@ -106,8 +117,8 @@ def effect_text(effect: float, unit: str) -> str:
 
 def claim_result(claim: Claim, runs: RunSet) -> ClaimResult:
     """Test `claim` on a run set. All runs of the two rows count that ended. They share nothing but the test images, so
-    `judge` gets Welch's unpaired test. If a run of either row diverged, the claim is undecided; where a row has one
-    run, it is "seen once"."""
+    they are compared unpaired, by Welch's test. If a run of either row diverged, the claim is undecided; where a row
+    has one run, it is "seen once"."""
     result = partial(ClaimResult, claim, runs)
     if claim.metric == "is" and runs.data in IS_MISLEADS:
         return result("not run", reason=f"not tested in IS on {runs.data}, where it misleads", missing_kind=3)
@@ -118,30 +129,30 @@ def claim_result(claim: Claim, runs: RunSet) -> ClaimResult:
     if missing := [row for row in rows if not runs.records_of(row)]:
         reason = " and ".join(f"no finished run of {row}" for row in missing)
         return result("not run", reason=reason, missing_kind=len(missing))
-    if diverged := " and ".join(f"{short_label(row)}: {text}" for row in rows if (text := runs.diverged(row))):
-        return result("undecided", reason=diverged, seeds=(_seeds(runs.done(rows[0])), _seeds(runs.done(rows[1]))))
     names = QUANTITIES[claim.metric].names
-    if not (name := next((n for n in names if all(n in runs.metrics_of(row) for row in rows)), "")):
+    name = next((n for n in names if all(runs.numbers(row, n) for row in rows)), "")
+    sides = runs.numbers(claim.row_a, name), runs.numbers(claim.row_b, name)
+    if diverged := " and ".join(f"{short_label(row)}: {text}" for row in rows if (text := runs.diverged(row))):
+        return result("undecided", reason=diverged, values=sides)
+    if not name:
         return result("not run", reason=f"no runs of both rows have measured {names[-1]}")
-    side_a, side_b = ([run for run in runs.done(row) if name in run.metrics] for row in rows)
     scale = 100 if claim.unit == "points" else 1  # shares are tested in percentage points
-    a, b = ([scale * run.metrics[name].value for run in side] for side in (side_a, side_b))
-    test, margin = Welch(a, b, claim.sign, claim.unit == "%"), QUANTITIES[claim.metric].equal
-    effect = None if math.isnan(test.effect) else test.effect
-    tested = partial(result, effect=effect, seeds=(_seeds(side_a), _seeds(side_b)), metric_name=name)
+    a, b = ([scale * value.value for value in side] for side in sides)
+    mean_a, mean_b = statistics.fmean(a), statistics.fmean(b)
+    as_claimed = claim.sign * (mean_a - mean_b) > 0
+    margin, relative = QUANTITIES[claim.metric].equal, claim.unit == "%"
+    tested = partial(result, values=sides, metric_name=name)
     if min(len(a), len(b)) == 1:
-        within, larger = abs(test.effect) <= margin, claim.sign * (test.means[0] - test.means[1]) > 0
-        return tested("seen once", as_claimed=within if claim.kind == "equal" else larger)
-    label, p = judge(claim.kind, test, margin)
-    low, high = test.interval() or (None, None)
-    return tested(label, low=low, high=high, p=p)
+        effect = effect_of(mean_a, mean_b, claim.sign, relative)
+        if claim.kind == "equal":
+            as_claimed = effect is not None and abs(effect) <= margin
+        return tested("seen once", effect=effect, as_claimed=as_claimed)
+    found = welch(a, b, margin, claim.sign, relative)
+    label, p = judge(claim.kind, found, as_claimed)
+    return tested(label, effect=found.effect, low=found.low, high=found.high, p=p)
 
 
-def _seeds(runs: Sequence[Record]) -> tuple[int, ...]:
-    return tuple(run.seed for run in runs)
-
-
-def judge(kind: str, test: Welch, margin: float) -> tuple[str, float]:
+def judge(kind: str, found: Comparison, as_claimed: bool) -> tuple[str, float]:
     """The label of a claim, and the p value of its own question.
 
     A directional claim ("lower", "higher", "cost") asks whether there is an effect: where Welch's two-sided p is at
@@ -150,11 +161,10 @@ def judge(kind: str, test: Welch, margin: float) -> tuple[str, float]:
     claim is *undecided*. A claim of equality *holds* by these two tests, is *contradicted* where the 95 % interval lies
     outside the margin, and else is *undecided*; its p is the smaller of both, as only one null hypothesis can hold.
     """
-    equal = test.p_equal(margin)
     if kind == "equal":
-        different = test.p_different(margin)
-        label = "holds" if equal <= LEVEL else "contradicted" if different <= LEVEL else "undecided"
-        return label, min(equal, different)
-    if test.p <= LEVEL:
-        return "holds" if test.t() > 0 else "contradicted", test.p
-    return "equal" if equal <= LEVEL else "undecided", test.p
+        p = min(found.p_equal, found.p_different)
+        label = "holds" if found.p_equal <= LEVEL else "contradicted" if found.p_different <= LEVEL else "undecided"
+        return label, p
+    if found.p <= LEVEL:
+        return "holds" if as_claimed else "contradicted", found.p
+    return "equal" if found.p_equal <= LEVEL else "undecided", found.p

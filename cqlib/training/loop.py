@@ -123,7 +123,7 @@ class Loop:
         torch.manual_seed(seed)
         self.config, self.device, self.key = config, device, key
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.bf16)
-        self.device_name, self.git = provenance.device_name(device, bf16=config.bf16), git
+        self.device_name, self.git = provenance.hardware_name(device), git
         self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"
         self.system = to_device(system, config, device).train()
         self.average = AveragedWeights(self.system, config.ema)

@@ -85,16 +85,19 @@ def code_hash() -> str:
     return digest.hexdigest()
 
 
-def device_name(device: torch.device, *, bf16: bool, threads: int | None = None) -> str:
-    """The name of the GPU, or of the processor with its number of threads (default: this process's), and the precision
-    of convolutions: "fp32" or "bf16 convolutions"."""
-    precision = "bf16 convolutions" if bf16 else "fp32"
+def hardware_name(device: torch.device, threads: int | None = None) -> str:
+    """The name of the GPU, or of the processor with its number of threads (default: this process's)."""
     if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)}, {precision}"
+        return torch.cuda.get_device_name(device)
     if device.type == "mps":
-        return f"Apple {_processor()} GPU, operators that MPS lacks on the CPU, {precision}"
+        return f"Apple {_processor()} GPU, operators that MPS lacks on the CPU"
     threads = threads or torch.get_num_threads()
-    return f"CPU {_processor()}, {threads} thread{'s' if threads > 1 else ''}, {precision}"
+    return f"CPU {_processor()}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def device_name(device: torch.device, *, bf16: bool, threads: int | None = None) -> str:
+    """`hardware_name` with the precision of convolutions: "CPU …, 1 thread, fp32"."""
+    return f"{hardware_name(device, threads)}, {'bf16 convolutions' if bf16 else 'fp32'}"
 
 
 def _processor() -> str:

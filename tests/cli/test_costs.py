@@ -16,7 +16,7 @@ VAE, GAN = experiment("table1/vae", "quick"), experiment("table1/gan", "quick")
 
 def made(seed: int = 0, **changes) -> Record:
     """A finished run of table1/vae under quick, of 100 steps in 50 s."""
-    values = {"seed": seed, "device": "CPU Test, 1 thread, fp32", "steps": 100, "seconds": 50.0, **changes}
+    values = {"seed": seed, "device": "CPU Test, 1 thread", "steps": 100, "seconds": 50.0, **changes}
     return replace(fake_records.record("table1/vae", data=VAE.data, profile="quick"), **values)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cqlib.experiments.record import DataInfo, Record, dumps, load_records, read_record, slug, write_record
-from cqlib.metrics.metric import Metric
+from cqlib.metrics.metric import Metric, Protocol
 from cqlib.util.provenance import GitInfo
 
 FIELDS = {
@@ -22,8 +22,8 @@ FIELDS = {
     "profile": "quick",
     "data": DataInfo("photos10", "test", "0123456789abcdef", (3, 16, 16)),
     "metrics": {
-        "BPD": Metric(4.83, None, 2000, "ELBO, test split"),
-        "FD-lite0": Metric(1720.5, 3.0, 1000, "n_real = n_fake = 1,000, test split"),
+        "BPD": Metric(4.83, None, 2000, Protocol(bound="ELBO", split="test")),
+        "FD-lite0": Metric(1720.5, 3.0, 1000, Protocol(n_real=1000, n_fake=1000)),
     },
     "config": {"model": {"width": 24, "flow": None}, "lr": 1e-3, "betas": [0.5, 0.99], "ema": True},
     "config_hash": "abc123",
@@ -33,6 +33,7 @@ FIELDS = {
     "images_per_second": 290.0,
     "peak_memory_bytes": 10**9,
     "device": "cpu",
+    "precision": "fp32",
     "versions": {"torch": "2.13.0"},
     "git": GitInfo("0" * 40, False),
     "started": "2025-01-31T12:00:00+00:00",
@@ -44,7 +45,7 @@ EXTRAS = {
 }
 ORDER = (
     "schema row status seed profile data metrics config config_hash parameters steps seconds "
-    "images_per_second peak_memory_bytes device versions git started finished"
+    "images_per_second peak_memory_bytes device precision versions git started finished"
 ).split()
 
 
@@ -54,7 +55,8 @@ def make(**changes) -> Record:
 
 words = st.text(min_size=1, max_size=12)
 finite = st.floats(-1e38, 1e38)
-metric = st.builds(Metric, finite, st.none() | st.floats(0, 1e6), st.integers(0, 10**6), words)
+protocol = st.builds(Protocol, bound=st.none() | words, starred=st.booleans())
+metric = st.builds(Metric, finite, st.none() | st.floats(0, 1e6), st.integers(0, 10**6), protocol)
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | finite | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -136,7 +138,7 @@ def broken(path: str, value) -> dict:
         *(("finished", value) for value in ("yesterday", "2025-01-31T12:00:00", "2025-01-31T12:00:00+01:00")),
         *(("curve.L_C", value) for value in ([[0, 1.0]] * 61, [[0, 1.0, 2.0]], [[0.5, 1.0]], [[0, float("nan")]])),
         ("metrics.BPD.std", -1.0),
-        ("metrics.BPD.protocol", ""),
+        ("metrics.BPD.protocol", "ELBO"),
         ("status", "finished"),
         ("seed", "0"),
         ("data.shape", [3, 1.5]),
@@ -162,7 +164,7 @@ def test_a_record_of_another_version_says_what_to_do():
 
 def test_a_run_that_ended_counts_however_bad_it_is_and_only_a_diverged_one_does_not():
     """One rule for every row: no run leaves the tables by what came out of it."""
-    hopeless = {"BPD": Metric(2398.6, None, 2000, "ELBO, test split"), "FD-lite0": Metric(9999.0, None, 1000, "x")}
+    hopeless = {"BPD": Metric(2398.6, None, 2000, Protocol()), "FD-lite0": Metric(9999.0, None, 1000, Protocol())}
     for row in ("table1/cq-f", "table1/gan"):
         assert make(row=row, metrics=hopeless).done and make(row=row, metrics=hopeless).ending == ""
     diverged = make(status="diverged")

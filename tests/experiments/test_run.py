@@ -26,8 +26,7 @@ from cqlib.experiments.load import model_of
 from cqlib.experiments.record import MAX_CURVE, read_record, write_record
 from cqlib.experiments.selection import Selection
 from cqlib.metrics import evaluation, features
-from cqlib.metrics.metric import Metric
-from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
+from cqlib.metrics.metric import Metric, Protocol
 from cqlib.metrics.quantities import SCORES
 from cqlib.models.cq import CoverageQuality
 from cqlib.models.registry import RECIPES, build
@@ -86,7 +85,7 @@ def test_record_says_everything(finished):
     assert record.status == "done" and record.config_hash == e.config_hash
     assert record.steps == e.recipe.training.steps
     assert {"BPD", "BPD-IW", "FD-lite0", "IS-lite0", "Coverage-lite0", "KD-lite0-floor"} <= set(record.metrics)
-    assert "starred recipe" in record.metrics["BPD"].protocol and "ELBO" in record.metrics["BPD"].protocol
+    assert record.metrics["BPD"].protocol.starred and record.metrics["BPD"].protocol.bound == "ELBO"
     assert record.metrics["BPD"].n == 16
     assert record.parameters["critic"] > 0 and record.peak_memory_bytes > 10**7
     seconds = json.loads((folder / "training.jsonl").read_text().splitlines()[-1])["seconds"]
@@ -116,7 +115,7 @@ def test_an_ablation_that_scores_means_says_so_in_its_record(vae, monkeypatch):
     runs, _, plain = vae
     record = run.run("table1/vae", profile="smoke", runs_dir=runs, changes={"scores_of": "means"})
     assert record.changes == {"scores_of": "means"} and record.metrics["BPD"] == plain.metrics["BPD"]
-    assert "of the decoder's means, not of samples" in record.metrics["FD-lite0"].protocol
+    assert record.metrics["FD-lite0"].protocol.of == "decoder's means"
     assert record.metrics["FD-lite0"].value != plain.metrics["FD-lite0"].value
 
 
@@ -151,13 +150,13 @@ def test_what_a_kill_left_of_a_finished_training_goes_at_the_next_start(finished
 def test_scores_on_other_weights_are_not_taken_for_those_asked_for(finished):
     _, record, _ = finished
     lite0 = features.lite0(224)
-    own = replace(lite0, name="inception", weights_words="")
-    one, other = (replace(own, weights_words=f"{UNKNOWN_WEIGHTS} (sha256 {digit})") for digit in "ab")
+    own = replace(lite0, name="inception", foreign=None)
+    one, other = (replace(own, foreign=digit) for digit in "ab")
     assert run.has_scores(record, lite0) and not any(run.has_scores(record, given) for given in (own, one, other))
 
     def on(given):
         names = [quantity.name for quantity in SCORES]
-        scores = {name: Metric(1.0, None, 4, f"{name}: {given.weights_words}, n = 4") for name in names}
+        scores = {name: Metric(1.0, None, 4, Protocol(features="inception", weights=given.foreign)) for name in names}
         return replace(record, metrics={**record.metrics, **scores})
 
     for given in (own, one, other):

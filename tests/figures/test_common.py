@@ -12,7 +12,7 @@ from notebook_cells import smoke_model, soup
 from cqlib.experiments import paper
 from cqlib.figures import architectures
 from cqlib.figures import common as show
-from cqlib.metrics.metric import Metric
+from cqlib.metrics.metric import Metric, Protocol
 from cqlib.report.run_sets import run_sets
 from cqlib.util.errors import UserError
 
@@ -45,7 +45,7 @@ def test_models_are_those_whose_weights_are_there(tmp_path, monkeypatch):
 
 def test_kl_by_layer_is_the_mean_over_seeds():
     def run(seed: int, **layers: float):
-        metrics = {f"KL-{name}": Metric(value, None, 250, "KL") for name, value in layers.items()}
+        metrics = {f"KL-{name}": Metric(value, None, 250, Protocol(bound="KL")) for name, value in layers.items()}
         return replace(record("table2/cqf-residual", seed), metrics=metrics)
 
     found = [run(0, **{"4x4-1": 0.1, "8x8-1": 0.02}), run(1, **{"4x4-1": 0.2, "8x8-1": 0.03})]

@@ -11,7 +11,7 @@ from todays import of_today
 from cqlib.data.grids import grid_png
 from cqlib.experiments.rows import NOTEBOOK_ROWS
 from cqlib.figures import decoders
-from cqlib.metrics.metric import Metric
+from cqlib.metrics.metric import Metric, Protocol
 from cqlib.report.run_sets import run_sets
 from cqlib.util.files import write_atomic
 
@@ -24,7 +24,7 @@ def test_every_row_is_trained_by_the_name_of_the_notebook():
 def test_tables_hold_what_is_there_and_dashes_for_the_rest():
     runs = run_sets(records(3, ("table1/vae", "table1/vae-f")), [])[0]
     for run, time in zip(runs.records_of("table1/vae"), (0.5, 0.002, 0.001), strict=True):
-        run.metrics["seconds"] = Metric(time, None, 64, "wall clock")
+        run.metrics["seconds"] = Metric(time, None, 64, Protocol(device="CPU"))
         run.curve["KL"] = [[50, 9.0], [100, 1000 * time]]
     lines = by_name(decoders.compared(runs))
     assert list(lines) == list(decoders.DECODERS.values())
@@ -42,8 +42,9 @@ def test_times_are_those_of_the_protocol_that_most_rows_were_timed_under():
     found = records(3, rows) + [of_today(replace(record("table1/cq"), row="extra/vae-pixelcnn"))]
     for run in found:
         slow = run.row == "extra/vae-pixelcnn"
-        run.metrics["seconds"] = Metric(0.9 if slow else 0.001 * (1 + run.seed), None, 64, f"CPU {slow}")
-    found[3].metrics["seconds"] = Metric(0.5, None, 64, "another")  # VAE-F, seed 0
+        seconds, protocol = 0.9 if slow else 0.001 * (1 + run.seed), Protocol(device=f"CPU {slow}")
+        run.metrics["seconds"] = Metric(seconds, None, 64, protocol)
+    found[3].metrics["seconds"] = Metric(0.5, None, 64, Protocol(device="another"))  # VAE-F, seed 0
     times = decoders.batch_times(decoders.DECODERS, run_sets(found, [])[0])
     assert times == {"table1/vae": 0.002, "table1/vae-f": 0.0025}
 

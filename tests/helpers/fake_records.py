@@ -12,7 +12,7 @@ from todays import of_today
 
 from cqlib.data.grids import grid_png
 from cqlib.experiments.record import DataInfo, Record, write_record
-from cqlib.metrics.metric import Metric
+from cqlib.metrics.metric import Metric, Protocol
 from cqlib.report import page
 from cqlib.util.provenance import GitInfo
 
@@ -36,8 +36,10 @@ TABLE3 = {
     "table3/pixelcnnpp": (4.5, 2.6, 2100.0),
 }
 DEVICE = "cpu (2 cores, 1 thread)"
-BPD = "test, n = 2000, ELBO, one sample of z"
-FIDELITY = "n_real = n_fake = 1000, test split, efficientnet-lite0 features, bicubic to 224"
+BPD = Protocol(split="test", bound="ELBO", k=1, dequantised=True)
+BPD_IW = Protocol(split="test", bound="importance-weighted bound", k=64, dequantised=True)
+FIDELITY = Protocol(features="lite0", side=224, dimensions=1280, n_real=1000, n_fake=1000, split="test",
+                    torch_fidelity="0.4.0")  # fmt: skip
 
 
 def record(row: str = "table1/cq-f", seed: int = 0, *, data: str = "photos10", profile: str = "quick", **more):
@@ -47,7 +49,7 @@ def record(row: str = "table1/cq-f", seed: int = 0, *, data: str = "photos10", p
     bpd, inception, distance = (value * (1 + 0.01 * rng.standard_normal()) for value in invented)
     values = {
         "BPD": Metric(bpd, None, 2000, BPD),
-        "BPD-IW": Metric(bpd - 0.03, None, 500, BPD.replace("ELBO, one sample", "importance weighted, k = 64 samples")),
+        "BPD-IW": Metric(bpd - 0.03, None, 500, BPD_IW),
         "FD-lite0-floor": Metric(310.0, None, 1000, FIDELITY),
         "KD-lite0-floor": Metric(0.4, None, 1000, FIDELITY),
     }
@@ -74,7 +76,8 @@ def record(row: str = "table1/cq-f", seed: int = 0, *, data: str = "photos10", p
         "parameters": {"generator": 310_000, "encoder": 200_000, "flow": 41_000 * row.endswith("-f"),
                        "total": 551_000, "critic": 250_000},
         "steps": 3000, "seconds": 412.5, "images_per_second": 465.0,
-        "peak_memory_bytes": 610_000_000, "device": DEVICE, "versions": {"python": "3.11.9", "torch": "2.13.0"},
+        "peak_memory_bytes": 610_000_000, "device": DEVICE, "precision": "fp32",
+        "versions": {"python": "3.11.9", "torch": "2.13.0"},
         "git": GitInfo("0123456789abcdef0123456789abcdef01234567", False), "started": "2025-01-31T12:00:00+00:00",
         "finished": "2025-01-31T12:06:52+00:00",
         "curve": curve,

@@ -8,7 +8,7 @@ from todays import of_today
 
 from cqlib.experiments.claims import BY_ID
 from cqlib.experiments.record import DataInfo, Record
-from cqlib.metrics.metric import Metric
+from cqlib.metrics.metric import Metric, Protocol
 from cqlib.util.provenance import GitInfo
 
 F_BPD = BY_ID["table1/f-bpd"]  # VAE-F is lower than VAE
@@ -35,9 +35,10 @@ def record(row: str, seed: int = 0, *, data="photos10", profile="quick", n=None,
     fields = {
         "row": row, "status": "done", "seed": seed, "profile": profile,
         "data": DataInfo(data, "test", "0123456789abcdef", SHAPES.get(data, (3, 16, 16))),
-        "metrics": {name: Metric(value, None, n, "a protocol") for name, value in values.items()},
+        "metrics": {name: Metric(value, None, n, Protocol(split="test")) for name, value in values.items()},
         "config": {}, "config_hash": "c", "parameters": {"total": 1}, "steps": 1,
-        "seconds": 1.0, "images_per_second": 1.0, "peak_memory_bytes": 1, "device": "cpu", "versions": {},
+        "seconds": 1.0, "images_per_second": 1.0, "peak_memory_bytes": 1, "device": "cpu",
+        "precision": "fp32", "versions": {},
         "git": GitInfo(None, None), "started": "2025-01-31T12:00:00Z", "finished": "2025-01-31T12:00:00Z",
     }  # fmt: skip
     made = Record(**{**fields, **more})

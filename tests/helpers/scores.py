@@ -8,7 +8,7 @@ import torch
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from cqlib.metrics import cache, features, fidelity
-from cqlib.metrics.protocols import Protocol
+from cqlib.metrics.protocols import Preset
 
 SIDE = 8
 
@@ -57,13 +57,13 @@ def images_of(monkeypatch, fake, real, logits):
     return images.split([len(fake), len(real)])
 
 
-def score(fake, real, chosen=None, *, protocol=None, split="test", cache_dir=None):
+def score(fake, real, chosen=None, *, preset=None, split="test", cache_dir=None):
     """`fidelity.score` of two sets of images: features, then scores, as `evaluation.sample_metrics` computes them."""
     chosen = chosen or features.lite0(224)
-    protocol = protocol or Protocol("", split, len(real), len(fake), len(fake))
+    preset = preset or Preset("", split, len(real), len(fake), len(fake))
     extracted = features.extract(fake, chosen, chosen.pooled, chosen.logits)
-    pooled = cache.FeatureCache(chosen, cache_dir).pooled(real[: protocol.n_real])
-    return fidelity.score(extracted, pooled, protocol, features=chosen)
+    pooled = cache.FeatureCache(chosen, cache_dir).pooled(real[: preset.n_real])
+    return fidelity.score(extracted, pooled, preset, features=chosen)
 
 
 def gaussian(n, mean, covariance, seed):

@@ -15,7 +15,7 @@ from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.evaluation import draw_samples
 from cqlib.metrics.features import extract
-from cqlib.metrics.metric import Metric
+from cqlib.metrics.metric import Metric, Protocol
 from cqlib.metrics.protocols import default_protocol
 from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
@@ -80,8 +80,9 @@ def test_baselines_are_an_untrained_copy_and_gaussian_pixels(scorer, monkeypatch
     found = baselines(Copies(3.0), scorer, seed=0)
     assert list(found) == ["FD-lite0-untrained", "FD-lite0-gaussian"]
     assert all(m.value > fd(scorer, Copies(0.0)) for m in found.values())
-    assert "untrained copy" in found["FD-lite0-untrained"].protocol
-    monkeypatch.setattr(module.fidelity, "pooled_scores", lambda *_, **__: {"FD-lite0": Metric(1.0, None, 16, "one")})
+    assert found["FD-lite0-untrained"].protocol.of == "untrained copy"
+    one = {"FD-lite0": Metric(1.0, None, 16, Protocol())}
+    monkeypatch.setattr(module.fidelity, "pooled_scores", lambda *_, **__: one)
     again = baselines(Copies(3.0), scorer, seed=1)  # the pixels do not depend on the run
     assert list(found.values())[1] == list(again.values())[1] != list(again.values())[0]
 

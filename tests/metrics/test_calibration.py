@@ -32,7 +32,7 @@ def test_scores_of_draws_are_those_of_each_draw():
     kernels = calibrate.kernel_distances(pool, real, DRAWS)
     scores = calibrate.inception_scores(logits, DRAWS)
     for draw, distance, kernel, score in zip(DRAWS, distances, kernels, scores, strict=True):
-        sets = fidelity.ScoreInputs(lite0(224), pool[draw], real, "")
+        sets = fidelity.ScoreInputs(lite0(224), pool[draw], real, "test")
         assert distance == pytest.approx(fidelity.frechet_distance(sets).value, rel=1e-6)
         assert kernel == pytest.approx(kernel_mmd(pool[draw].numpy(), real.numpy(), **KERNEL), rel=1e-4)
         theirs = isc_features_to_metric(logits[draw], splits=1)[KEY_METRIC_ISC_MEAN]

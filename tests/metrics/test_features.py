@@ -21,7 +21,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, Featu
 
 from cqlib.metrics import cache, features, fidelity, lite0
 from cqlib.metrics.fidelity import SCORES_VERSION
-from cqlib.metrics.metric import Metric
+from cqlib.metrics.metric import Metric, Protocol, sentence
 from cqlib.metrics.protocols import default_protocol
 from cqlib.util.errors import UserError
 from cqlib.util.fp32 import full_fp32
@@ -140,10 +140,10 @@ def test_inception_from_a_weights_file(monkeypatch, tmp_path, capfd):
     assert chosen.name == "inception"
     monkeypatch.setattr(metric_fid, "fid_statistics_to_metric", lambda *_, **__: {metric_fid.KEY_METRIC_FID: 1.0})
     scores = score(noise_images(6, seed=1), noise_images(6, seed=2), chosen)  # of 2048 features it takes seconds
-    assert scores["FID"].protocol.startswith("FID: n_real = n_fake = 6, held-out test split, TF-Inception pooled")
-    assert "2048" in scores["FID"].protocol and "299" in scores["FID"].protocol
-    assert f"unknown weights (sha256 {chosen.weights_sha256[:16]}" in scores["FID"].protocol
-    assert "logits (1008 classes)" in scores["IS"].protocol
+    words = sentence("FID", scores["FID"])
+    assert words.startswith("FID: n_real = n_fake = 6, held-out test split, TF-Inception pooled features (2048)")
+    assert "299" in words and f"unknown weights (sha256 {chosen.weights_sha256[:16]}" in words
+    assert "logits (1008 classes)" in sentence("IS", scores["IS"])
     made = chosen.extractor()
     assert made.feature_extractor_internal_dtype == torch.float32
     other = features.extract(noise_images(2), chosen, "2048")["2048"]
@@ -223,7 +223,7 @@ def test_the_order_in_which_weights_are_found(places, monkeypatch, tmp_path, cap
     assert features.features_for(None, None, profile="paper", side=224).weights == named
     local = official(folder / features.INCEPTION_FILE, monkeypatch)
     found = features.features_for(None, str(folder), profile="paper", side=224)
-    assert (found.weights, found.name, found.weights_words) == (local, "inception", "")
+    assert (found.weights, found.name, found.foreign) == (local, "inception", None)
     assert features.features_for(given, folder, profile="paper", side=224).weights == given
     assert features.features_for(given, folder, profile="quick", side=224).weights == given
     for profile in ("smoke", "quick", "study"):
@@ -288,7 +288,7 @@ def test_a_damaged_file_under_the_official_name_is_refused(places, where):
         features.features_for(given, folder, profile="quick" if given else "paper", side=224)
     assert "\n" not in str(caught.value)
     renamed = path.rename(path.with_name("mine.pth"))
-    assert "unknown weights" in features.inception(renamed).weights_words
+    assert features.inception(renamed).foreign
 
 
 # --- faults of torch-fidelity 0.4.0 ---
@@ -372,7 +372,7 @@ def test_another_side_has_other_features_protocol_and_cache(forwards, tmp_path):
     images, small = noise_images(40), features.lite0(64)
     at_64 = cache.FeatureCache(small, tmp_path).pooled(images)
     assert forwards == [40]  # 64 x 64 pixels: twelve times as many images fit the cache
-    assert "bilinear resize to 64" in fidelity.ScoreInputs(small, at_64, at_64, "").protocol("FID", "")
+    assert fidelity.ScoreInputs(small, at_64, at_64, "test").protocol(1280).side == 64
     assert not torch.allclose(pooled(images[:4], tmp_path), at_64[:4], rtol=0.1)
     assert torch.equal(cache.FeatureCache(small, tmp_path).pooled(images), at_64)
     assert sum(forwards) == 44
@@ -421,7 +421,7 @@ def test_cache_that_is_damaged_is_made_anew(forwards, tmp_path):
 
 
 def test_metrics_of_real_images_are_computed_once_for_their_features_and_name(tmp_path):
-    made = {"FID": Metric(1.25, None, 4, "a distance"), "KID": Metric(0.1 + 0.2, 1e-17, 4, "another")}
+    made = {"FID": Metric(1.25, None, 4, Protocol(n_real=4)), "KID": Metric(0.1 + 0.2, 1e-17, 4, Protocol())}
     asked = []
 
     def once(name, *sets, side=224):
@@ -448,13 +448,13 @@ def test_rows_that_keep_the_same_at_once_do_not_write_to_one_file(tmp_path):
     kept, one = cache.FeatureCache(features.lite0(224), tmp_path), torch.rand(4, 3)
     path = kept._path("scores", one, name="floor", version=SCORES_VERSION)
     path.with_name(f"{path.name}.new").mkdir()  # as if another were at it
-    kept.metrics("floor", one, compute=lambda: {"FID": Metric(1.25, None, 4, "a distance")})
+    kept.metrics("floor", one, compute=lambda: {"FID": Metric(1.25, None, 4, Protocol(n_real=4))})
     assert path.is_file()
 
 
 def test_metrics_are_found_again_wherever_the_weights_lie(tmp_path):
     one = torch.rand(4, 3)
-    made = {"FID": Metric(1.25, None, 4, "a distance")}
+    made = {"FID": Metric(1.25, None, 4, Protocol(n_real=4))}
     moved = dataclasses.replace(features.lite0(224), weights=tmp_path / "elsewhere.pth")
     cache.FeatureCache(features.lite0(224), tmp_path).metrics("floor", one, compute=lambda: made)
     again = cache.FeatureCache(moved, tmp_path).metrics("floor", one, compute=lambda: pytest.fail("computed anew"))

@@ -15,6 +15,7 @@ from torch_fidelity import metric_kid
 from cqlib.metrics import features, fidelity, kernel
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import LITE0_NAME
+from cqlib.metrics.metric import sentence
 from cqlib.metrics.protocols import default_protocol
 from cqlib.util.errors import UserError
 
@@ -68,7 +69,7 @@ def test_a_set_against_itself(scores_of):
 
 def test_kid_against_its_closed_form_and_unbiased_about_zero():
     def kid(one, other):
-        sets = fidelity.ScoreInputs(features.lite0(224), one.float(), other.float(), "")
+        sets = fidelity.ScoreInputs(features.lite0(224), one.float(), other.float(), "test")
         return fidelity.kernel_distance(sets).value
 
     d, n = 6, 400
@@ -98,12 +99,12 @@ def test_kernel_distances_of_subsets_from_one_kernel_are_those_of_each_subset_by
                                                    rng_seed=fidelity.SEED)  # fmt: skip
         assert float(found.mean()) == pytest.approx(theirs[metric_kid.KEY_METRIC_KID_MEAN], rel=1e-9)
         assert float(found.std(correction=0)) == pytest.approx(theirs[metric_kid.KEY_METRIC_KID_STD], rel=1e-9)
-    sets = fidelity.ScoreInputs(features.lite0(224), fake.float(), real.float(), "")
+    sets = fidelity.ScoreInputs(features.lite0(224), fake.float(), real.float(), "test")
     by_one = fidelity.kernel_distance(sets)
-    assert "over 100 subsets of 21 drawn" in by_one.protocol  # half of the smaller set at most
+    assert (by_one.protocol.subsets, by_one.protocol.subset_size) == (100, 21)  # half of the smaller set at most
     with monkeypatch.context() as patch:
         patch.setattr(fidelity, "KID_SUBSET_SIZE", 9)
-        assert "over 100 subsets of 9 drawn" in fidelity.kernel_distance(sets).protocol
+        assert fidelity.kernel_distance(sets).protocol.subset_size == 9
     monkeypatch.setattr(fidelity, "KID_SUBSETS", 5)  # now there are more pairs than in all subsets
     assert fidelity.kernel_distance(sets).value == pytest.approx(by_one.value, abs=3 * by_one.std)
 
@@ -227,21 +228,23 @@ def test_protocols_and_manners(tmp_path, capfd, monkeypatch):
     assert capfd.readouterr() == ("", "")
     tail = "EfficientNet-lite0 pooled features (16), bilinear resize to 224, torch-fidelity 0.4.0"
     head = "n_real = n_fake = 20, training split"
-    assert scores["FD-lite0"].protocol == f"FD-lite0: {head}, {tail}"
-    assert scores["KD-lite0"].protocol == (
+    words = {name: sentence(name, metric) for name, metric in scores.items()}
+    of_real = {name: sentence(name, metric) for name, metric in bars.items()}
+    assert words["FD-lite0"] == f"FD-lite0: {head}, {tail}"
+    assert words["KD-lite0"] == (
         f"KD-lite0: {head}, mean over 100 subsets of 10 drawn with seed 5, cubic polynomial kernel, {tail}"
     )
-    assert scores["Coverage-lite0"].protocol == f"Coverage-lite0: {head}, k = 5, {tail}"
-    assert scores["IS-lite0"].protocol == (
+    assert words["Coverage-lite0"] == f"Coverage-lite0: {head}, k = 5, {tail}"
+    assert words["IS-lite0"] == (
         "IS-lite0: n_fake = 20 in 2 splits, shuffled with seed 5, EfficientNet-lite0 logits (16 classes), "
         "bilinear resize to 224, torch-fidelity 0.4.0"
     )
-    assert bars["FD-lite0"].protocol == (
+    assert of_real["FD-lite0"] == (
         f"FD-lite0 of real images: n_train = n_test = 20, training split against held-out test split, {tail}"
     )
-    assert bars["IS-lite0"].protocol.startswith("IS-lite0 of real images: n_test = 20 in 2 splits, shuffled with seed")
+    assert of_real["IS-lite0"].startswith("IS-lite0 of real images: n_test = 20 in 2 splits, shuffled with seed")
     of_many = fidelity.real_images(of_train["1280"], of_test, default_protocol(20, 200), features=lite)
-    assert "n_test = 20 in 1 split," in of_many["IS-lite0"].protocol  # samples have 20 a split
+    assert of_many["IS-lite0"].protocol.splits == 1  # samples have 20 a split
     of_tests = score(real, fake, lite)  # IS is of the first set alone, and of real images it is of those held out
     assert bars["IS-lite0"].value == of_tests["IS-lite0"].value != scores["IS-lite0"].value
     names = tuple(map(lite.label, KINDS))

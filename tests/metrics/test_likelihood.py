@@ -13,6 +13,7 @@ from cqlib.data.dataset import Split
 from cqlib.metrics import bpd, evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll, histogram_nll
 from cqlib.metrics.evaluation import draw_samples, likelihood_metrics
+from cqlib.metrics.metric import sentence
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem
 from cqlib.recipe import Evaluation
@@ -44,7 +45,7 @@ def test_an_exact_number_is_measured_once_and_a_bound_twice(bound, words):
     assert metrics.keys() == words.keys()
     assert [metrics[name].n for name in words] == [4, 3, 3][: len(words)]
     for name, start in words.items():
-        assert metrics[name].protocol.startswith(start)
+        assert sentence(name, metrics[name]).startswith(start)
         assert metrics[name].value == pytest.approx(0 if "gain" in name else 8)
 
 

@@ -16,7 +16,8 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from cqlib.data.dataset import Dataset, Split
 from cqlib.metrics import evaluation, features, fidelity, protocols, quantities
 from cqlib.metrics.cache import FeatureCache
-from cqlib.metrics.protocols import PROTOCOLS, Protocol
+from cqlib.metrics.metric import sentence
+from cqlib.metrics.protocols import PROTOCOLS, Preset
 from cqlib.metrics.quantities import QUANTITIES, SCORES
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import System
@@ -25,15 +26,15 @@ from cqlib.util.errors import StoppedEarly, UsageError
 from cqlib.util.stop import StopRequest
 
 LITE = features.lite0(224)
-UNEQUAL = Protocol("unequal", "train", 500, 300, 200)
+UNEQUAL = Preset("unequal", "train", 500, 300, 200)
 
 
 @pytest.fixture
 def scores_of(monkeypatch):
     """The scores of features given by hand: fake (n, d), real (m, d), logits of the fake (n, C)."""
 
-    def scores(fake, real, logits, protocol=UNEQUAL):
-        return score(*images_of(monkeypatch, fake, real, logits), protocol=protocol)
+    def scores(fake, real, logits, preset=UNEQUAL):
+        return score(*images_of(monkeypatch, fake, real, logits), preset=preset)
 
     return scores
 
@@ -59,17 +60,17 @@ def test_kid_of_unequal_sets_is_unbiased(scores_of):
         fake, real = (torch.from_numpy(rng.standard_normal((n, 6))) for n in (300, 500))
         found.append(scores_of(fake, real + torch.from_numpy(mean), torch.zeros(300, 10))["KD-lite0"])
     assert np.mean([metric.value for metric in found]) == pytest.approx(expected_kid(6, np.sum(mean**2)), rel=0.1)
-    assert "100 subsets of 150 drawn" in found[0].protocol  # half of the smaller set, whichever that is
+    assert found[0].protocol.subset_size == 150  # half of the smaller set, whichever that is
     points = gaussian(300, np.zeros(6), np.eye(6), 4)
-    turned = Protocol("turned", "train", 80, 300, 300)
+    turned = Preset("turned", "train", 80, 300, 300)
     scores = scores_of(points, points[:80], torch.zeros(300, 10), turned)
-    assert "100 subsets of 40 drawn" in scores["KD-lite0"].protocol
+    assert scores["KD-lite0"].protocol.subset_size == 40
 
 
 def test_coverage_of_unequal_sets(scores_of):
-    protocol = Protocol("p", "train", 60, 20, 20)
+    preset = Preset("p", "train", 60, 20, 20)
     left, right = (gaussian(60, np.array([x, 0.0]), np.eye(2), i) for i, x in enumerate((-50.0, 50.0)))
-    scores = scores_of(left[:20], torch.cat([left[:30], right[:30]]), torch.zeros(20, 10), protocol)
+    scores = scores_of(left[:20], torch.cat([left[:30], right[:30]]), torch.zeros(20, 10), preset)
     assert 0.4 < scores["Coverage-lite0"].value <= 0.5  # at most the left half of the real images
 
 
@@ -78,7 +79,7 @@ def test_inception_score_counts_its_own_samples_and_splits(scores_of, monkeypatc
     logits[:200] = 60.0 * torch.eye(4)[torch.arange(200) % 4]  # the 200 that count; the others are uniform
     sets = (gaussian(340, np.zeros(3), np.eye(3), 4), gaussian(500, np.zeros(3), np.eye(3), 5), logits)
     split = scores_of(*sets)["IS-lite0"]
-    assert split.std > 0 and "n_fake = 200 in 10 splits" in split.protocol
+    assert split.std > 0 and (split.n, split.protocol.splits) == (200, 10)
     monkeypatch.setattr(fidelity, "IS_SPLITS", 1)
     metric = scores_of(*sets)["IS-lite0"]
     assert metric.value == pytest.approx(4) and metric.std is None
@@ -88,12 +89,13 @@ def test_words_name_the_protocol_and_both_numbers(scores_of):
     points = gaussian(500, np.zeros(3), np.eye(3), 6)
     sets = (points[:300], points, torch.zeros(300, 10))
     scores = scores_of(*sets)
-    assert scores["FD-lite0"].protocol.startswith(
+    assert sentence("FD-lite0", scores["FD-lite0"]).startswith(
         "FD-lite0: protocol unequal, n_real = 500, n_fake = 300, training split, EfficientNet-lite0 pooled"
     )
-    assert all(": protocol unequal, n_" in metric.protocol for metric in scores.values())
-    equal = scores_of(*sets, Protocol("e", "test", 300, 300, 300))
-    assert "protocol e, n_real = n_fake = 300, held-out test split" in equal["Coverage-lite0"].protocol
+    assert {metric.protocol.preset for metric in scores.values()} == {"unequal"}
+    equal = scores_of(*sets, Preset("e", "test", 300, 300, 300))
+    words = sentence("Coverage-lite0", equal["Coverage-lite0"])
+    assert "protocol e, n_real = n_fake = 300, held-out test split" in words
 
 
 # --- the presets ---
@@ -114,7 +116,7 @@ def test_presets_are_those_of_the_literature():
 
 
 def test_the_main_protocol_is_the_preset_only_at_its_size():
-    assert protocols.default_protocol(1000) == Protocol("", "test", 1000, 1000, 1000)
+    assert protocols.default_protocol(1000) == Preset("", "test", 1000, 1000, 1000)
     assert protocols.default_protocol(10_000).name == ""
     assert protocols.default_protocol(10_000, 50_000) is PROTOCOLS["paper"]
     small = protocols.default_protocol(8000, 50_000)
@@ -125,13 +127,6 @@ def test_what_a_data_set_lacks():
     assert PROTOCOLS["paper"].shortfall(1, 10_000) == "" and PROTOCOLS["sngan"].shortfall(10_000, 1) == ""
     assert PROTOCOLS["50k/50k-train"].shortfall(49_999, 10**6) == "it needs 50,000 training images and there are 49,999"
     assert PROTOCOLS["paper"].shortfall(10**6, 8000) == "it needs 10,000 test images and there are 8,000"
-
-
-@pytest.mark.parametrize("name", list(PROTOCOLS))
-def test_names_go_there_and_back(name):
-    metric = "FD-lite0"
-    assert protocols.protocol_of(protocols.with_protocol(metric, name)) == name
-    assert protocols.protocol_of(metric) == ""
 
 
 # --- several protocols on one set of samples ---
@@ -200,7 +195,7 @@ def test_a_run_has_samples_of_its_own_and_no_more_images_than_the_smaller_split(
 def test_means_are_scored_where_they_are_asked_for_and_the_protocol_says_so(measured):
     samples, means = measured(wanted=()), measured(wanted=(), of="means")
     assert torch.equal(means.grid, evaluation.draw_samples(Drawing(), 64, temperature=0.0, seed=10_000))
-    assert means.metrics["FD-lite0"].protocol.startswith("FD-lite0 of the decoder's means, not of samples: ")
+    assert means.metrics["FD-lite0"].protocol.of == "decoder's means"
     assert means.metrics["FD-lite0"].value != samples.metrics["FD-lite0"].value
     assert means.metrics["FD-lite0-floor"] == samples.metrics["FD-lite0-floor"]
 
@@ -223,17 +218,18 @@ def test_every_protocol_scores_the_same_samples(measured):
     assert torch.equal(found.grid, fake[:64])
     for preset in found.presets.values():
         real = getattr(found.data, preset.split).images
-        for kind, metric in score(fake, real, protocol=preset).items():
+        for kind, metric in score(fake, real, preset=preset).items():
             name = kind if preset.name == "paper" else protocols.with_protocol(kind, preset.name)
             if preset.name == "paper" or kind != "Coverage-lite0":
                 assert found.metrics.pop(name) == metric, name
     train, test = (split.images[:40] for split in (found.data.train, found.data.test))
-    for name, bar in (("FD-lite0-floor", score(train, test, protocol=found.presets["paper"])["FD-lite0"]),
-                      ("IS-lite0-real", score(test, train, protocol=found.presets["paper"])["IS-lite0"])):  # fmt: skip
+    for name, bar in (("FD-lite0-floor", score(train, test, preset=found.presets["paper"])["FD-lite0"]),
+                      ("IS-lite0-real", score(test, train, preset=found.presets["paper"])["IS-lite0"])):  # fmt: skip
         assert found.metrics[name].value == pytest.approx(bar.value) and bar.value > 0
     bars = ["Coverage-lite0-real", "FD-lite0-floor", "IS-lite0-real", "KD-lite0-floor"]
     assert sorted(found.metrics) == bars
-    assert "of real images: protocol paper, n_train = n_test = 40" in found.metrics["FD-lite0-floor"].protocol
+    words = sentence("FD-lite0-floor", found.metrics["FD-lite0-floor"])
+    assert "of real images: protocol paper, n_train = n_test = 40" in words
 
 
 def test_a_protocol_that_the_data_set_cannot_fill_is_left_out_and_noted(measured):
@@ -245,13 +241,13 @@ def test_a_protocol_that_the_data_set_cannot_fill_is_left_out_and_noted(measured
 
 def test_the_main_protocol_says_when_the_test_split_is_too_small_for_it(measured):
     metric = measured(n_test=30).metrics["FD-lite0"]
-    assert metric.n == 30 and "protocol paper at 30 images, n_real = n_fake = 30" in metric.protocol
+    assert (metric.n, metric.protocol.n_real, metric.protocol.preset) == (30, 30, "paper at 30 images")
 
 
 def test_without_protocols_nothing_is_added(measured):
     found = measured(wanted=(), is_images=None)
     assert found.model.drawn == 40
-    assert not any("[" in name or "protocol" in metric.protocol for name, metric in found.metrics.items())
+    assert not any("[" in name or metric.protocol.preset for name, metric in found.metrics.items())
     assert {metric.n for metric in found.metrics.values()} == {40}
 
 

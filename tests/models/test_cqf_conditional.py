@@ -205,4 +205,4 @@ def test_the_record_says_what_is_given():
     model = model_of()
     found = evaluation.likelihood_metrics(model, dataset(images(4), images(4, seed=1)), EVALUATION["smoke"])
     for name in ("BPD", "BPD-IW"):
-        assert found[name].protocol.startswith("of P(x given the grey image), ")
+        assert found[name].protocol.given == "the grey image"

@@ -274,8 +274,8 @@ def test_what_is_measured_says_what_it_is():
     model, test = system(), images(6, seed=1)
     metrics = likelihood_metrics(model, dataset(images(6), test), experiment(ROW, "smoke").evaluation)
     assert set(metrics) == {"BPD", "BPD-IW", "BPD-IW-gain", "BPD-histogram", "KL-4x4-1", "KL-8x8-1"}
-    assert metrics["BPD"].protocol.startswith("ELBO, 1 sample, held-out")
-    assert metrics["BPD-IW"].protocol.startswith("importance-weighted bound, k = 2, held-out")
+    assert (metrics["BPD"].protocol.bound, metrics["BPD"].protocol.k) == ("ELBO", 1)
+    assert not metrics["BPD"].protocol.dequantised and metrics["BPD-IW"].protocol.k == 2
     gain = metrics["BPD"].value - metrics["BPD-IW"].value  # here both are of all six images
     assert metrics["BPD-IW-gain"].value == pytest.approx(gain) and gain > 0
     assert 0 < metrics["BPD-IW-gain"].std < metrics["BPD"].std  # the images' own differences cancel

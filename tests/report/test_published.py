@@ -8,18 +8,16 @@ from dataclasses import replace
 import fake_records
 import numpy as np
 import pytest
-import torch
 from bs4 import BeautifulSoup
 
 from cqlib import data
 from cqlib.cli import commands as cli
-from cqlib.data.grids import grid, grid_png, unscaled, webp
+from cqlib.data.grids import grid, grid_png, unscaled
 from cqlib.experiments import run
 from cqlib.experiments.experiment import experiment, is_current
 from cqlib.experiments.load import is_trained
 from cqlib.experiments.record import load_records, read_record, slug, write_record
 from cqlib.report import page as report
-from cqlib.report import pictures as report_pictures
 from cqlib.report import publish
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError
@@ -28,16 +26,11 @@ from cqlib.util.provenance import GitInfo
 FOLDER = report.PUBLISHED
 RECORDS, PROBLEMS = load_records(FOLDER / "records")
 DATA = publish.PICTURE["data"]
-MOST = 24_000_000
-"""Bytes in all."""
-
-
-def test_it_is_small():
-    assert not PROBLEMS and RECORDS
-    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < MOST
 
 
 def test_every_record_says_where_it_comes_from():
+    assert RECORDS and not PROBLEMS
+
     def told(record):
         clean = record.git.dirty is False and len(record.git.commit) == 40
         versions = {"python", "torch", "torch-fidelity"} <= record.versions.keys()
@@ -105,12 +98,6 @@ def test_a_published_model_gives_its_record_again(tmp_path, monkeypatch):
     assert again.metrics["BPD"].value == pytest.approx(first.metrics["BPD"].value, abs=0.01)
     assert again.metrics["FD-lite0"].value == pytest.approx(first.metrics["FD-lite0"].value, rel=0.01)
     assert again.config_hash == first.config_hash and again.git == first.git
-    damaged = tmp_path / "damaged" / name / "model.safetensors"
-    damaged.parent.mkdir(parents=True)
-    damaged.write_bytes(b"mine")
-    with pytest.raises(SystemExit):  # what lies there is not written over
-        cli.main(["evaluate", row, "--profile", "smoke", "--runs-dir", str(tmp_path / "damaged")])
-    assert damaged.read_bytes() == b"mine"
 
 
 @pytest.fixture
@@ -129,19 +116,6 @@ def ran(folder, made):
     """A finished run in `folder`, with a grid of samples."""
     write_record(made, folder / made.folder, "record.json")
     (folder / made.folder / "samples.png").write_bytes(grid_png(data.load(DATA, size=16).test.images[:64]))
-
-
-@pytest.mark.parametrize(("data_set", "drawn"), [(DATA, True), ("npz:mine", False)])
-def test_readmes_picture_is_drawn_where_all_models_of_its_own_run_set_are(
-    tmp_path, place, monkeypatch, data_set, drawn
-):
-    monkeypatch.setattr(publish, "_publish_model", lambda folder, name: [])
-    for row in fake_records.SCORES:
-        name = data_set if row != "table1/gan" else DATA
-        write_record(fake_records.record(row, 0, data=name), tmp_path / "runs" / slug(row, name, "quick", 0),
-                     "record.json")  # fmt: skip
-    publish.publish(tmp_path / "runs")
-    assert (place / "table1.webp").exists() == drawn
 
 
 def test_samples_and_weights_are_those_of_a_rows_first_seed_that_ended(tmp_path, place, monkeypatch):
@@ -163,7 +137,6 @@ def test_samples_and_weights_are_those_of_a_rows_first_seed_that_ended(tmp_path,
 
 
 @pytest.mark.parametrize(("change", "why"), [
-    ({"config_hash": "former"}, "a recipe that has changed since"),
     ({"git": GitInfo("0" * 40, True)}, "uncommitted code"),
     ({"git": GitInfo(None, None)}, "code of unknown state"),
     ({"notes": ["read from /home/someone/cats.npz"]}, "a path of this machine"),
@@ -181,17 +154,3 @@ def test_what_must_not_be_published_is_refused(tmp_path, place, change, why):
 ], ids=["tuning seed", "smoke", "a trial"])  # fmt: skip
 def test_what_is_of_no_table_is_not_published(made):
     assert not publish.of_tables(made) and publish.of_tables(fake_records.record("table1/vae"))
-
-
-@pytest.mark.parametrize("kind", report_pictures.KINDS)
-def test_a_garbled_grid_is_passed_over(tmp_path, kind):
-    """A WebP of good length with a broken inside too, which `verify` lets pass."""
-    noise = torch.randint(256, (64, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    content = bytearray(grid_png(noise, scale=1) if kind == ".png" else webp(grid(noise), 32))
-    file = tmp_path / f"samples{kind}"
-    file.write_bytes(content)
-    assert report_pictures.sample_file(tmp_path) == file
-    for i in range(30, len(content) - 20):
-        content[i] ^= 0x5A
-    file.write_bytes(content)
-    assert report_pictures.sample_file(tmp_path) is None

@@ -1,24 +1,22 @@
 """README, docs and repository agree: rendered parts are up to date, links lead somewhere, commands can be typed."""
 
-import json
 import re
 import shlex
 from dataclasses import replace
+from functools import partial
 from pkgutil import resolve_name
 
-import numpy as np
 import pytest
-import yaml
 from fake_records import records
 from published_models import publish_untrained
 
-from cqlib import data
 from cqlib.cli import commands, options
-from cqlib.experiments import paper
+from cqlib.data.photos10 import PHOTOS
+from cqlib.data.sets import ENTRIES
 from cqlib.experiments.record import load_records
-from cqlib.experiments.rows import PROFILES, notebooks
-from cqlib.metrics.quantities import QUANTITIES
-from cqlib.report import mixture, readme
+from cqlib.experiments.rows import notebooks
+from cqlib.report import readme
+from cqlib.report.facts import gpu_hours
 from cqlib.report.run_sets import run_sets
 from cqlib.util.paths import RECORDS, ROOT
 
@@ -59,68 +57,30 @@ def test_rendered_parts_are_those_of_the_published_records():
         assert not re.search(r"^ *<!-- .* -->.", TEXT[file], re.MULTILINE)  # what follows would be raw HTML
 
 
-def test_rendering_changes_when_a_number_does():
+def test_rendering_changes_when_a_number_does_and_without_records_there_are_the_papers():
     before = records(2, data="photodigits")
     first = next(r for r in before if r.row == "table1/cq-f")
     bpd = replace(first.metrics["BPD"], value=first.metrics["BPD"].value + 1)
     after = [r if r is not first else replace(r, metrics={**r.metrics, "BPD": bpd}) for r in before]
-    for part in ("profiles", "slim_table table1", "table table1", "claims table1"):
-        assert readme.part(part, run_sets([], before)) != readme.part(part, run_sets([], after))
-
-
-def test_documents_without_records_have_the_papers_numbers_and_the_command():
-    for table in ("table1", "table2", "table3"):
-        text = readme.part(f"table {table}", [])
-        assert f"Not trained yet: `./run_all.sh --only {table}`" in text and "8.1" in text or table == "table1"
-        assert "holds" not in readme.part(f"claims {table}", [])
-    assert "| CQ-F | 3.9, 28.0 |" in readme.part("slim_table table1", [])
-    assert readme.part("headlines", []) and readme.part("profiles", [])
+    table, claims = partial(readme.whole_table, "table1"), partial(readme.claims, "table1")
+    for part in (readme.profiles, readme.slim_table, table, claims):
+        assert part(run_sets([], before)) != part(run_sets([], after))
+        assert part([])
+    assert "| CQ-F | 3.9, 28.0 |  |" in readme.slim_table([]) and "CQ-F" in readme.whole_table("table1", [])
 
 
 def test_a_row_that_diverged_or_was_not_trained_says_so():
     runs = [r for r in records(2) if r.row != "table1/gan"]
-    text = readme.part("table table1", run_sets([], [*runs, replace(runs[0], seed=2, status="diverged")]))
+    text = readme.whole_table("table1", run_sets([], [*runs, replace(runs[0], seed=2, status="diverged")]))
     lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
     assert lines["VAE"].endswith(" 1 of 3 diverged |") and lines["CQ"].endswith(" 2 |")
     assert "not trained yet: `./run_all.sh --only table1/gan" in lines["GAN"]
-    assert mixture.LABEL not in text
-
-
-def test_a_table_is_of_quick_where_it_has_all_rows_and_else_of_what_has_more():
-    fuller = run_sets([], [*records(1), *records(2, profile="study")])
-    assert readme.displayed(fuller, paper.TABLE1).profile == "quick"
-    rows = tuple(row.id for row in paper.TABLE1.rows)
-    lacking = run_sets([], [*records(3, rows[1:]), *records(1, profile="study")])
-    assert readme.displayed(lacking, paper.TABLE1).profile == "study"
 
 
 def test_time_of_a_seed_is_the_sum_of_the_medians_over_seeds():
     seconds = (60.0, 120.0, 3600.0)
     runs = [replace(run, seconds=seconds[run.seed]) for run in records(3, profile="study")]
     assert readme.cost("study", run_sets([], runs)[0])[0] == "10 min of a core"
-
-
-def test_a_caption_says_where_rows_have_fewer_seeds():
-    runs = [run for run in records(3) if run.row != "table1/vae" or run.seed == 0]
-    assert readme.seeds(run_sets([], runs)[0], paper.TABLE1) == "up to 3 seeds"
-    assert readme.seeds(run_sets([], records(3))[0], paper.TABLE1) == "3 seeds"
-
-
-def test_the_default_command_has_the_time_of_the_slowest_machine_that_was_measured(tmp_path, monkeypatch):
-    slow = {"seconds": 1020, "seconds_again": 14.6, "memory_mb": 3456.7, "machine": "2 cores"}
-    (tmp_path / "bench").mkdir()
-    quick = slow | {"seconds": 800, "machine": "others"}
-    (tmp_path / "bench" / "default_run.json").write_text(json.dumps([quick, slow]))
-    monkeypatch.setattr(readme, "PUBLISHED", tmp_path)
-    assert "| 17 min | 3,457 MB |" in readme.part("profiles", [])
-    assert "(seed 0), installation included, on 2 cores." in readme.part("profiles", [])
-
-
-def test_executed_notebooks_are_linked_where_they_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(readme, "EXECUTED", ROOT / "notebooks" / "solutions")
-    assert "(notebooks/solutions/01_two_kl_divergences.ipynb)" in readme.part("lessons", [])
-    monkeypatch.setattr(readme, "EXECUTED", tmp_path)
-    assert "(notebooks/01_two_kl_divergences.ipynb)" in readme.part("lessons", [])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -131,11 +91,6 @@ def test_links_lead_somewhere(page):
         assert link.startswith("https://") or target.exists(), link
         if anchor and not link.startswith("https://"):
             assert anchor in anchors(target.read_text()), link
-
-
-def test_every_script_that_is_named_is_there():
-    for text in TEXT.values():
-        assert all((ROOT / file).is_file() for file in re.findall(r"python ((?:tests|tools|examples)/\S+\.py)", text))
 
 
 @pytest.mark.parametrize("command", shell_commands())
@@ -172,48 +127,22 @@ def test_the_code_to_copy_trains_and_measures(tmp_path, monkeypatch):
     assert 0 < bpd < 20 and list(scores) == ["FD-lite0", "Coverage-lite0"] and (tmp_path / "my-model").is_dir()
 
 
-def test_the_recipes_of_archives_work(tmp_path, monkeypatch):
-    """On photos10, since CIFAR-10 is not at hand."""
-    monkeypatch.chdir(tmp_path)
-    photos = data.load("photos10", size=16)
-    monkeypatch.setattr(data, "load", lambda name: photos)
-    for code in blocks(TEXT[readme.DOCS / "running.md"], "python"):
-        exec(code, {})
-    monkeypatch.undo()
-    part = data.load(f"npz:{tmp_path / 'part.npz'}")
-    assert (len(part.train), len(part.test)) == (15_000, 2_000)
-    assert np.array_equal(np.sort(part.test.labels), np.sort(photos.test.labels))
-    few = data.load(f"npz:{tmp_path / 'cifar10-first-3500.npz'}")
-    assert (len(few.train), len(few.test)) == (3_500, 500)
+def test_every_equation_is_where_readmes_map_says():
+    found = re.findall(r"^\| ((?:\(\d\),? )+).*\| \[`([\w.]+)`\]\((\S+)\.py\) \|$", README, re.MULTILINE)
+    told = [(int(number), f"{path.replace('/', '.')}:{name}") for numbers, name, path in found
+            for number in re.findall(r"\d", numbers)]  # fmt: skip
+    assert sorted(number for number, _ in told) == [*range(1, 9)]
+    for number, where in told:
+        docstring = resolve_name(where).__doc__
+        ranges = [range(int(a), int(b) + 1) for a, b in re.findall(r"\((\d)\) to \((\d)\)", docstring)]
+        assert f"({number})" in docstring or any(number in r for r in ranges), where
 
 
-def test_every_equation_is_where_the_map_says():
-    for number, (_, where) in enumerate(paper.EQUATIONS, 1):
-        thing = resolve_name(where)
-        numbers = re.findall(r"\((\d)\)", thing.__doc__)
-        ranges = [range(int(a), int(b) + 1) for a, b in re.findall(r"\((\d)\) to \((\d)\)", thing.__doc__)]
-        assert str(number) in numbers or any(number in r for r in ranges), where
-
-
-def test_maps_are_complete():
-    running, code = TEXT[readme.DOCS / "running.md"], TEXT[readme.DOCS / "code.md"]
-    assert all(file.name in running for file in notebooks().values())
-    assert all(f"`{profile}`" in README and f"`{profile}`" in running for profile in PROFILES)
-    rooms = [path for path in (ROOT / "cqlib").iterdir() if path.is_dir() and path.name != "__pycache__"]
-    assert rooms and all(f"(../cqlib/{room.name})" in code for room in rooms)
-
-
-def test_the_margins_that_are_told_are_those_of_the_verdicts():
-    assert QUANTITIES["is"].equal == QUANTITIES["fid"].equal
-    text = " ".join(TEXT[readme.DOCS / "results.md"].split())
-    assert f"±{QUANTITIES['bpd'].equal} bpd, ±{QUANTITIES['fid'].equal:.0f} % of a score" in text
-    assert f"±{QUANTITIES['coverage'].equal:.0f} points of a share" in text
-
-
-def test_the_paper_is_cited_as_in_citation_cff():
-    (bibtex,) = blocks(README, "bibtex")
-    (cited,) = yaml.safe_load((ROOT / "CITATION.cff").read_text())["references"]
-    names = " and ".join(f"{author['family-names']}, {author['given-names']}" for author in cited["authors"])
-    fields = dict(re.findall(r"(\w+)=\{(.+)\}", bibtex))
-    assert fields.pop("note") == cited["identifiers"][0]["value"]
-    assert fields == {"title": cited["title"], "author": names, "year": str(cited["year"])}
+def test_docs_name_every_notebook_data_set_and_photograph_with_its_terms():
+    running, of_data = TEXT[readme.DOCS / "running.md"], TEXT[readme.DOCS / "data.md"]
+    assert all(f"`./run_all.sh --only {name}`" in running for name in notebooks())
+    for name, entry in ENTRIES.items():
+        assert re.search(rf"^\| `{name}` \| .*{re.escape(entry.terms)} \|$", of_data, re.MULTILINE), name
+    for name, photo in PHOTOS.items():
+        assert f"| `{name}` | {photo.shows} | {photo.author} | {photo.terms} |" in of_data
+    assert f"about {gpu_hours('Table 1'):.0f} GPU-hours for one seed of Table 1, and {gpu_hours():.0f}" in running
