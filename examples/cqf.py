@@ -138,18 +138,21 @@ def model_loss(model: CQF, critic: nn.Module, x: Tensor) -> Tensor:
 
 
 def training(model: CQF, critic: nn.Module, images: Tensor, steps: int) -> Iterator[int]:
-    """Alternates steps of the critic and of the model; stops every 100 to give their number."""
+    """Steps of the critic and of the model in turn; pauses at every hundredth, for a look."""
     adam = torch.optim.Adam(model.parameters(), lr=1e-3)
     critic_adam = torch.optim.Adam(critic.parameters(), lr=1e-3, betas=(0.5, 0.99))
     for step in range(steps):
         if step % 100 == 0:
             yield step
+        for group in (*adam.param_groups, *critic_adam.param_groups):
+            group["lr"] = 1e-3 * min(1, 2 - 2 * step / steps)  # falls to 0 in the second half
         x = in_cells(images[torch.randint(len(images), (16,))])
         critic_adam.zero_grad()
         critic_loss(critic, x, model.sample(len(x)).detach()).backward()
         critic_adam.step()
         adam.zero_grad()
         model_loss(model, critic, x).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 20_000)  # usual lengths are 2,000 to 3,000
         adam.step()
     yield steps
 

@@ -86,7 +86,10 @@ def student(teacher: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
 def example(teacher: nbformat.NotebookNode, text: str) -> str:
     """The file `text` with the lesson's cells tagged `example` between its marks."""
     cells = [cell.source for cell in teacher.cells if EXAMPLE in cell.metadata.get("tags", [])]
-    return MARKS.sub(lambda _: "\n\n\n".join(cells), text)
+    written, marks = MARKS.subn(lambda _: "\n\n\n".join(cells), text)
+    if marks != 1:
+        sys.exit(f"{TAUGHT[1]}: the marks between which the lesson's cells are written are missing")
+    return written
 
 
 def answers(book: nbformat.NotebookNode, teacher: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:

@@ -72,6 +72,52 @@ def test_solutions_of_no_notebook_are_refused_in_one_line_and_nothing_is_written
     assert not (folder / "01_x.ipynb").exists()
 
 
+FILE = """import math
+
+# From here on the cells, written by tools/notebooks.py
+
+
+x = "of before"
+
+
+# The end of the cells
+
+
+print(x)
+"""
+
+
+def test_the_example_has_the_code_of_the_lessons_cells(folder, capsys):
+    v4 = nbformat.v4
+    cells = [v4.new_markdown_cell("# Title"), v4.new_code_cell("def f(): ..."), v4.new_code_cell("f()"),
+             v4.new_code_cell(r"x = '\1'")]  # fmt: skip
+    for cell in (cells[1], cells[3]):
+        cell.metadata["tags"] = ["example"]
+    lesson, file = notebooks.TAUGHT
+    nbformat.write(v4.new_notebook(cells=cells), folder / "solutions" / lesson)
+    path = folder.parent / file
+    path.parent.mkdir()
+    path.write_text(FILE)
+    notebooks.main([], folder)
+    assert path.read_text() == FILE.replace('x = "of before"', "def f(): ...\n\n\nx = '\\1'")
+    assert notebooks.main(["--check"], folder) == 0
+    path.write_text(path.read_text().replace("def f", "def g"))
+    capsys.readouterr()
+    assert notebooks.main(["--check"], folder) == 1
+    assert capsys.readouterr().out == f"{file}: out of step\n"
+    path.write_text("x = 1\n")
+    with pytest.raises(SystemExit, match="marks"):
+        notebooks.main([], folder)
+
+
+def test_a_lessons_links_lead_to_the_same_place_from_both_copies(folder):
+    teacher = nbformat.read(folder / "solutions" / "01_x.ipynb", 4)
+    teacher.cells[0].source = "# [Title](../../examples/cqf.py)"
+    nbformat.write(teacher, folder / "solutions" / "01_x.ipynb")
+    notebooks.main([], folder)
+    assert nbformat.read(folder / "01_x.ipynb", 4).cells[2].source == "# [Title](../examples/cqf.py)"
+
+
 def setup_cell(folder: str = "notebooks") -> str:
     return notebooks.SETUP.format(repository=notebooks.REPOSITORY, folder=folder)
 
