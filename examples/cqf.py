@@ -130,7 +130,7 @@ LAMBDA = 400.0
 
 
 def critic_loss(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-    """Eq. (1), negated, plus a penalty on slopes |grad l| other than 1 between real and fake."""
+    """Eq. (1), negated, plus a penalty on |grad l| other than 1 between real and fake."""
     between = torch.lerp(fake, real, torch.rand(len(real), 1, 1, 1)).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     penalty = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
