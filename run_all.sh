@@ -16,6 +16,6 @@ for word in "$@"; do
 done
 
 # a wrong option ends here, before anything is installed
-if python=$(find_python); then "$python" -B -P -m cqlib.cli.options "$@"; fi
+if python=$(find_python 2>/dev/null); then "$python" -B -P -m cqlib.cli.options "$@"; fi
 prepare "${wants[@]}" || exit 1
 exec "$python" -P -m cqlib.cli "$@"

@@ -5,10 +5,12 @@
 
 Each notebook begins with a badge that opens it in Colab, and a cell that fetches the project there; its `runs_dir` is
 the path from its own folder to the project's runs. Solutions are cells tagged `solution` in the teacher's file,
-notebooks/solutions/NAME.ipynb. For a lesson (01 to 05), edit that file, which has the whole notebook; the student's,
+notebooks/solutions/NAME.ipynb. For a lesson (01 to 06), edit that file, which has the whole notebook; the student's,
 notebooks/NAME.ipynb, is written from it without the solutions. For any other notebook, edit the student's; its
 parameters, the cell after them and the exercises are written into the teacher's, before the solutions that are there.
 No notebook has outputs.
+
+The method in examples/cqf.py, between its two marks, is written from the cells tagged `example` of lesson 06.
 """
 
 import argparse
@@ -23,8 +25,12 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["repository"]
-SOLUTION, COLAB = "solution", "colab"
+SOLUTION, COLAB, EXAMPLE = "solution", "colab", "example"
 """Tags of cells."""
+TAUGHT = "06_cqf_put_together.ipynb", Path("examples", "cqf.py")
+"""A lesson, and the file that has the same code."""
+MARKS = re.compile(r"(?<=written by tools/notebooks.py\n\n\n).*(?=\n\n\n# The end of the cells)", re.DOTALL)
+"""What lies between the marks in that file."""
 BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({})"
 SETUP = """\
 # On Google Colab this fetches the project, in some minutes; elsewhere it does nothing. (Colab itself was not tried.)
@@ -72,7 +78,18 @@ def student(teacher: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
     """`teacher` without its solutions; `teacher` stays as it is."""
     copy = nbformat.from_dict(teacher)
     copy.cells = [cell for cell in copy.cells if SOLUTION not in cell.metadata.get("tags", [])]
+    for cell in copy.cells:
+        cell.source = cell.source.replace("](../../", "](../")  # links from the folder above
     return stripped(copy, name)
+
+
+def example(teacher: nbformat.NotebookNode, text: str) -> str:
+    """The file `text` with the lesson's cells tagged `example` between its marks."""
+    cells = [cell.source for cell in teacher.cells if EXAMPLE in cell.metadata.get("tags", [])]
+    written, marks = MARKS.subn(lambda _: "\n\n\n".join(cells), text)
+    if marks != 1:
+        sys.exit(f"{TAUGHT[1]}: the marks between which the lesson's cells are written are missing")
+    return written
 
 
 def answers(book: nbformat.NotebookNode, teacher: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
@@ -90,7 +107,7 @@ def answers(book: nbformat.NotebookNode, teacher: nbformat.NotebookNode, name: s
 
 
 def wanted(folder: Path) -> dict[Path, str]:
-    """Path of each notebook -> the text that the file should have."""
+    """Path of each notebook, and of the example -> the text that the file should have."""
     teachers = sorted((folder / "solutions").glob("*.ipynb"))
     books = {path: stripped(nbformat.read(path, 4), path.name) for path in sorted(folder.glob("*.ipynb"))}
     for path in teachers:
@@ -103,7 +120,11 @@ def wanted(folder: Path) -> dict[Path, str]:
             sys.exit(f"{path.relative_to(folder.parent)}: {problem}")
         else:
             books[path] = answers(books[folder / path.name], teacher, path.name)
-    return {path: nbformat.writes(book) + "\n" for path, book in books.items()}
+    texts = {path: nbformat.writes(book) + "\n" for path, book in books.items()}
+    lesson, file = folder / "solutions" / TAUGHT[0], folder.parent / TAUGHT[1]
+    if lesson in books:
+        texts[file] = example(books[lesson], file.read_text(encoding="utf-8"))
+    return texts
 
 
 def main(argv: list[str] | None = None, folder: Path = FOLDER) -> int:

@@ -1,1 +1,1 @@
-"""What the notebooks of lessons 01 to 05 draw and compute."""
+"""What the notebooks of lessons 01 to 06 draw and compute."""

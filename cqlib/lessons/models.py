@@ -1,4 +1,4 @@
-"""What lessons 03 to 05 are about: images of about 16 pixels a side, and models that were trained on them."""
+"""What lessons 03 to 06 are about: images of about 16 pixels a side, and models that were trained on them."""
 
 from collections.abc import Mapping
 

@@ -24,7 +24,7 @@ from cqlib.models.prog_gan import (
 )
 from cqlib.nets.conv import BOTTOM
 from cqlib.training.loop import train
-from cqlib.util.checkpoint import load_latest
+from cqlib.util.checkpoint import load_checkpoint
 from cqlib.util.errors import StoppedEarly
 
 ROW = "table3/prog-gan"
@@ -288,7 +288,7 @@ def test_the_averaged_model_grows_with_the_trained_one(whole, tmp_path):
     assert all(torch.isfinite(p).all() for p in average.parameters())
     with pytest.raises(StoppedEarly):
         short(tmp_path, StopAfter(4))
-    state = load_latest(tmp_path / "training.checkpoint")[0]
+    state = load_checkpoint(tmp_path / "training.checkpoint")
     assert int(state["average"]["module.generator.clock"]) == int(state["system"]["generator.clock"]) == 1500
 
 

@@ -79,13 +79,13 @@ def other_seed(place):
 
 def other_seed_that_says_it_is_this(place):
     other, this = load_checkpoint(weights(place, seed=1)), load_checkpoint(weights(place))
-    save_checkpoint(weights(place), {**this, "weights": other["weights"]}, keep_previous=False)
+    save_checkpoint(weights(place), {**this, "weights": other["weights"]})
 
 
 def other_config(place):
     changed = experiment(VAE, "smoke", changes={"training.learning_rate": 0.01})
     state = load_checkpoint(weights(place)) | {"training_hash": changed.training_hash}
-    save_checkpoint(weights(place), state, keep_previous=False)
+    save_checkpoint(weights(place), state)
 
 
 def record_of_another_config(place):
