@@ -1,14 +1,13 @@
-"""What notebooks have in common, written from one place: the cells for Colab, and the students' copies.
+"""What notebooks have in common, written from one place: the students' copies and the solutions'.
 
     python tools/notebooks.py            write what is out of step
     python tools/notebooks.py --check    write nothing; exit code 1 and one line per notebook that is out of step
 
-Each notebook begins with a badge that opens it in Colab, and a cell that fetches the project there; its `runs_dir` is
-the path from its own folder to the project's runs. Solutions are cells tagged `solution` in the teacher's file,
-notebooks/solutions/NAME.ipynb. For a lesson (01 to 06), edit that file, which has the whole notebook; the student's,
-notebooks/NAME.ipynb, is written from it without the solutions. For any other notebook, edit the student's; its
-parameters, the cell after them and the exercises are written into the teacher's, before the solutions that are there.
-No notebook has outputs.
+The `runs_dir` of a notebook is the path from its own folder to the project's runs. Solutions are cells tagged
+`solution` in the teacher's file, notebooks/solutions/NAME.ipynb. For a lesson (01 to 06), edit that file, which has the
+whole notebook; the student's, notebooks/NAME.ipynb, is written from it without the solutions. For any other notebook,
+edit the student's; its parameters, the cell after them and the exercises are written into the teacher's, before the
+solutions that are there. No notebook has outputs.
 
 The method in examples/cqf.py, between its two marks, is written from the cells tagged `example` of lesson 06.
 """
@@ -16,34 +15,19 @@ The method in examples/cqf.py, between its two marks, is written from the cells 
 import argparse
 import re
 import sys
-import tomllib
 from pathlib import Path
 
 import nbformat
-from nbformat.v4 import new_code_cell, new_markdown_cell
+from nbformat.v4 import new_markdown_cell
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
-REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["repository"]
-SOLUTION, COLAB, EXAMPLE = "solution", "colab", "example"
+SOLUTION, EXAMPLE = "solution", "example"
 """Tags of cells."""
 TAUGHT = "06_cqf_put_together.ipynb", Path("examples", "cqf.py")
 """A lesson, and the file that has the same code."""
 MARKS = re.compile(r"(?<=written by tools/notebooks.py\n\n\n).*(?=\n\n\n# The end of the cells)", re.DOTALL)
 """What lies between the marks in that file."""
-BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({})"
-SETUP = """\
-# On Google Colab this fetches the project, in some minutes; elsewhere it does nothing. (Colab itself was not tried.)
-import importlib.util
-import os
-import subprocess
-import sys
-
-if "google.colab" in sys.modules and importlib.util.find_spec("cqlib") is None:
-    subprocess.run(["git", "clone", "--depth=1", "{repository}", "project"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--editable", "project"], check=True)
-    sys.path.insert(0, os.path.abspath("project"))
-    os.chdir("project/{folder}")"""
 LESSON = re.compile(r"\d\d_")
 ANSWERS = """\
 # Solutions: {title}
@@ -55,18 +39,13 @@ RUNS = re.compile(r'^runs_dir = "(\.\./)+runs"', re.MULTILINE)
 
 
 def stripped(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
-    """`notebook` itself, the file `name` below notebooks/, with today's cells for Colab, and without outputs, execution
-    counts and whatever the last run left in its metadata."""
-    path = Path("notebooks", name)
-    address = f"{REPOSITORY}/blob/main/{path}".replace("github.com", "colab.research.google.com/github", 1)
-    setup = SETUP.format(repository=REPOSITORY, folder=path.parent)
-    tagged = {"metadata": {"tags": [COLAB]}}
-    others = [cell for cell in notebook.cells if COLAB not in cell.metadata.get("tags", [])]
-    notebook.cells = [new_markdown_cell(BADGE.format(address), **tagged), new_code_cell(setup, **tagged), *others]
+    """`notebook` itself, the file `name` below notebooks/, without outputs, execution counts and whatever the last run
+    left in its metadata."""
+    depth = len(Path("notebooks", name).parent.parts)
     for i, cell in enumerate(notebook.cells):
         cell.id = str(i)
         if cell.cell_type == "code":
-            cell.source = RUNS.sub(f'runs_dir = "{"../" * len(path.parent.parts)}runs"', cell.source)
+            cell.source = RUNS.sub(f'runs_dir = "{"../" * depth}runs"', cell.source)
             cell.outputs, cell.execution_count = [], None
         cell.metadata = nbformat.from_dict({"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {})
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -96,7 +75,7 @@ def answers(book: nbformat.NotebookNode, teacher: nbformat.NotebookNode, name: s
     """The teacher's copy of a notebook that is no lesson: of `book` the parameters, the cell after them and the
     exercises, then the solutions of `teacher`."""
     copy, solutions = nbformat.from_dict(book), nbformat.from_dict(teacher).cells
-    _, _, introduction, *cells = copy.cells
+    introduction, *cells = copy.cells
     parameters, first = [cell for cell in cells if cell.cell_type == "code"][:2]
     parameters.source = TRAIN.sub("train = False", parameters.source)
     cells[-1].source = cells[-1].source.replace("](../", "](../../")  # links from a folder that is deeper

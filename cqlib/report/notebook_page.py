@@ -48,9 +48,7 @@ def mathml(latex: str, display: str = "inline") -> str:
 
 
 def notebook_page(notebook: nbformat.NotebookNode, folder: Path | str, name: str) -> str:
-    """The page of an executed notebook, without its cells for Colab; images that its Markdown names are in `folder`."""
-    cells = [cell for cell in notebook.cells if "colab" not in cell.metadata.get("tags", [])]
-    notebook = nbformat.from_dict({**notebook, "cells": cells})
+    """The page of an executed notebook; images that its Markdown names are in `folder`."""
     template = (TEMPLATES / "executed.html.j2").read_text(encoding="utf-8")
     exporter = HTMLExporter(embed_images=True, raw_template=template, filters={"markdown2html": _to_html})
     resources = {"metadata": {"path": str(folder), "name": name}, "credits": credits(notebook)}

@@ -43,9 +43,8 @@ def smoke_runs(tmp_path_factory) -> Path:
 
 
 def code(path: Path) -> list[str]:
-    """The code of a notebook, but for what is done on Colab."""
-    cells = [cell for cell in nbformat.read(path, 4).cells if "colab" not in cell.metadata.get("tags", [])]
-    return [cell.source for cell in cells if cell.cell_type == "code"]
+    """The code of a notebook."""
+    return [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
 
 
 @ALL
