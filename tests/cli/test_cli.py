@@ -62,7 +62,7 @@ WRONG = [
     (["--data", "photo10"], "unknown data set 'photo10': did you mean 'photos10'?"),
     (["--seeds", "1,x"], "--seeds: 'x' names no seeds: write 3, 0-4 or 0,3"),
     (["--seeds", "4-0"], "--seeds: '4-0' names no seeds"),
-    (["--seeds", "3000000000"], "--seeds: '3000000000' is not a whole number from 0 to 2147483647"),
+    (["--seeds", "3000000000"], "--seeds: '3000000000' is not a whole number from 0 to 9999"),
     (["--jobs", "0"], "--jobs: '0' is not a whole number from 1"),
     (["--time-budget", "nan"], "--time-budget: 'nan' is not a number from 0.01"),
     (["--only", "ablations", "--profile", "study"], "changes the recipes of --profile quick, not of study"),
