@@ -5,7 +5,7 @@ replaces is not tested there. Claims that are `own` are this project's, beside t
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cqlib.experiments.trade_off import CQ, CQ_F, LAMBDA, LAMBDAS, usual
+from cqlib.experiments.trade_off import CQ, CQ_F, LAMBDA, LAMBDAS, usual_lambda
 from cqlib.experiments.variants import row_and_changes, variant
 from cqlib.metrics.quantities import QUANTITIES
 
@@ -239,4 +239,4 @@ def applies(claim: Claim, data: str, size: int = 16) -> bool:
     _, changes = row_and_changes(claim.row_a)
     if claim.own_data_only:
         return data == claim.data
-    return data != claim.replaced_on and changes.get(LAMBDA) != usual(data, size)
+    return data != claim.replaced_on and changes.get(LAMBDA) != usual_lambda(data, size)

@@ -13,7 +13,7 @@ from cqlib.experiments.changes import apply_changes
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, slug
 from cqlib.experiments.rows import MAX_SEED, check_profile, check_row, default_data
-from cqlib.experiments.trade_off import SIZES, usual
+from cqlib.experiments.trade_off import SIZES, usual_lambda
 from cqlib.experiments.variants import Changes, as_options, variant
 from cqlib.models.base import LikelihoodConfig
 from cqlib.models.gan_baseline import GANBaselineConfig
@@ -131,7 +131,7 @@ def _for_data(recipe: Recipe, data: str, size: int) -> Recipe:
     """What the data set decides: whether images may be mirrored, and lambda, the weight of L_Q."""
     system, training, second = recipe.system, recipe.training, recipe.frozen_decoder
     if getattr(system, "critic", None) is not None and hasattr(system, "quality_weight"):
-        system = replace(system, quality_weight=usual(data, size))
+        system = replace(system, quality_weight=usual_lambda(data, size))
     if not data_sets.mirrored(data):
         training = replace(training, flips=False)
         second = second and replace(second, training=replace(second.training, flips=False))

@@ -10,9 +10,9 @@ from cqlib.experiments.variants import Changes, variant
 LAMBDA = "system.quality_weight"
 """The place of lambda in a recipe."""
 CQ, CQ_F, GAN = "table1/cq", "table1/cq-f", "table1/gan"
-NOTHING = {CQ: "table1/vae", CQ_F: "table1/vae-f"}
+WITHOUT_L_Q = {CQ: "table1/vae", CQ_F: "table1/vae-f"}
 """What each of the two is without a quality loss."""
-USUAL, NATURAL = {"photodigits": 400.0}, 25.0
+LAMBDA_OF_DATA, NATURAL_LAMBDA = {"photodigits": 400.0}, 25.0
 """Data set -> lambda of CQ and CQ-F in its tables at 16x16, chosen on tuning seeds; and that of any other set."""
 SIZES = {"smoke": 16, "quick": 16, "study": 32, "paper": 32}
 """Profile -> the usual side length of its images. A data set that lacks it is taken at its nearest one; under `paper`,
@@ -23,25 +23,26 @@ LAMBDAS = {"smoke": (100.0,), "quick": (25.0, 100.0, 400.0, 1600.0), "study": (1
 NOTEBOOK = "figure_trade_off"
 
 
-def usual(data: str, size: int = 16) -> float:
+def usual_lambda(data: str, size: int = 16) -> float:
     """lambda of CQ and CQ-F in the tables of a data set: of the same weight per dimension at every size."""
-    return USUAL.get(data, NATURAL) * (size / 16) ** 2
+    return LAMBDA_OF_DATA.get(data, NATURAL_LAMBDA) * (size / 16) ** 2
 
 
 def changed_rows(profile: str) -> list[tuple[str, Changes]]:
     """(row, its lambda) for each of CQ and CQ-F and each of `LAMBDAS`; none for an unknown profile. Where lambda is the
     usual one of the data set, this changes nothing, and the run is the row's own."""
-    return [(row, {LAMBDA: weight}) for weight in LAMBDAS.get(profile, ()) for row in NOTHING]
+    return [(row, {LAMBDA: weight}) for weight in LAMBDAS.get(profile, ()) for row in WITHOUT_L_Q]
 
 
 def front(row: str, profile: str, data: str, size: int | None = None) -> dict[float, str]:
     """lambda, from 0 up -> the name that runs of `row` (CQ or CQ-F) on `data` with this lambda have
     (`variants.variant`); at `size` pixels, or the profile's usual one."""
     others = {changes[LAMBDA]: variant(name, changes) for name, changes in changed_rows(profile) if name == row}
-    return dict(sorted({0.0: NOTHING[row], **others, usual(data, size or SIZES.get(profile, 16)): row}.items()))
+    usual = usual_lambda(data, size or SIZES.get(profile, 16))
+    return dict(sorted({0.0: WITHOUT_L_Q[row], **others, usual: row}.items()))
 
 
 VARIANTS = {variant(row, changes) for profile in LAMBDAS for row, changes in changed_rows(profile)} | {
-    *NOTHING, *NOTHING.values(),
+    *WITHOUT_L_Q, *WITHOUT_L_Q.values(),
 }  # fmt: skip
 """The names of all points of the fronts."""

@@ -22,7 +22,7 @@ from cqlib.report import cells, page, pictures, plots, small_tables, tables
 from cqlib.report import digits as counted_digits
 from cqlib.report.cells import picture
 from cqlib.report.claim_cards import cards, matrix
-from cqlib.report.run_sets import RunSet, display_groups, fullest_by, nearest_first, run_sets
+from cqlib.report.run_sets import RunSet, display_groups, most_complete_by, nearest_first, run_sets
 from cqlib.util import text
 from cqlib.util.errors import UserError
 
@@ -30,12 +30,12 @@ signed = partial(text.signed, digits=3)
 """A difference with its sign: "+0.012" or "−0.012"."""
 
 
-def fullest(rows: Sequence[str], sets: Sequence[RunSet]) -> RunSet:
+def most_complete(rows: Sequence[str], sets: Sequence[RunSet]) -> RunSet:
     """The run set in `sets` with runs of most of `rows`; of equals the nearest. UserError if there is none."""
-    return fullest_by(sets, lambda runs: sum(bool(runs.records_of(row)) for row in rows))
+    return most_complete_by(sets, lambda runs: sum(bool(runs.records_of(row)) for row in rows))
 
 
-def at_hand(rows: Sequence[str], records: Sequence[Record], profile: str) -> list[RunSet]:
+def run_sets_for(rows: Sequence[str], records: Sequence[Record], profile: str) -> list[RunSet]:
     """The run sets that a notebook of a table is about: this machine's under `profile`, beside each the published one
     of its data set and profile; without any, the group of `display_groups` with most of `rows`; where no run set has
     any of `rows`, all there are."""

@@ -19,7 +19,7 @@ from cqlib.figures.common import sets_of, stored_samples
 from cqlib.metrics.quantities import heading
 from cqlib.report import plots, tables
 from cqlib.report.cells import picture, table
-from cqlib.report.run_sets import RunSet, fullest_by
+from cqlib.report.run_sets import RunSet, most_complete_by
 from cqlib.util.errors import UserError
 from cqlib.util.text import without_paths
 
@@ -47,7 +47,8 @@ def read(notebook: str, selection: Selection) -> tuple[list[Record], dict[str, R
         return sum(bool(runs.done(row)) for row in rows)
 
     order = [*NOTEBOOK_DATA[notebook], *sets]  # the paper's data sets first
-    return records, {name: fullest_by(sets[name], ran, selection.profile) for name in sorted(sets, key=order.index)}
+    names = sorted(sets, key=order.index)
+    return records, {name: most_complete_by(sets[name], ran, selection.profile) for name in names}
 
 
 def data_label(data: str) -> str:

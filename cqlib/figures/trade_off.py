@@ -13,7 +13,7 @@ from cqlib.metrics.quantities import heading
 from cqlib.report import cells, page
 from cqlib.report.cells import table
 from cqlib.report.run_sets import RunSet
-from cqlib.report.trade_off import DRAWN, FRONTS, figures, fullest, not_trained
+from cqlib.report.trade_off import DRAWN, FRONTS, figures, most_complete, not_trained
 
 
 def selections(selection: Selection) -> list[Selection]:
@@ -31,7 +31,7 @@ def train(selection: Selection) -> None:
 def read(selection: Selection) -> tuple[list[Record], RunSet]:
     """The finished runs here, and the run set with most of the fronts' points: this machine's or the published one."""
     records = [record for point in selections(selection) for record in point.finished()]
-    return records, fullest(sets_of(records), selection.profile)
+    return records, most_complete(sets_of(records), selection.profile)
 
 
 def pictures(runs: RunSet, more: bool = False) -> HTML:

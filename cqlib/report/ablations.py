@@ -13,7 +13,7 @@ from cqlib.experiments.rows import default_data, short_label
 from cqlib.experiments.variants import in_words, value_in_words
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report.run_sets import RunSet
-from cqlib.report.verdicts import ClaimResult, claim_result, reach
+from cqlib.report.verdicts import ClaimResult, axis_end, claim_result
 
 REPORTED = ("bpd", "is", "fid", "kid", "coverage")
 """The metrics on which `effects` reports."""
@@ -62,13 +62,13 @@ def effect(ablation: Ablation, row: str, runs: RunSet) -> Effect:
 
 
 def effect_table(runs: RunSet) -> dict[str, Any]:
-    """`effects` as the macro `effect_table` takes them, with the names of the columns and the `reach` of the pictures
-    in each column."""
+    """`effects` as the macro `effect_table` takes them, with the names of the columns and the `axis_ends` of the
+    pictures in each column."""
     groups = effects(runs)
     columns = list(zip(*(effect.results for _, group in groups for effect in group), strict=True))
     names = [next((r.metric_name for r in column if r.metric_name), QUANTITIES[metric].name)
              for metric, column in zip(REPORTED, columns, strict=True)]  # fmt: skip
-    return {"names": names, "reach": list(map(reach, columns)), "groups": groups, "label": runs.label}
+    return {"names": names, "axis_ends": list(map(axis_end, columns)), "groups": groups, "label": runs.label}
 
 
 def _change(ablation: Ablation, rows: Sequence[str], runs: RunSet) -> str:

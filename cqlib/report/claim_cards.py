@@ -9,7 +9,7 @@ from cqlib.experiments.claims import CLAIMS, Claim
 from cqlib.experiments.paper import published_effect
 from cqlib.report.inference import holm
 from cqlib.report.run_sets import RunSet
-from cqlib.report.verdicts import ClaimResult, claim_result, effect_text, reach
+from cqlib.report.verdicts import ClaimResult, axis_end, claim_result, effect_text
 
 
 class Look(NamedTuple):
@@ -52,12 +52,12 @@ class Card:
         return "" if effect is None else effect_text(effect, self.claim.unit)
 
     @property
-    def reach(self) -> float:
+    def axis_end(self) -> float:
         """Where the axis of its pictures of intervals ends, in the claim's unit: it covers the interval of the run set
         that decides."""
-        return reach(self.tests, covered=self.tests[:1])
+        return axis_end(self.tests, covered=self.tests[:1])
 
-    def on(self, runs: RunSet) -> ClaimResult | None:
+    def result_in(self, runs: RunSet) -> ClaimResult | None:
         """Its result in that run set; None where it was not tested."""
         return next((result for result in self.tests if result.runs is runs), None)
 

@@ -198,9 +198,9 @@ def claims(which: str, sets: RunSets) -> str:
         result, claim = card.tests[0], card.claim
         mark = f" <sup>{notes.index(claim.note) + 1}</sup>" if claim.note else ""
         lines.append([card.verdict, claim.sentence + " (ours)" * claim.own + mark, card.published,
-                      (result.reason or result.text) + " †" * result.survives])  # fmt: skip
+                      (result.reason or result.text) + " †" * result.survives_holm])  # fmt: skip
     parts.append(markdown_table(["verdict", "claim", "paper", "measured effect and 95 % interval"], lines))
-    if any(card.tests[0].survives for card in tested):
+    if any(card.tests[0].survives_holm for card in tested):
         name = which.replace("table", "Table ")
         parts.append(f"†: survives Holm's correction for the number of tests of {name}.")
     untested = sorted((card for card in found if not card.tests), key=lambda card: card.reason)

@@ -5,7 +5,7 @@ seeds. Every run that ended counts in every mean; one that diverged is shown and
 Which run set is taken:
 
     nearest_first       samples and curves
-    fullest_by          the pictures of a notebook
+    most_complete_by    the pictures of a notebook
     display_groups      those that stand side by side in a table; the first of them in README and docs
     claim_cards.cards   the one that decides a claim
 """
@@ -19,7 +19,7 @@ from functools import cached_property
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import ROWS, training_command
-from cqlib.experiments.trade_off import NOTHING, front
+from cqlib.experiments.trade_off import WITHOUT_L_Q, front
 from cqlib.experiments.variants import Changes, in_words
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.quantities import QUANTITIES, decimal, real_name
@@ -171,7 +171,7 @@ def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSe
 
 def on_front(name: str, profile: str, data: str, size: int) -> bool:
     """Whether a row, or a changed one by its `variant`, is a point of the trade-off."""
-    return any(name in front(row, profile, data, size).values() for row in NOTHING)
+    return any(name in front(row, profile, data, size).values() for row in WITHOUT_L_Q)
 
 
 def _run_set(key: Key, runs: Mapping[tuple[str, int], Record], keys: Iterable[Key]) -> RunSet:
@@ -196,7 +196,7 @@ def nearest_first(sets: Sequence[RunSet]) -> list[RunSet]:
     return sorted(sets, key=lambda runs: (bool(runs.changes), runs.origin != "local"))
 
 
-def fullest_by(sets: Sequence[RunSet], ran: Callable[[RunSet], float], profile: str = "") -> RunSet:
+def most_complete_by(sets: Sequence[RunSet], ran: Callable[[RunSet], float], profile: str = "") -> RunSet:
     """The run set of which most `ran`; of equals one of `profile`, then the nearest. UserError if there is none."""
     if not sets:
         raise UserError("there are no records yet: ./run_all.sh makes them")

@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 
 from cqlib.experiments.claims import IS_MISLEADS
 from cqlib.experiments.rows import marker_numbers, short_label
-from cqlib.experiments.trade_off import CQ, CQ_F, GAN, LAMBDA, NOTEBOOK, NOTHING, front, usual
+from cqlib.experiments.trade_off import CQ, CQ_F, GAN, LAMBDA, NOTEBOOK, WITHOUT_L_Q, front, usual_lambda
 from cqlib.experiments.variants import row_and_changes
 from cqlib.metrics.quantities import QUANTITIES, Quantity, decimal
 from cqlib.report import plots
 from cqlib.report.fronts import Point, mean, points_by_weight, points_of, spread
 from cqlib.report.pictures import plot
-from cqlib.report.run_sets import RunSet, fullest_by
+from cqlib.report.run_sets import RunSet, most_complete_by
 from cqlib.util.text import count_of, join_with_and
 
 FRONTS = {"without f": CQ, "with f": CQ_F}
@@ -33,19 +33,19 @@ HOW_TO_READ = (
 )
 
 
-def fullest(sets: Sequence[RunSet], profile: str) -> RunSet:
+def most_complete(sets: Sequence[RunSet], profile: str) -> RunSet:
     """The run set with most of its profile's points; of equals one of `profile`, then the nearest. UserError if there
     is none."""
 
     def ran(runs: RunSet) -> float:
-        return fmean(bool(runs.done(name)) for row in NOTHING for name in _front(row, runs).values())
+        return fmean(bool(runs.done(name)) for row in WITHOUT_L_Q for name in _front(row, runs).values())
 
-    return fullest_by(sets, ran, profile)
+    return most_complete_by(sets, ran, profile)
 
 
 def sets_with_fronts(sets: Sequence[RunSet], profile: str) -> list[RunSet]:
     """The fullest run set, then all others that have runs with another lambda than Table 1's."""
-    first = [fullest(sets, profile)] if sets else []
+    first = [most_complete(sets, profile)] if sets else []
     others = [runs for runs in sets if any(row_and_changes(name)[1].keys() == {LAMBDA} for name in runs.rows)]
     return first + [runs for runs in others if runs not in first]
 
@@ -70,7 +70,7 @@ def fronts(runs: RunSet, score: str) -> dict[str, dict[float, dict[int, Point]]]
 
 def draw_fronts(runs: RunSet, quantity: Quantity, name: str) -> tuple[Figure, str]:
     """The figure, and what it shows in words."""
-    lines = {words: f"{words} ({short_label(NOTHING[row])}, {short_label(row)})" for words, row in FRONTS.items()}
+    lines = {words: f"{words} ({short_label(WITHOUT_L_Q[row])}, {short_label(row)})" for words, row in FRONTS.items()}
     points = [
         plots.Point(f"{weight:,g}" if weight else "λ = 0", *mean(seeds.values()), *spread(seeds.values()), lines[words])
         for words, front in fronts(runs, name).items() for weight, seeds in front.items()
@@ -100,7 +100,7 @@ def _caption(runs: RunSet, quantity: Quantity, name: str, how_to_read: bool) -> 
     shows, and which points are not trained yet."""
     parts = [f"{name} against likelihood. {runs.title}."]
     if quantity is FIRST:
-        parts += [HOW_TO_READ.format(usual(runs.data, runs.size))] * how_to_read
+        parts += [HOW_TO_READ.format(usual_lambda(runs.data, runs.size))] * how_to_read
         parts += [of_seeds(runs, name), not_trained(runs)]
     return " ".join(filter(None, parts))
 

@@ -72,12 +72,12 @@ class ClaimResult:
         ends = (signed(end, _digits(end, DIGITS[self.claim.unit])) for end in (self.low, self.high))
         return f"{self.size} [{', '.join(ends)}]"
 
-    def bar(self, reach: float) -> dict[str, float]:
+    def bar(self, end_of_axis: float) -> dict[str, float]:
         """Positions of effect, interval and band of equality between 0 and 200, the width of the macro `bar`, on an
-        axis from -reach to reach."""
+        axis from -end_of_axis to end_of_axis."""
         margin = QUANTITIES[self.claim.metric].equal
         ends = {"effect": self.effect, "low": self.low, "high": self.high, "left": -margin, "right": margin}
-        return {name: round(100 * (1 + end / reach), 1) for name, end in ends.items() if end is not None}
+        return {name: round(100 * (1 + end / end_of_axis), 1) for name, end in ends.items() if end is not None}
 
     @property
     def source(self) -> str:
@@ -91,14 +91,14 @@ class ClaimResult:
         return " against ".join(filter(None, (source_of(value.record for value in side) for side in self.values)))
 
     @property
-    def survives(self) -> bool:
+    def survives_holm(self) -> bool:
         """Whether it is decided after Holm's correction, too."""
         decided = self.label in ("holds", "contradicted")
         return decided and self.n_tests > 1 and self.p_holm is not None and self.p_holm <= LEVEL
 
 
-def reach(results: Sequence[ClaimResult], covered: Sequence[ClaimResult] = ()) -> float:
-    """Where the axis in the pictures of `results` ends: it runs from -reach to reach and covers every effect, the
+def axis_end(results: Sequence[ClaimResult], covered: Sequence[ClaimResult] = ()) -> float:
+    """Where the axis in the pictures of `results` ends: it runs from minus that to that and covers every effect, the
     margin of equality, and the intervals of `covered`."""
     ends = [end for r in results for end in (r.effect, QUANTITIES[r.claim.metric].equal)]
     ends += [end for r in covered for end in (r.low, r.high)]

@@ -22,10 +22,10 @@ TABLE2_ROWS = paper.row_ids("table2")
 
 def test_pictures_are_of_the_run_set_with_most_rows_and_of_this_machine_first(published):
     with pytest.raises(UserError, match="no records yet"):
-        show.fullest(TABLE2_ROWS, show.sets_of([]))
+        show.most_complete(TABLE2_ROWS, show.sets_of([]))
     published(*records(2, ROWS))
-    assert show.fullest(TABLE2_ROWS, show.sets_of(records(1))).origin == "published"  # Table 1 alone
-    here = show.fullest(TABLE2_ROWS, show.sets_of(records(1, ROWS, profile="smoke")))
+    assert show.most_complete(TABLE2_ROWS, show.sets_of(records(1))).origin == "published"  # Table 1 alone
+    here = show.most_complete(TABLE2_ROWS, show.sets_of(records(1, ROWS, profile="smoke")))
     assert here.label == "photos10 16×16, smoke"
 
 

@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from cqlib.data.grids import grid_png
 from cqlib.experiments import paper
 from cqlib.experiments.rows import marker_numbers
-from cqlib.experiments.trade_off import CQ, CQ_F, GAN, NOTHING, front
+from cqlib.experiments.trade_off import CQ, CQ_F, GAN, WITHOUT_L_Q, front
 from cqlib.experiments.variants import row_and_changes
 from cqlib.report import pictures, plots, trade_off
 from cqlib.report.run_sets import RunSet, run_sets
@@ -120,7 +120,7 @@ def test_the_published_page_shows_real_images_only_of_what_any_machine_has(tmp_p
 
 def on_fronts(seeds=2):
     """Runs of all points of both fronts, and the GAN's."""
-    names = [name for row in NOTHING for name in front(row, "quick", "photos10").values()]
+    names = [name for row in WITHOUT_L_Q for name in front(row, "quick", "photos10").values()]
     points = [(*row_and_changes(name), seed) for name in [*names, GAN] for seed in range(seeds)]
     return [record(row, seed, changes=changes) for row, changes, seed in points]
 

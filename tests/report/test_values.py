@@ -10,7 +10,7 @@ from fake_records import record, records
 
 from cqlib.experiments import paper
 from cqlib.report import digits, mixture, trade_off
-from cqlib.report.run_sets import display_groups, fullest_by, nearest_first, run_sets
+from cqlib.report.run_sets import display_groups, most_complete_by, nearest_first, run_sets
 from cqlib.report.values import Cell, flat_table
 from cqlib.util.errors import UserError
 
@@ -102,12 +102,12 @@ def test_which_set_is_shown():
         ("local", False), ("published", False), ("published", False), ("local", True)]  # fmt: skip
 
     def shown(row, profile):
-        return fullest_by(sets, lambda runs: len(runs.done(row)), profile).title
+        return most_complete_by(sets, lambda runs: len(runs.done(row)), profile).title
 
     assert shown("table1/cq", "study") == "This project: photos10 16×16, study"
     assert shown("table1/vae", "quick") == "This machine: photos10 16×16, quick"
     with pytest.raises(UserError, match="no records yet"):
-        fullest_by([], lambda runs: 0.0)
+        most_complete_by([], lambda runs: 0.0)
 
 
 def test_the_mixtures_bound_is_that_of_the_probabilities_themselves():

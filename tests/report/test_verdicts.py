@@ -233,8 +233,8 @@ def test_holms_correction_is_over_the_tests_of_a_table_and_run_set():
     assert {result.claim.id for result in found} == {
         "table1/f-bpd", "table1/quality-loss-bpd", "table1/vae-gan-bpd"}  # fmt: skip
     assert [result.p_holm for result in found] == pytest.approx(holm([result.p for result in found]))
-    assert {result.n_tests for result in found} == {3} and any(result.survives for result in found)
-    assert not any(replace(result, n_tests=1).survives for result in found)
+    assert {result.n_tests for result in found} == {3} and any(result.survives_holm for result in found)
+    assert not any(replace(result, n_tests=1).survives_holm for result in found)
 
 
 def test_a_number_says_which_records_it_is_of():
