@@ -76,28 +76,18 @@ def run(folder: Path, environment: dict[str, str], log: Path) -> Run:
 def phases(result: Run, records: Iterable[Record]) -> dict[str, float]:
     """Where the time of a run went, in seconds: installation, training and measuring of each row, each notebook, and
     the page. Rows overlap where there are several cores, and so do notebooks."""
-    training = {
-        r.row: r.steps * r.config["recipe"]["training"]["batch_size"] / r.images_per_second
-        for r in records
-        if not r.changes
-    }
     seconds: dict[str, float] = {}
-    started: dict[str, float] = {}
     ended = 0.0
     for at, line in result.lines:
         if line.startswith("installed in"):
             seconds["installation"] = at
-        elif task := re.fullmatch(r"\[\d+/\d+\] (.+): (started|done in .*)", line):
-            name, what = task.groups()
-            if what == "started":
-                started[name] = at
-                continue
-            ended, took, row = at, at - started[name], name.split()[0]
-            if row in training:
-                seconds[f"{row}, training"] = training[row]
-                seconds[f"{row}, measuring"] = took - training[row]
-            else:
-                seconds[name] = took
+        elif task := re.fullmatch(r"\[\d+/\d+\] (.+): done in (\d+) (s|min)", line):
+            ended = at
+            if " on " not in task[1]:  # a notebook
+                seconds[task[1]] = int(task[2]) * {"s": 1, "min": 60}[task[3]]
+    for r in records:
+        training = r.steps * r.config["recipe"]["training"]["batch_size"] / r.images_per_second
+        seconds |= {f"{r.row}, training": training, f"{r.row}, measuring": r.seconds - training}
     return seconds | {"the page": result.seconds - ended}
 
 

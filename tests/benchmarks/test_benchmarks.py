@@ -72,16 +72,17 @@ def test_the_exponent_of_a_power_law_and_its_error():
 
 
 def test_where_the_time_of_the_default_command_goes():
-    """By the lines that it prints, and the speed of training in its records."""
+    """By the lines that it prints, and the seconds and the speed of training in its records."""
     config = {"recipe": {"training": {"batch_size": 16}}}
-    row = replace(record("table1/cq-f", 0), steps=1000, images_per_second=100.0, config=config)
-    lines = ("installed in 1 s", f"[0/1] {row.row} on {row.data.name}, seed 0: started", "50% done",
-             f"[1/1] {row.row} on {row.data.name}, seed 0: done in 3 min", "[0/1] table1: started",
-             "[1/1] table1: done in 5 s")  # fmt: skip
-    times = (60.0, 61.0, 99.0, 261.0, 262.0, 267.0)
-    result = default_run.Run(270.0, 0, list(zip(times, lines, strict=True)))
-    found = {"installation": 60, "table1/cq-f, training": 160, "table1/cq-f, measuring": 40, "table1": 5, "the page": 3}
-    assert default_run.phases(result, [row]) == found
+    row = replace(record("table1/cq-f", 0), steps=1000, images_per_second=100.0, seconds=200.0, config=config)
+    lines = ("installed in 59 s", f"{row.row} on photodigits, seed 0: step 250 of 4000, 6 min left",
+             f"[1/1] {row.row} on photodigits, seed 0: done in 3 min", "[1/2] 01_two_kl_divergences: done in 2 min",
+             "[2/2] table1_objectives: done in 11 s")  # fmt: skip
+    result = default_run.Run(270.0, 0, list(zip((60.0, 99.0, 261.0, 262.0, 267.0), lines, strict=True)))
+    assert default_run.phases(result, [row]) == {
+        "installation": 60, "table1/cq-f, training": 160, "table1/cq-f, measuring": 40,
+        "01_two_kl_divergences": 120, "table1_objectives": 11, "the page": 3,
+    }  # fmt: skip
 
 
 def test_the_page_is_that_of_the_published_files():
