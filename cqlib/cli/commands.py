@@ -76,7 +76,7 @@ COMMANDS: dict[str, Command] = {
         ("first", {"metavar": "A", "help": "a record's file, a run's folder, or the name of either"}),
         ("second", {"metavar": "B", "nargs": "?", "help": "another (default: the published run of A's name)"}),
         "--runs-dir",
-    ), ("table1_cq-f--photos10--quick--0", "record.json theirs.json")),
+    ), ("table1_cq-f--photodigits--quick--0", "record.json theirs.json")),
     "verify": Command(records.verify, (
         ("row", {**OPTIONS["row"], "nargs": "?", "help": "its weights alone (default: all that are published)"}),
         ("--profile", {**OPTIONS["--profile"], "default": None, "help": "those of one profile alone"}),

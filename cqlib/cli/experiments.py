@@ -82,7 +82,7 @@ def _train(e: "Experiment", options: argparse.Namespace) -> None:
             print(f"  {name:<24} {metric.value:>12.4f}{spread:<12} n = {metric.n:,}")
     print(f"protocols, curves, digits: {options.runs_dir / e.folder / RECORD}")
     if not record.done:
-        raise UserError(f"{record.status}: {'; '.join(record.notes)}")
+        raise UserError(f"{record.ending}; another seed may fare better")
 
 
 def evaluate(options: argparse.Namespace) -> None:

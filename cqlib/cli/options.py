@@ -64,7 +64,9 @@ def comma_separated(parse_part: Callable[[str], Any]) -> Callable[[str], list[An
     """A function that parses lists such as `a,b,c`, each part by `parse_part`."""
 
     def parse(text: str) -> list[Any]:
-        return [parse_part(part.strip()) for part in text.split(",") if part.strip()]
+        if not (parts := [part.strip() for part in text.split(",") if part.strip()]):
+            raise argparse.ArgumentTypeError("the list is empty")
+        return list(map(parse_part, parts))
 
     return parse
 
@@ -120,6 +122,13 @@ def change(text: str) -> tuple[str, str]:
     return setting.strip(), value.strip()
 
 
+def device(text: str) -> str:
+    """`text`, if it can be the name of a device; whether this machine has it is checked once torch is loaded."""
+    if not re.fullmatch("auto|cpu|mps|cuda(:[0-9]+)?", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a device: write auto, cpu, cuda, cuda:1 or mps")
+    return text
+
+
 def path(text: str) -> Path:
     """An absolute path; `~` is the home."""
     return Path(os.path.abspath(Path(text).expanduser()))
@@ -163,7 +172,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--data-dir": {"type": path, "metavar": "DIR", "help": "local data sets (default: $CQLIB_DATA, else data/)"},
     "--feature-weights": {"type": path, "metavar": "FILE", "help": "torch-fidelity's Inception weights"},
     "--time-budget": {"type": number(0.01, 10**6), "metavar": "MINUTES", "help": "stop after this time; resumed later"},
-    "--device": {"metavar": "NAME",
+    "--device": {"type": device, "metavar": "NAME",
                  "help": "auto, cpu, cuda, cuda:1, mps (default: $CQLIB_DEVICE, else auto: a CUDA GPU, or the CPU)"},
     "--tensorboard": {"action": "store_true", "help": "the losses for TensorBoard too, in the run's folder"},
 }  # fmt: skip

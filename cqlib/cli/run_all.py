@@ -210,7 +210,9 @@ def report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
                         data_dir=opts.data_dir, profile=opts.profile)  # fmt: skip
     failed = sum(outcome.status == "failed" for outcome in bad)
     if failed:
-        to_stderr(f"{failed} failed; run it again to retry them; the logs are in {opts.runs_dir / 'logs'}")
+        diverged = sum(outcome.message.startswith("diverged") for outcome in bad)
+        retry = "run it again to retry them; " * (failed > diverged)  # a training that diverged does so again
+        to_stderr(f"{failed} failed; {retry}the logs are in {opts.runs_dir / 'logs'}")
     if failed < len(bad):
         to_stderr(f"stopped: {stop.requested or 'not all was run'}; run it again to resume")
     print(f"report: {index}", flush=True)

@@ -8,7 +8,8 @@ import math
 from collections.abc import Sequence
 
 from cqlib.experiments.trade_off import CQ_F, GAN, WITHOUT_L_Q
-from cqlib.report.run_sets import Cell, RunSet
+from cqlib.report.run_sets import RunSet
+from cqlib.report.values import Cell
 
 COVERS, SHARE = WITHOUT_L_Q[CQ_F], 0.01
 """The row with few bits, and its share of the samples; the others are the GAN's."""

@@ -23,8 +23,7 @@ from cqlib.experiments.trade_off import WITHOUT_L_Q, front
 from cqlib.experiments.variants import Changes, in_words
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.quantities import QUANTITIES, decimal, real_name
-from cqlib.report.values import Cell as Cell
-from cqlib.report.values import Mean, Value, cell_of, flat_table, mean_of
+from cqlib.report.values import Cell, Mean, Value, cell_of, flat_table, mean_of
 from cqlib.util.errors import UserError
 from cqlib.util.files import canonical_json
 from cqlib.util.text import without_paths

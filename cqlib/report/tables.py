@@ -9,7 +9,8 @@ from cqlib.experiments.rows import label_of, training_command
 from cqlib.metrics.quantities import FEATURES, heading, metric_names
 from cqlib.report import mixture
 from cqlib.report.numbers import COMPARABLE, NumberVerdict, number_verdict
-from cqlib.report.run_sets import ORIGINS, Cell, RunSet
+from cqlib.report.run_sets import ORIGINS, RunSet
+from cqlib.report.values import Cell
 from cqlib.report.verdicts import ClaimResult
 
 PAPER = tuple(paper.METRICS.values())
