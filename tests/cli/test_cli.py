@@ -58,6 +58,8 @@ def checkout(tmp_path_factory) -> Path:
 WRONG = [
     (["--hlep"], "unknown option '--hlep': did you mean '--help'?"),
     (["--profile", "quik"], "unknown profile 'quik': did you mean 'quick'?"),
+    (["--only", ","], "--only: the list is empty"),
+    (["--device", "gpu"], "--device: 'gpu' is not a device: write auto, cpu, cuda, cuda:1 or mps"),
     (["--only", "table1/vae,table1/vea"], "unknown name 'table1/vea': did you mean 'table1/vae'?"),
     (["--data", "photo10"], "unknown data set 'photo10': did you mean 'photos10'?"),
     (["--seeds", "1,x"], "--seeds: 'x' names no seeds: write 3, 0-4 or 0,3"),
@@ -95,6 +97,12 @@ def test_a_python_too_old_is_one_line(checkout, tmp_path):
     done = call("bash", "run_all.sh", cwd=checkout, PATH=f"{tmp_path}:{os.environ['PATH']}", VIRTUAL_ENV="",
                 CONDA_PREFIX="")  # fmt: skip
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "Python 3.11" in done.stderr
+
+
+def test_a_wrong_option_ends_before_anything_is_installed(checkout):
+    done = call("bash", "run_all.sh", "--profile", "quik", cwd=checkout, VIRTUAL_ENV="", CONDA_PREFIX="")
+    assert done.returncode == 2 and done.stderr == "run_all.sh: unknown profile 'quik': did you mean 'quick'?\n"
+    assert not (checkout / ".venv").exists()
 
 
 MODULE = [
