@@ -14,24 +14,24 @@ from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, slug
 from cqlib.experiments.rows import MAX_SEED, check_profile, check_row, default_data
 from cqlib.experiments.trade_off import SIZES, usual_lambda
-from cqlib.experiments.variants import Changes, as_options, variant
+from cqlib.experiments.variants import Changes, as_options, in_words, variant
 from cqlib.models.base import LikelihoodConfig
 from cqlib.models.gan_baseline import GANBaselineConfig
-from cqlib.models.registry import RECIPES
+from cqlib.models.registry import RECIPES, parameter_counts
 from cqlib.recipe import EVALUATION, Evaluation, Recipe
-from cqlib.util.errors import UsageError, UserError, one_line
+from cqlib.util.errors import UsageError, one_line
 from cqlib.util.files import canonical_json, sha256
 
 MILESTONES, MILESTONE_IMAGES = 7, 1000
-"""Under `study` the rows of Table 1 are also measured at so many steps of their training, on so many images."""
+"""Under `study` the rows of Table 1 are also measured at 7 steps of their training, on 1,000 images."""
 
 TRAIN_IMAGES = {"smoke": 300}
-"""Profile -> how many training images it uses, the first ones; other profiles use all."""
+"""Profile -> how many training images it uses; other profiles use all."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is trained on what, and how it is measured. `row` is canonical: aliases share one run."""
+    """What is trained on what, and how it is measured. `row` is canonical, because aliases share one run."""
 
     row: str
     profile: str
@@ -42,7 +42,7 @@ class Experiment:
     """The row's recipe under the profile, with the changes."""
     evaluation: Evaluation
     changes: dict[str, Any] = field(default_factory=dict, hash=False)
-    """Path in the recipe -> its value, as JSON has it, where it is not the row's own (`cqlib.experiments.changes`)."""
+    """Path in the recipe -> its value in JSON, if that is not the row's own (`cqlib.experiments.changes`)."""
 
     @property
     def folder(self) -> str:
@@ -56,7 +56,7 @@ class Experiment:
 
     @property
     def title(self) -> str:
-        """What users see of it: "table1/cq-f on photos10, seed 0"."""
+        """Its name in messages: "table1/cq-f on photos10, seed 0"."""
         return f"{self.variant} on {self.data}, seed {self.seed}"
 
     @property
@@ -67,17 +67,17 @@ class Experiment:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The experiment as nested plain values, for the record, which has the changes beside them."""
+        """The experiment as nested plain values, without the changes, which a record has beside them."""
         return {key: value for key, value in asdict(self).items() if key != "changes"}
 
     @property
     def config_hash(self) -> str:
-        """16 hex digits, the same for equal experiments. Changes enter it through the recipe that they make."""
+        """16 hex digits, equal for equal experiments. Changes enter it through the recipe that they make."""
         return self._hash()
 
     @property
     def training_hash(self) -> str:
-        """16 hex digits over what determines the weights, so that another evaluation needs no new training."""
+        """16 hex digits over what determines the weights: another evaluation needs no new training."""
         return self._hash("evaluation")
 
     def _hash(self, *without: str) -> str:
@@ -86,7 +86,7 @@ class Experiment:
 
     @property
     def cost(self) -> float:
-        """Expected time relative to other rows of the profile, for planning: the longest run goes first."""
+        """Expected training time relative to the other rows of the profile; the longest run is started first."""
         system, training = self.recipe.system, self.recipe.training
         adversarial = isinstance(system, GANBaselineConfig) or getattr(system, "critic", None) is not None
         flow = getattr(system, "flow", None) is not None
@@ -101,10 +101,8 @@ def experiment(
     data: str | None = None,
     seed: int = 0,
     changes: Changes | None = None,
-    trial: bool = True,
 ) -> Experiment:
-    """The experiment for a row of the tables, with `changes` to its recipe; `trial`: whether to see
-    that its nets can be built. UsageError where one of these is wrong."""
+    """The experiment of a row of the tables, with `changes` to its recipe. UsageError for a wrong name or value."""
     check_row(row)
     check_profile(profile)
     data = data or default_data(row, profile)[0]
@@ -123,12 +121,22 @@ def experiment(
     if profile == "study" and row.startswith("table1/"):
         recipe = replace(recipe, training=replace(recipe.training, snapshots=MILESTONES))
         evaluation = replace(evaluation, milestone_images=MILESTONE_IMAGES)
-    recipe, applied = apply_changes(row, recipe, changes, trial)
+    recipe, applied = apply_changes(row, recipe, changes)
     return Experiment(row, profile, data, size, seed, recipe, evaluation, applied)
 
 
+def net_sizes(e: Experiment) -> dict[str, int]:
+    """The number of parameters of each net (`System.parameter_counts`); no weights are made. UsageError if nets with
+    these changes cannot be built."""
+    try:
+        return parameter_counts(e.recipe.system)
+    except Exception as error:  # a net may fail in any way on values that it was not made for
+        why = one_line(error)[:120] or type(error).__name__
+        raise UsageError(f"{e.row} cannot be built with {in_words(e.changes)}: {why}") from error
+
+
 def _for_data(recipe: Recipe, data: str, size: int) -> Recipe:
-    """What the data set decides: whether images may be mirrored, and lambda, the weight of L_Q."""
+    """The recipe with what depends on the data set: whether images are mirrored, and lambda, the weight of L_Q."""
     system, training, second = recipe.system, recipe.training, recipe.frozen_decoder
     if getattr(system, "critic", None) is not None and hasattr(system, "quality_weight"):
         system = replace(system, quality_weight=usual_lambda(data, size))
@@ -139,21 +147,13 @@ def _for_data(recipe: Recipe, data: str, size: int) -> Recipe:
 
 
 def experiment_of(record: Record) -> Experiment:
-    """The experiment that left a record, with today's recipe. UsageError for names that no longer exist."""
-    return experiment(record.row, record.profile, record.data.name, record.seed, record.changes, trial=False)
-
-
-def is_current(record: Record) -> bool:
-    """Whether the record is of today's recipe of its row, measured as today."""
-    try:
-        return experiment_of(record).config_hash == record.config_hash
-    except UserError:  # a row or data set that no longer exists
-        return False
+    """The experiment of a record, by today's recipe. UsageError for names that no longer exist."""
+    return experiment(record.row, record.profile, record.data.name, record.seed, record.changes)
 
 
 def image_size(data: str, profile: str) -> int:
-    """The side length in pixels at which a profile takes a data set: `paper` takes published ones at the paper's size,
-    or their own (Tiny ImageNet: 64)."""
+    """The side length in pixels of a data set in a profile. Published data sets have the paper's size under `paper`, or
+    their own (Tiny ImageNet: 64)."""
     if profile == "paper" and data in ENTRIES:
         return ENTRIES[data].sizes[0]
     return min(data_sets.sizes(data), key=lambda size: abs(size - SIZES[profile]))

@@ -1,6 +1,5 @@
-"""Records: what one run measured, as one small JSON file, read strictly; tables are rendered from them alone."""
+"""Records: what one run measured, as one small JSON file. Tables are rendered from records alone."""
 
-import datetime
 import json
 import re
 from dataclasses import field
@@ -24,36 +23,20 @@ SCHEMA = 2
 Status = Literal["done", "diverged"]
 MAX_CURVE = 60
 OPTIONAL = ("changes", "notes", "curve")
-MAX_BYTES = 16 * 2**20
-"""Size limit of a record's file; the largest ones written are below 1 MiB."""
-_LINE = 160  # a small dictionary that fits in this many characters is written on one line
-
-
-def _utc(value: str) -> str:
-    """`value`, if it is a time in UTC as ISO 8601."""
-    try:
-        offset = datetime.datetime.fromisoformat(value).utcoffset()
-    except ValueError:
-        offset = None
-    if offset != datetime.timedelta(0):
-        raise ValueError("must be a time in UTC such as 2025-01-31T12:00:00+00:00")
-    return value
+_LINE = 160  # a dictionary that fits in this many characters is written on one line
 
 
 def _as_json(value: Any) -> Any:
-    """`value` as JSON gives it back: tuples become lists."""
+    """`value` as it is after a round trip through JSON, which turns tuples into lists."""
     try:
         return json.loads(canonical_json(value))
     except (TypeError, ValueError, RecursionError):
         raise ValueError("must be plain JSON with finite numbers") from None
 
 
-Time = Annotated[Text, AfterValidator(_utc)]
-
-
 @dataclass(frozen=True, config=STRICT)
 class DataInfo:
-    """The images a record is about: `split` is the one evaluated, `shape` its (N, C, H, W) or (C, H, W)."""
+    """The images of a record: `split` is the one evaluated on, `shape` its (N, C, H, W) or (C, H, W)."""
 
     name: Text
     split: Text
@@ -63,11 +46,11 @@ class DataInfo:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Record:
-    """Everything a table, a verdict or a reader needs of one run. A wrong value is a ValueError.
+    """Everything that a table, a verdict or a reader needs of one run. ValueError for a wrong value.
 
-    `changes` are those to the row's recipe; `config` is plain JSON; `parameters` counts by part, with "total" (without
-    critic) and "critic"; `seconds` is wall clock; `precision` is that of convolutions in training; `started` and
-    `finished` are ISO 8601 in UTC; `curve` holds thinned learning curves, at most 60 (step, value) pairs each.
+    `changes` are those to the row's recipe; `config` is plain JSON; `parameters` counts those of each net, with "total"
+    (without the critic) and "critic"; `seconds` is wall clock time; `precision` is that of convolutions in training;
+    `started` and `finished` are ISO 8601 in UTC; `curve` holds learning curves of at most 60 (step, value) pairs each.
     """
 
     schema: Annotated[Count, Field(ge=SCHEMA, le=SCHEMA)] = SCHEMA
@@ -89,19 +72,19 @@ class Record:
     precision: Literal["fp32", "bf16"]
     versions: dict[Text, Text]
     git: GitInfo
-    started: Time
-    finished: Time
+    started: Text
+    finished: Text
     notes: list[str] = field(default_factory=list)
     curve: dict[Text, Annotated[list[tuple[Count, Number]], Field(max_length=MAX_CURVE)]] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
-        """Whether it was trained to its end and measured."""
+        """Whether the training reached its last step; a diverged one did not."""
         return self.status == "done"
 
     @property
     def ending(self) -> str:
-        """How a run ended that was not trained to its end, in words; empty where it was."""
+        """How the training ended before its last step: "diverged at step 3,000"; "" if it did not."""
         return "" if self.done else f"{self.status} at step {self.steps:,}"
 
     @property
@@ -120,7 +103,7 @@ class Record:
         return f"{self.device}, {self.precision}"
 
     def setting(self, *path: str) -> Any:
-        """`setting("evaluation", "side")`: a value of `config`, which may hold anything; None where it is not there."""
+        """A value of `config`, such as `setting("evaluation", "side")`; None if there is none."""
         value: Any = self.config
         for name in path:
             value = value.get(name) if isinstance(value, dict) else None
@@ -128,7 +111,7 @@ class Record:
 
     @property
     def n_train(self) -> int | None:
-        """How many training images there were; None where its config does not say."""
+        """The number of training images; None if the config does not say."""
         n = self.setting("n_train")
         return n if isinstance(n, int) else None
 
@@ -138,13 +121,13 @@ class Record:
         return slug(self.row, self.data.name, self.profile, self.seed, self.changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values in the order of the fields; those of `OPTIONAL` only where not empty."""
+        """Plain JSON values in the order of the fields; fields of `OPTIONAL` are left out if empty."""
         values = _ADAPTER.dump_python(self, mode="json")
         return {key: value for key, value in values.items() if value or key not in OPTIONAL}
 
     @classmethod
     def from_dict(cls, values: Any) -> "Record":
-        """The inverse of `to_dict`. ValueError, one sentence, on a missing, unknown or wrong key or value."""
+        """The inverse of `to_dict`. ValueError, one sentence, for a missing, unknown or wrong key or value."""
         version = values.get("schema") if isinstance(values, dict) else None
         if type(version) is int and version != SCHEMA:
             remedy = "newer than this code: update it" if version > SCHEMA else "older than this code: run it again"
@@ -159,14 +142,14 @@ _ADAPTER, _OBJECT = TypeAdapter(Record), TypeAdapter(dict[str, Any])
 
 
 def slug(row: str, data: str, profile: str, seed: int, changes: Changes = MappingProxyType({})) -> str:
-    """A name for files and folders, one per run: "table1_cq-f--photos10--quick--0", and with changes
+    """The name of a run's folder and files: "table1_cq-f--photos10--quick--0", with changes
     "table1_cq-f--photos10--quick--0--quality-weight-25.0-1f0c2d3e". A data set named by a path ("npz:/a/cats.npz")
-    gives "npz-cats-" and eight hex digits of the full name's hash."""
+    becomes "npz-cats-" and eight hex digits of the hash of its name."""
     return "--".join((row.replace("/", "_"), file_name(data), profile, str(seed))) + file_part(changes)
 
 
 def file_name(name: str) -> str:
-    """A name for a file or folder, a different one for every `name`."""
+    """`name` as a part of a file's name; different names give different parts."""
     if re.fullmatch(r"[a-z0-9]+([._-][a-z0-9]+)*", name):
         return name
     kind, _, path = name.partition(":")
@@ -175,24 +158,24 @@ def file_name(name: str) -> str:
 
 
 def write_record(record: Record, folder: Path | str, name: str | None = None) -> Path:
-    """Write `record` into `folder` as `name` (default: that of its run), whole or not at all."""
+    """Write `record` to the file `name` (default: that of its run) in `folder`, atomically."""
     return write_atomic(Path(folder) / (name or f"{record.folder}.json"), dumps(record))
 
 
 def dumps(record: Record) -> str:
-    """The record's text: strict JSON, inner keys sorted, lists and small dictionaries on one line each."""
+    """The record as JSON text with inner keys sorted, and with each list and small dictionary on one line."""
     lines = [f"  {json.dumps(key)}: {_render(value, 2)}" for key, value in record.to_dict().items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def machine_path(record: Record) -> str:
-    """The first text of a record that holds an absolute path of some machine, or ""."""
+    """The first text of a record that contains an absolute path of some machine, or ""."""
     texts = dumps(record).replace("\\\\", "\\").split('"')
     return next((text for text in texts if text != without_paths(text)), "")
 
 
 def _render(value: Any, indent: int) -> str:
-    """JSON text of `value`; a dictionary that is long gets one line per key."""
+    """JSON text of `value`; a long dictionary gets one line per key."""
     line = json.dumps(value, sort_keys=True, allow_nan=False)
     if not isinstance(value, dict) or len(line) <= _LINE:
         return line
@@ -202,20 +185,16 @@ def _render(value: Any, indent: int) -> str:
 
 
 def read_record(path: Path | str) -> Record:
-    """Read one record. ValueError, one sentence, when the file is not a record; OSError when unreadable."""
-    path = Path(path)
-    if path.exists() and not path.is_file():  # reading a pipe would block
-        raise ValueError("not a file")
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"larger than a record can be ({MAX_BYTES // 2**20} MiB)")
+    """Read one record. ValueError, one sentence, if the file is not a record; OSError if it cannot be read."""
     try:
-        return Record.from_dict(_OBJECT.validate_json(path.read_bytes()))
+        return Record.from_dict(_OBJECT.validate_json(Path(path).read_bytes()))
     except ValidationError as error:
         raise ValueError(error.errors()[0]["msg"]) from None
 
 
 def load_records(folder: Path | str) -> tuple[list[Record], list[str]]:
-    """All records of `folder`, its `*.json` and `*/record.json` by path; "NAME: what is wrong" for each bad file."""
+    """All records of `folder`, in its files `*.json` and `*/record.json`, sorted by path; and "NAME: what is wrong" for
+    each bad file."""
     folder = Path(folder)
     records, problems = [], []
     for path in sorted([*folder.glob("*.json"), *folder.glob("*/record.json")]):
@@ -227,7 +206,7 @@ def load_records(folder: Path | str) -> tuple[list[Record], list[str]]:
 
 
 def undamaged_record(file: Path) -> Record:
-    """`read_record`, with a UserError that names the file for a bad one."""
+    """`read_record`; UserError, which names the file, if it is not a record."""
     try:
         return read_record(file)
     except ValueError as error:
@@ -235,7 +214,7 @@ def undamaged_record(file: Path) -> Record:
 
 
 def undamaged_records(folder: Path | str) -> list[Record]:
-    """All records of `folder`; UserError for a bad file."""
+    """All records of `folder`; UserError, which names the file, if one of them is not a record."""
     records, problems = load_records(folder)
     if problems:
         raise UserError(f"{folder}: {problems[0]}")

@@ -1,31 +1,28 @@
 """Train and evaluate one experiment once: a finished run is read, an interrupted one resumed.
 
-A run lives in `runs_dir`/<row>--<data>--<profile>--<seed>/, its name longer where the recipe is changed:
+A run is stored in `runs_dir`/<row>--<data>--<profile>--<seed>/, with its changes, if any, at the end of the name:
 
     record.json         what was measured (`cqlib.experiments.record`)
     experiment.json     the experiment that the folder belongs to
-    model.safetensors   the averaged weights, with the hash of the experiment they belong to
+    model.safetensors   the averaged weights, with the hash of their experiment
     training.jsonl      losses, in nats per image
-    encoder.safetensors, encoder.jsonl    the same of the encoder that gives a GAN its BPD
+    encoder.safetensors, encoder.jsonl    weights and losses of the encoder that gives a GAN its BPD
     samples.png         a grid of samples
     *.checkpoint        while training
 """
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import torch
+from typing import Any
 
 from cqlib.data.grids import grid_png
-from cqlib.experiments.experiment import Experiment, experiment
+from cqlib.experiments.experiment import Experiment, experiment, net_sizes
 from cqlib.experiments.load import RECORD, RUNS, load_data
 from cqlib.experiments.record import MAX_CURVE, DataInfo, Record, read_record, write_record
-from cqlib.experiments.run_folder import LOCK, archive_stale_run, tidy, tidy_finished, training_files
+from cqlib.experiments.run_folder import LOCK, archive_stale_run, remove_temporary_files, temporary_files
 from cqlib.experiments.stages import Stages, fingerprint
 from cqlib.experiments.variants import Changes
 from cqlib.metrics import evaluation
@@ -42,13 +39,13 @@ from cqlib.training.device import fork_rng, select_device
 from cqlib.training.loop import CHECKPOINT_SECONDS, Progress, TrainingResult
 from cqlib.training.snapshots import snapshots
 from cqlib.util import locks, provenance
-from cqlib.util.errors import StoppedEarly, UserError, cause_of, out_of_memory, to_stderr
+from cqlib.util.errors import StoppedEarly, to_stderr
 from cqlib.util.files import write_atomic
 from cqlib.util.stop import StopRequest
 
 LOG, SAMPLES = "training.jsonl", "samples.png"
 PENALTIES = ("gradient_penalty", "drift", "total")
-"""Terms of a critic that a record's curve leaves out, and their sum."""
+"""Terms of a critic's loss that a record's curves leave out."""
 
 
 def finished_record(e: Experiment, runs_dir: Path | str) -> Record | None:
@@ -64,7 +61,7 @@ def ended_record(e: Experiment, runs_dir: Path | str) -> Record | None:
 
 
 def _record_in(folder: Path) -> Record | None:
-    """The record of whatever was measured last, None where none can be read."""
+    """The record in a run's folder, or None if there is none or it is damaged."""
     try:
         return read_record(folder / RECORD)
     except (OSError, ValueError):
@@ -81,7 +78,7 @@ def run(
     **options: Any,
 ) -> Record:
     """`run_experiment` for a row of the tables, with `changes` such as {"system.quality_weight": 25.0}. UsageError for
-    a wrong name or change."""
+    a wrong name or value."""
     return run_experiment(experiment(row, profile, data, seed, changes), **options)
 
 
@@ -99,82 +96,55 @@ def run_experiment(
 ) -> Record:
     """Train and evaluate what is missing of an experiment, and return its record.
 
-    `device` as for `cqlib.training.device.select_device`. `time_budget` is in minutes. When the process is killed, at
+    `device` as for `cqlib.training.device.select_device`. `time_budget` is in minutes. If the process is killed, at
     most `checkpoint_seconds` of work are lost, and nothing of a finished row. `tell` gets a line while this call waits
-    for another process that runs the same experiment, and when the folder holds a run of another recipe, which is moved
-    to `runs_dir`/stale. Raises UserError for data that is missing or damaged, a full disk or too little memory,
-    StoppedEarly (state saved) on SIGTERM, SIGINT or at the end of the time budget.
+    for another process that runs the same experiment, and when a run of an older recipe is moved to `runs_dir`/stale.
+    Raises UserError for missing or damaged data, UsageError for nets that cannot be built, and StoppedEarly, with the
+    state saved, on SIGTERM, SIGINT or at the end of the time budget.
     """
     runs_dir = Path(runs_dir).expanduser()
     folder = runs_dir / e.folder
     where = select_device(device)
     stop = StopRequest(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
     provenance.reset_peak_memory(where)
-    with _readable_errors(e, folder):
-        # A signal ends fetching and converting at once: there is nothing to save yet.
-        images = load_data(e, data_dir)
-        weights = Path(feature_weights).expanduser() if feature_weights else None
-        features = features_for(weights, data_dir and Path(data_dir), profile=e.profile, side=e.evaluation.side)
+    if e.changes:
+        net_sizes(e)
+    images = load_data(e, data_dir)  # before signals are caught: there is nothing to save yet
+    weights = Path(feature_weights).expanduser() if feature_weights else None
+    features = features_for(weights, data_dir and Path(data_dir), profile=e.profile, side=e.evaluation.side)
 
-        def existing_record() -> Record | None:
-            record = ended_record(e, runs_dir)
-            valid = record and record.data.fingerprint == fingerprint(images) and has_scores(record, features)
-            return record if valid else None
+    def existing_record() -> Record | None:
+        record = ended_record(e, runs_dir)
+        valid = record and record.data.fingerprint == fingerprint(images) and has_scores(record, features)
+        return record if valid else None
 
-        def check_for_stop() -> None:
-            if reason := stop.reason():
-                raise StoppedEarly(f"stopped while another process runs {folder.name}: {reason}")
+    def check_for_stop() -> None:
+        if reason := stop.reason():
+            raise StoppedEarly(f"stopped while another process runs {folder.name}: {reason}")
 
-        # nothing is written then: the folder may be read-only
-        if (record := existing_record()) and not training_files(folder):
-            return record
-        features.check()  # while nothing has been written yet
-        with stop.listening(second_interrupts=True):
-            folder.mkdir(parents=True, exist_ok=True)
-            with locks.file_lock(folder / LOCK, e.title, say=tell, while_waiting=check_for_stop), fork_rng(where):
-                tidy(folder, runs_dir)
-                if record := existing_record():
-                    tidy_finished(folder)
-                    return record
+    if (record := existing_record()) and not temporary_files(folder):
+        return record  # without the lock: the folder may be read-only
+    features.check()  # before anything is written
+    with stop.listening(second_interrupts=True):
+        folder.mkdir(parents=True, exist_ok=True)
+        with locks.file_lock(folder / LOCK, e.title, say=tell, while_waiting=check_for_stop), fork_rng(where):
+            if (record := existing_record()) is None:
+                archive_stale_run(e, fingerprint(images), folder, runs_dir, tell)
                 stages = Stages(e, images, folder, stop, progress, checkpoint_seconds, device=where)
-                return _run(stages, features, runs_dir, tell)
-
-
-@contextmanager
-def _readable_errors(e: Experiment, folder: Path) -> Iterator[None]:
-    """UserError, one line that says what to do, when memory runs out or the system refuses something (a full disk)."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        why = f"{e.row} on {e.data} does not fit the GPU's memory with batches of {e.recipe.training.batch_size}"
-        raise UserError(f"{why}: free the card or take a larger one; the run is as it was") from error
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-        words = " ".join(str(error).split())[:100]
-        why = f"{e.row} on {e.data} needs more memory than there is{f' ({words})' if words else ''}"
-        raise UserError(f"{why}: free some, or run fewer rows at a time (--jobs); the run is as it was") from error
-    except OSError as error:
-        raise UserError(f"{error.filename or folder}: {cause_of(error)}; the run is as it was") from error
+                record = _run(stages, features, runs_dir)
+            remove_temporary_files(folder)
+            return record
 
 
 def has_scores(record: Record, features: Features) -> bool:
-    """Whether the record has all scores on just these features, weights included."""
+    """Whether the record has every score on these features, computed with the same weights."""
     names = [features.label(q.name) for q in SCORES]
     return all(name in record.metrics and record.metrics[name].protocol.weights == features.foreign for name in names)
 
 
-class _Measured(NamedTuple):
-    """What `_measure` adds to a record."""
-
-    metrics: dict[str, Metric]
-    curve: Curves
-
-
-def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str], None]) -> Record:
-    """Train (if need be), measure, write grids and record."""
+def _run(stages: Stages, features: Features, runs_dir: Path) -> Record:
+    """Train what is not trained yet, measure, and write the grid of samples and the record."""
     e, images, folder = stages.e, stages.images, stages.folder
-    archive_stale_run(e, stages.fingerprint, folder, runs_dir, tell)
     started, clock = provenance.now(), time.monotonic()
     stages.notes += [f"images: {images.how}"] if images.how else []
     trained = stages.train_system()
@@ -183,9 +153,9 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
     likelihood_model = trained.system
     if (stage := e.recipe.frozen_decoder) is not None:
         likelihood_model = stages.train_encoder(trained.system, stage).system
-    # where nothing was trained now, memory and versions are those of the call that did train
+    # if nothing was trained in this call, memory and versions are those of the call that trained
     when_trained = None if stages.spent else _record_in(folder)
-    measured = _measure(stages, trained, likelihood_model, finished_record(e, runs_dir), features, runs_dir)
+    metrics, curve = _measure(stages, trained, likelihood_model, finished_record(e, runs_dir), features, runs_dir)
     memory = [provenance.peak_memory_bytes(stages.device), when_trained.peak_memory_bytes if when_trained else 0]
     record = Record(
         row=e.row,
@@ -207,20 +177,20 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
         git=stages.git,
         started=started,
         finished=provenance.now(),
+        metrics=metrics,
+        curve=curve,
         notes=stages.notes,
-        **measured._asdict(),
     )
     write_record(record, folder, RECORD)
-    tidy_finished(folder)
     return record
 
 
 def _measure(
     stages: Stages, trained: TrainingResult, likelihood_model: System, earlier: Record | None,
     features: Features, runs_dir: Path,
-) -> _Measured:  # fmt: skip
-    """Bounds, time and scores; beside them what stays of the `earlier` record of the same experiment, which was taken
-    on other features. Writes the grid of samples."""
+) -> tuple[dict[str, Metric], Curves]:  # fmt: skip
+    """The metrics and curves of a run: bounds on the likelihood, the time of sampling, scores, and what is kept of an
+    `earlier` record of the same experiment, with scores on other features. Writes the grid of samples."""
     e, folder, model = stages.e, stages.folder, trained.system
     results = PartialResults(folder, f"{e.config_hash} {stages.key}", stages.checkpoint_seconds, stages.stop)
     if earlier and earlier.data.fingerprint != stages.fingerprint:
@@ -234,11 +204,11 @@ def _measure(
     cache = FeatureCache(features, runs_dir / "features", stages.device, results)
     scores, during_training = _quality(stages, trained, cache)
     curve = {**(earlier.curve if earlier else {}), **losses, **during_training}
-    return _Measured(metrics | scores, curve)
+    return metrics | scores, curve
 
 
 def _quality(stages: Stages, trained: TrainingResult, cache: FeatureCache) -> tuple[dict[str, Metric], Curves]:
-    """The scores of samples, with baselines; and scores during training. Writes the grid of samples."""
+    """The scores of samples and of the baselines; and scores during training. Writes the grid of samples."""
     e, images, model = stages.e, stages.images, trained.system
     metrics, grid, notes = evaluation.sample_metrics(model, images, e.evaluation, cache, seed=e.seed,
                                                      of=e.recipe.scores_of)  # fmt: skip
@@ -256,16 +226,16 @@ def _quality(stages: Stages, trained: TrainingResult, cache: FeatureCache) -> tu
 
 
 def _metrics_to_keep(record: Record, features: Features) -> dict[str, Metric]:
-    """The metrics of an earlier record that stay beside new scores: all, except scores on unknown Inception weights
-    where the new ones are on Inception features, because the names are the same."""
+    """The metrics of an earlier record to keep beside new scores: all, except scores with other Inception weights if
+    the new ones are on Inception features, because their names would be the same."""
     if features.name != "inception":
         return dict(record.metrics)
     return {name: metric for name, metric in record.metrics.items() if metric.protocol.weights is None}
 
 
 def read_log(log: Path) -> list[dict[str, Any]]:
-    """The lines of a training's log, thinned to a record's curve with the first and the last kept; empty when it is
-    lost or damaged."""
+    """The lines of a training's log, thinned to the length of a record's curve with the first and the last line kept;
+    empty if the log is lost or damaged."""
     try:
         lines = [json.loads(line) for line in log.read_text().splitlines()]
     except (OSError, ValueError):
@@ -276,7 +246,7 @@ def read_log(log: Path) -> list[dict[str, Any]]:
 
 
 def loss_curves(lines: list[dict[str, Any]], dimensions: int) -> Curves:
-    """The losses of training: L_C in bits per dimension, the others as they are, without `PENALTIES`."""
+    """The losses of training without `PENALTIES`; L_C is in bits per dimension."""
     names = {"coverage": "L_C (bits/dim)", "kl": "KL", "quality": "L_Q"}
     critic = (key for line in lines for key in line if key.startswith("critic/"))
     names |= {key: term for key in critic if (term := key.removeprefix("critic/")) not in PENALTIES}

@@ -1,5 +1,5 @@
-"""Checkpoints: tensors and plain values in one safetensors file, written atomically with a hash. There is no pickle in
-it: a stranger's checkpoint holds no code."""
+"""Checkpoints: nested tensors and plain values in one safetensors file with a hash, written atomically. Reading one
+never runs code, as unpickling would."""
 
 import hashlib
 import json
@@ -16,26 +16,26 @@ from cqlib.util.files import canonical_json, write_atomic
 
 
 class CheckpointError(Exception):
-    """A file that is not a whole checkpoint; the message says why in one line."""
+    """The file is not a whole checkpoint; the message says why in one line."""
 
 
 def to_bytes(state: dict[str, Any]) -> bytes:
-    """The file of a `state`, as `load_checkpoint` reads it. TypeError and ValueError as of `save_checkpoint`."""
+    """The content of a checkpoint's file. TypeError and ValueError as for `save_checkpoint`."""
     tensors: dict[str, Tensor] = {}
     text = canonical_json(_split(state, "", tensors))
     return save(tensors, metadata={"tree": text, "sha256": _digest(tensors, text)})
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` (nested dicts and lists of tensors, numbers, strings, None) to `path` atomically. Raises OSError
-    when the disk is full, TypeError for a value of another type, ValueError for a number that is not finite or two
-    tensors whose keys make one path; the old file is then as it was."""
+    """Write `state` (nested dicts and lists of tensors, numbers, strings, None) to `path` atomically. Raises OSError if
+    the disk is full, TypeError for a value of another type, ValueError for a number that is not finite and for keys
+    that would put two tensors at one path; the old file is then left as it was."""
     write_atomic(path, to_bytes(state))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The state that `save_checkpoint` wrote, on the CPU. CheckpointError if the file is damaged or foreign; OSError
-    where it cannot be opened, which says nothing of what is in it."""
+    """The state that `save_checkpoint` wrote, on the CPU. CheckpointError if the file is damaged or of another kind;
+    OSError if it cannot be opened, which does not mean that it is damaged."""
     with path.open("rb"):
         pass
     try:
@@ -58,7 +58,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _split(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """Replace each tensor by a reference into `tensors`."""
+    """`value` with each tensor moved to `tensors` and replaced by its name there."""
     if isinstance(value, Tensor):
         if name in tensors:  # of {"a/b": ...} and {"a": {"b": ...}}, or of 1 and "1"
             raise ValueError(f"a checkpoint cannot hold two tensors at '{name}'")
@@ -76,6 +76,7 @@ def _split(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def _join(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """The inverse of `_split`."""
     if isinstance(value, list):
         return [_join(item, tensors) for item in value]
     if not isinstance(value, dict):
@@ -86,6 +87,7 @@ def _join(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    """SHA-256 over names, types, shapes and values of the tensors, and over the text."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()

@@ -1,4 +1,4 @@
-"""Errors that a user sees: one clear line, and the exit code that goes with it."""
+"""Errors for users: one line that says what to do, and an exit code."""
 
 import difflib
 import functools
@@ -37,13 +37,13 @@ def to_stderr(text: str) -> None:
 
 
 to_stderr_once = functools.cache(to_stderr)
-"""`to_stderr`, but each line only once in a process."""
+"""Print one line on stderr, at most once in a process."""
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the memory of the machine, or what this process may use of it, is used up."""
+    """Whether an error means that the memory of the machine, of this process or of the GPU is used up."""
     messages = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "can't start new thread",
-                "could not create a primitive", "could not create a memory")  # fmt: skip  # the last two: oneDNN
+                "out of memory", "could not create a primitive", "could not create a memory")  # fmt: skip
     return isinstance(error, MemoryError) or any(message in str(error) for message in messages)
 
 
@@ -52,8 +52,8 @@ MAX_SUGGESTIONS = 6
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UsageError:
-    """A `UsageError` for an unknown name: "unknown row 'table1/vea': did you mean 'table1/vae'?"; where none is near,
-    the first ones that there are."""
+    """A `UsageError` for an unknown name: "unknown row 'table1/vea': did you mean 'table1/vae'?"; if no valid name
+    resembles it, the error lists the first ones."""
     names = list(valid)
     if close := difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.4):
         return UsageError(f"unknown {kind} '{name}': did you mean '{close[0]}'?")
@@ -63,32 +63,26 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UsageError:
 
 
 def printable(text: str) -> str:
-    """`text` with a question mark for each line end, control character and mark that reverses the text's direction."""
+    """`text` with a question mark in place of every character that a terminal cannot show, line ends included."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def one_line(text: object) -> str:
-    """`text` as one line that any terminal can show: no control characters, and of 600 characters at most."""
+    """`text` as one line without control characters, cut in the middle if it has more than 600 characters."""
     line = printable(" ".join(str(text).split()))
     return line if len(line) <= 600 else f"{line[:400]} … {line[-150:]}"
 
 
 def cause_of(error: BaseException) -> str:
-    """What the system says of an OSError, or the error's own words; one line."""
+    """The operating system's message of an OSError, or the error's own message; one line."""
     return one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
-
-
-def why_not_a_folder(path: Path) -> str:
-    """Why `path` is no folder and cannot be made one, in one line: it, or its nearest parent that exists, is a file.
-    "" where nothing stands in the way."""
-    nearest = next(place for place in (path, *path.parents) if place.exists())
-    return "" if nearest.is_dir() else f"{nearest} is a file where a folder is needed: name another"
 
 
 @contextmanager
 def one_line_errors(program: str, logs: Path | None = None) -> Iterator[None]:
-    """Turn an exception into one line on stderr and an exit code: the UserError's own, 3 for Ctrl-C, else 1. A bug's
-    traceback goes to a file in `logs` (default: a temporary folder). Warnings are hidden, unless -W is set."""
+    """Turn an exception into one line on stderr and an exit code: that of a UserError, 3 for Ctrl-C, else 1. The
+    traceback of a bug is written to a file in `logs` (default: the system's temporary folder). Warnings are hidden
+    unless Python was started with -W."""
     try:
         with warnings.catch_warnings():
             if not sys.warnoptions:
@@ -107,11 +101,11 @@ def one_line_errors(program: str, logs: Path | None = None) -> Iterator[None]:
 
 
 def _line(error: Exception) -> str | None:
-    """What to tell the user of an error that the system or the environment causes; None for a bug."""
+    """The line for an error caused by the system or the environment; None for a bug."""
+    if out_of_memory(error):
+        return "there is not enough memory: free some, or run fewer rows at a time (--jobs); the run can be resumed"
     if isinstance(error, OSError) and error.strerror is not None:
         return one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
-    if out_of_memory(error):
-        return "there is not enough memory: free some, or run fewer rows at a time (--jobs)"
     if isinstance(error, ModuleNotFoundError) and not (error.name or "cqlib").startswith("cqlib"):
         environment = "source .venv/bin/activate, which ./run_all.sh has made, or pip install -e '.[notebooks]'"
         return f"this Python ({sys.executable}) has no module '{error.name}': first {environment}"
@@ -119,8 +113,8 @@ def _line(error: Exception) -> str | None:
 
 
 def _log(folder: Path | None) -> str:
-    """Write the traceback of the error being handled to a new file in `folder`. Returns the file's name, or why there
-    is none."""
+    """Write the traceback of the error being handled to a new file in `folder`. Returns the file's name, or why it
+    could not be written."""
     file = (folder or Path(tempfile.gettempdir())) / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

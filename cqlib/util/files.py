@@ -1,19 +1,17 @@
-"""Files that are whole or absent: atomic writes, hashes, canonical JSON."""
+"""Atomic writes, hashes and canonical JSON."""
 
 import errno
 import hashlib
 import json
 import os
 import tempfile
-import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 
 def write_atomic(path: Path, content: bytes | str) -> Path:
-    """Write `content` (text as UTF-8) to `path` so that a reader sees the old file or the new one, never a part; return
-    `path`. Raises OSError (disk full, no permission); the old file is then untouched."""
+    """Write `content` (text as UTF-8) to `path`, and return `path`. A reader sees the old file or the new one, never a
+    part of it. Raises OSError (disk full, no permission) and leaves the old file as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
     try:
@@ -29,36 +27,23 @@ def write_atomic(path: Path, content: bytes | str) -> Path:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        error.filename = str(path)  # the temporary file's name would tell the user nothing
+        error.filename = str(path)  # the user does not know the temporary file
         raise
     return path
 
 
 def move(source: Path | str, target: Path) -> None:
-    """Rename `source`, whose content is on the disk already, to `target`, durably where the file system can sync a
-    folder. Raises OSError."""
+    """Rename `source` to `target`, and sync the folder so that the new name survives a power cut. The content of
+    `source` must be on the disk already. Raises OSError."""
     os.replace(source, target)
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems sync files alone
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot sync a folder
             raise
     finally:
         os.close(folder)
-
-
-def is_storable_path(text: str) -> bool:
-    """Whether a file can have the path `text`, and the path can be written in UTF-8 (into a record, a page)."""
-    return "\0" not in text and text.encode(errors="ignore").decode() == text
-
-
-def remove_leftovers(folder: Path, *, older: float = 0.0) -> None:
-    """Remove the temporary files, `older` seconds old at least, that killed writers left in `folder`."""
-    for path in folder.glob(".*.tmp"):
-        with suppress(OSError):  # gone already, or not ours to remove
-            if path.is_file() and (not older or time.time() - path.stat().st_mtime > older):
-                path.unlink()
 
 
 def sha256(data: bytes) -> str:

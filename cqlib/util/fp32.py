@@ -1,4 +1,4 @@
-"""Exact float32, whatever the settings outside."""
+"""Float32 arithmetic without TF32, bfloat16 or autocast."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,7 +9,8 @@ import torch
 
 @contextlib.contextmanager
 def full_fp32() -> Iterator[None]:
-    """Inside, float32 is float32: no TF32, no bfloat16, no autocast. Afterwards all is as before."""
+    """Inside, float32 operations are computed in true float32: TF32, bfloat16 and autocast are off. The settings are
+    restored afterwards."""
     backends: Any = torch.backends
     settings = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
     before = [setting.fp32_precision for setting in settings]

@@ -1,4 +1,4 @@
-"""Where the repository is."""
+"""The folders of the repository, of runs and of what is published."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ _ABOVE = Path(__file__).resolve().parent.parent.parent
 ROOT = _ABOVE if (_ABOVE / "pyproject.toml").is_file() else Path.cwd()
 """The repository's folder, or the current folder if this package was installed without the repository."""
 RUNS = Path(os.environ.get("CQLIB_RUNS") or ROOT / "runs").absolute()
-"""Where runs are kept if no other folder is named: $CQLIB_RUNS, or the repository's."""
+"""The default folder of runs: $CQLIB_RUNS, or runs/ of the repository."""
 PUBLISHED = ROOT / "reports" / "published"
 """The records, samples and small models that come with the repository."""
 RECORDS = PUBLISHED / "records"

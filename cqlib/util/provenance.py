@@ -1,4 +1,4 @@
-"""Where a number comes from: code, libraries, device, memory."""
+"""The provenance of a number: commit, versions of libraries, device and memory."""
 
 import ctypes
 import functools
@@ -26,14 +26,13 @@ LIBRARIES = ("torch", "torchvision", "torch-fidelity", "numpy", "scikit-image", 
 
 @dataclass(frozen=True, config=STRICT)
 class GitInfo:
-    """The state of the code: commit and whether files differed from it; None where there is no repository."""
+    """The state of the code: its commit, and whether files differed from it. Both are None outside a repository."""
 
     commit: Text | None
     dirty: Flag | None
 
     def after(self, *others: Self) -> "GitInfo":
-        """This commit; dirty: True if it or any of the others was, else None if that is unknown for one of them, else
-        False."""
+        """This commit, dirty if the code was dirty here or in any of the others; None if that is not known."""
         states = {self.dirty, *(other.dirty for other in others)}
         return GitInfo(self.commit, True if True in states else None if None in states else False)
 
@@ -44,22 +43,16 @@ def now() -> str:
 
 
 def git_info(*more: str) -> GitInfo:
-    """Commit of the repository that this package lies in, and whether the package, or what lies at the paths `more`,
-    differs from it; None outside one."""
-    if _ask_git("ls-files", "--error-unmatch", "cqlib/__init__.py") is None:  # installed inside another repository
+    """The commit of the repository that contains this package, and whether the package, or a file at one of the paths
+    `more`, differs from it; None outside a repository."""
+    if _ask_git("ls-files", "--error-unmatch", "cqlib/__init__.py") is None:  # this package is installed within another repository
         return GitInfo(None, None)
     status = _ask_git("status", "--porcelain", "--", "cqlib", "pyproject.toml", *more)
     return GitInfo(_ask_git("rev-parse", "HEAD"), None if status is None else bool(status))
 
 
-def in_history(commit: str) -> bool:
-    """Whether `commit`, 40 hex digits, is in the history of this checkout."""
-    is_hash = re.fullmatch("[0-9a-f]{40}", commit)
-    return bool(is_hash) and _ask_git("merge-base", "--is-ancestor", commit, "HEAD") is not None
-
-
 def _ask_git(*words: str) -> str | None:
-    """What git prints about the repository; None where it fails."""
+    """The output of a git command on the repository; None if the command fails."""
     try:
         done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
@@ -68,7 +61,7 @@ def _ask_git(*words: str) -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """Python, cqlib and the libraries that numbers depend on; without local build tags."""
+    """Versions of Python, cqlib and the libraries that numbers depend on, without local build tags ("+cpu")."""
     numbers = {"python": platform.python_version(), "cqlib": VERSION}
     for name in LIBRARIES:
         with suppress(metadata.PackageNotFoundError):
@@ -78,7 +71,7 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def code_hash() -> str:
-    """Hex digest over the files of this package, to tell whether two copies of it are the same code."""
+    """Hex digest over the code and templates of this package; equal for equal copies of it."""
     package, digest = Path(__file__).parent.parent, hashlib.sha256()
     for path in sorted([*package.rglob("*.py"), *package.glob("report/templates/**/*.*")]):
         digest.update(path.read_bytes())
@@ -108,8 +101,8 @@ def _processor() -> str:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Begin to measure what `peak_memory_bytes` returns. What earlier work has freed is given back to the system first;
-    off Linux this cannot be done, and the peak of a CPU's run is that of its process."""
+    """Start the measurement of `peak_memory_bytes`. Memory that earlier work has freed is returned to the system first,
+    so that it is not counted. On other systems than Linux a CPU's peak is that of the whole process."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -121,8 +114,8 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """The most memory used at a time since `reset_peak_memory`, in bytes: on a CUDA device what PyTorch allocated
-    there, else by this process."""
+    """Peak memory in bytes since `reset_peak_memory`: what PyTorch allocated on a CUDA device, else the resident memory
+    of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with suppress(OSError):

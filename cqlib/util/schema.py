@@ -1,4 +1,5 @@
-"""Types of the values in records, validated by pydantic: nothing is converted but NumPy scalars, and int to float."""
+"""Types of the values in records, for pydantic. Values of a wrong type are refused; only NumPy scalars, and int where
+float is expected, are converted."""
 
 from typing import Annotated
 
@@ -22,6 +23,12 @@ NonNegative = Annotated[Number, Field(ge=0)]
 
 def first_error(error: ValidationError) -> str:
     """The first failure of a validation in one line: "metrics.BPD.value: Input should be a valid number"."""
+    place = ".".join(map(str, error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]))
+    return f"{place or 'record'}: {first_message(error)}"
+
+
+def first_message(error: ValidationError) -> str:
+    """What is wrong by the first failure of a validation: "Input should be a valid number"."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     message = "Unknown key" if first["type"] == "unexpected_keyword_argument" else first["msg"]
-    return one_line(f"{'.'.join(map(str, first['loc'])) or 'record'}: {message.removeprefix('Value error, ')}")
+    return one_line(message.removeprefix("Value error, "))

@@ -1,4 +1,4 @@
-"""A request to stop early: by signal, by the time budget, or by the program itself."""
+"""Stopping early with the state saved: on a signal, or at the end of a time budget."""
 
 import signal
 import threading
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 @dataclass
 class StopRequest:
-    """Work that takes long calls `reason()` at points where it is safe to checkpoint and exit. `deadline` is on the
-    `time.monotonic` clock."""
+    """Long work calls `reason()` at points where it is safe to checkpoint and exit. `deadline` is on the
+    `time.monotonic` clock; `signals` counts the signals that came in."""
 
     deadline: float | None = None
     requested: str | None = None  # the reason, once there is a request
@@ -25,8 +25,8 @@ class StopRequest:
 
     @contextmanager
     def listening(self, *, second_interrupts: bool = False) -> Iterator[None]:
-        """Inside, SIGINT and SIGTERM are requests; with `second_interrupts`, a SIGINT after another signal raises
-        KeyboardInterrupt. Python delivers signals to the main thread: elsewhere this does nothing."""
+        """Inside, SIGINT and SIGTERM request a stop; with `second_interrupts`, a SIGINT after another signal raises
+        KeyboardInterrupt at once. Does nothing outside the main thread, which alone receives signals."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

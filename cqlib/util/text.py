@@ -1,4 +1,4 @@
-"""Durations and numbers in words, and text from outside made safe to show."""
+"""Durations and numbers as text, plain and Markdown tables, and text of unknown origin made safe to show."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ def join_with_and(words: Iterable[str]) -> str:
 
 
 def signed(value: float, digits: int) -> str:
-    """A number with its sign: "+0.24", or "−1,234.5" with a true minus sign; what rounds to 0 has a plus."""
+    """A number with its sign: "+0.24", or "−1,234.5" with a true minus sign; zero has a plus."""
     return f"{round(value, digits) + 0.0:+,.{digits}f}".replace("-", "−")
 
 
@@ -48,27 +48,27 @@ _UNSEEN = re.compile(
 
 
 def without_paths(text: str) -> str:
-    """`text` from outside as a page may show it: an absolute path is cut to its last part ("npz:/home/me/cats.npz"
-    gives "npz:cats.npz"), and a character that cannot be seen, or would reverse what follows, is a "�"."""
+    """`text` of unknown origin as a page may show it: an absolute path is cut to its last part ("npz:/home/me/cats.npz"
+    gives "npz:cats.npz"), and a character that is invisible, or reverses the direction of the text, becomes "�"."""
     return _UNSEEN.sub("�", _PATH.sub(r"\1", text))
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; a bar within a cell does not end it."""
+    """A Markdown table; bars within cells are escaped."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines of a plain table, whose columns are as wide as their widest cell."""
+    """The lines of a plain-text table; each column is as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def fill_sections(text: str, parts: Mapping[str, str]) -> str:
-    """Markdown with what stands between `<!-- NAME -->` and `<!-- /NAME -->` replaced by `parts[NAME]`, on lines of its
-    own or within one. ValueError where the marks of a part are missing."""
+    """Markdown with the text between `<!-- NAME -->` and `<!-- /NAME -->` replaced by `parts[NAME]`. ValueError if the
+    marks of a part are missing."""
     for name, part in parts.items():
         before, start, rest = text.partition(f"<!-- {name} -->")
         inside, end, after = rest.partition(f"<!-- /{name} -->")
