@@ -1,4 +1,4 @@
-"""`python -m cqlib.cli`, which run_all.sh starts: options are read before torch is loaded, which takes seconds."""
+"""`python -m cqlib.cli`, which run_all.sh starts. Options are read before torch is loaded, which takes seconds."""
 
 import sys
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from cqlib.util.stop import interrupt_on_sigterm
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the options of run_all.sh, then list names for --list, else do what they ask; returns the exit code."""
+    """Do what the options of run_all.sh ask, and return the exit code."""
     with one_line_errors("run_all.sh"):
         interrupt_on_sigterm()  # until there is something to save
         opts = options.parse(sys.argv[1:] if argv is None else argv)

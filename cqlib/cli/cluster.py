@@ -1,5 +1,5 @@
-"""Runs rows on a Ray cluster (extra `cluster`) whose nodes all see the runs folder, where they leave their logs and
-records. When a node is lost, Ray starts its tasks on another one, and each resumes from its checkpoint."""
+"""Rows on a Ray cluster (extra `cluster`) whose nodes share the runs folder, to which they write logs and records. If a
+node is lost, Ray starts its tasks on another one, and each resumes from its checkpoint."""
 
 import logging
 import os
@@ -8,27 +8,25 @@ import socket
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cqlib.cli.options import PROGRAM
 from cqlib.cli.tasks import Process, Start, Task, child_environment, thread_limits
 from cqlib.util import provenance
 from cqlib.util.errors import UserError, one_line
 
-ANSWER = 60.0
-"""Seconds that nodes have to start a process and answer."""
 RAY = {"RAY_py_gcs_connect_timeout_s": "5", "RAY_NUM_REDIS_GET_RETRIES": "1", "RAY_USAGE_STATS_ENABLED": "0",
        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # fmt: skip
-"""Ray tries to connect once, for some seconds, sends no usage reports, and prints no warning on GPUs."""
+"""Ray tries to connect once, for some seconds, sends no usage reports, and prints no warning about GPUs."""
 
 
 @contextmanager
 def connected(address: str) -> Iterator[None]:
     """Inside, this process is a driver of the cluster at `address` ("HOST:PORT", or "auto" for one on this machine).
-    UserError where there is none that it can join."""
+    UserError if it cannot join one there."""
     if address != "auto":  # Ray itself would try for minutes
         host, _, port = address.rpartition(":")
         try:
@@ -57,31 +55,29 @@ def connected(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def check_nodes(runs_dir: Path) -> None:
-    """UserError, one line, that names each node that does not answer, does not see the runs folder, or has other code
-    of this package or another version of a library that numbers depend on."""
+def cores() -> int:
+    """The number of cores of all nodes together."""
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    mark = runs_dir / f".cluster-{uuid.uuid4().hex}"
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.touch()
-    answers = {}
-    for node in filter(lambda node: node["Alive"], ray.nodes()):
-        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ask = ray.remote(_problem).options(num_cpus=0, scheduling_strategy=there)
-        answers[ask.remote(versions(), mark)] = f"node {node['NodeManagerAddress']}"
-    ray.wait([*answers], num_returns=len(answers), timeout=ANSWER)
-    problems = []
-    for answer, node_name in answers.items():
-        try:
-            problem = ray.get(answer, timeout=0)
-        except ray.exceptions.RayError as error:
-            problem = f"cannot run cqlib ({one_line(error)[-200:]}): install this repository and its packages there"
-        problems += [f"{node_name} {problem}"] if problem else []
-    mark.unlink()
-    if problems:
-        raise UserError(f"--cluster: {'; '.join(problems)}")
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def start_there(gpus: float) -> Start:
+    """A function that starts tasks on the cluster. Ray runs a task on a node with a free core and, if any node has a
+    GPU, a free share `gpus`, in (0, 1], of a GPU."""
+    import ray
+
+    no_gpu = os.environ.get("CQLIB_DEVICE") == "cpu" or not ray.cluster_resources().get("GPU")
+    environment = thread_limits(1) | ({"CQLIB_DEVICE": "cpu"} if no_gpu else {})
+    # The tasks of a lost node are started again, at most 5 times, because a task may be what brings nodes down.
+    remote = ray.remote(_run).options(num_cpus=1, num_gpus=0 if no_gpu else gpus, max_retries=5)
+
+    def start(task: Task, log: Path, slot: int) -> Process:
+        stop = log.with_suffix(".stop")
+        stop.unlink(missing_ok=True)
+        return _RayProcess(remote.remote(task.arguments, environment, log, stop, versions()), log, stop)
+
+    return start
 
 
 def versions() -> dict[str, str]:
@@ -89,53 +85,28 @@ def versions() -> dict[str, str]:
     return {**provenance.versions(), "cqlib": provenance.code_hash()[:12]}
 
 
-def _problem(expected: dict[str, str], mark: Path) -> str:
-    """Runs on a node: what is wrong there, in words that follow the node's name; "" if nothing is."""
-    installed = versions()
+def _run(
+    arguments: tuple[str, ...], environment: dict[str, str], log: Path, stop: Path, expected: dict[str, str]
+) -> int:
+    """Runs on a node: start the task's command, wait until it ends or the file `stop` exists, and return its exit code.
+    Fails if the node does not share the runs folder, or has other code or versions than `expected`."""
+    node, installed = socket.gethostname(), versions()
+    if not log.is_file():
+        raise UserError(f"node {node} does not see {log.parent}: put --runs-dir on a file system that all nodes share")
     for name, version in expected.items():
         if installed.get(name) != version:
-            return f"has {name} {installed.get(name)}, this machine {version}: install the same there"
-    return "" if mark.exists() else f"does not see {mark.parent}: put --runs-dir on a file system that all nodes share"
-
-
-def cores() -> int:
-    """How many cores the nodes have together."""
-    import ray
-
-    return max(1, int(ray.cluster_resources().get("CPU", 1)))
-
-
-def start_there(gpus: float) -> Start:
-    """A function that starts tasks on the cluster: Ray runs a task on a node that has a core free and, where any node
-    has a GPU and GPUs are wanted, `gpus`, a share in (0, 1] of one."""
-    import ray
-
-    no_gpu = os.environ.get("CQLIB_DEVICE") == "cpu" or not ray.cluster_resources().get("GPU")
-    environment = thread_limits(1) | ({"CQLIB_DEVICE": "cpu"} if no_gpu else {})
-    # A task whose node was lost is started again, but not for ever: it may be what brings nodes down.
-    remote = ray.remote(_run).options(num_cpus=1, num_gpus=0 if no_gpu else gpus, max_retries=5)
-
-    def start(task: Task, log: Path, slot: int) -> Process:
-        stop = log.with_suffix(".stop")
-        stop.unlink(missing_ok=True)
-        return _RayProcess(remote.remote(task.arguments, environment, log, stop), log, stop)
-
-    return start
-
-
-def _run(arguments: tuple[str, ...], environment: dict[str, str], log: Path, stop: Path) -> int:
-    """Runs on a node: the task's command, until it ends or there is a file `stop`; returns its exit code."""
+            raise UserError(f"node {node} has {name} {installed.get(name)}, not {version}: install the same there")
     with log.open("ab") as errors:
         process = subprocess.Popen([sys.executable, *arguments], env=child_environment(environment),
                                    stdout=subprocess.DEVNULL, stderr=errors)  # fmt: skip
     while process.poll() is None and not stop.exists():
         time.sleep(1)
-    process.terminate()  # does nothing where it has ended
+    process.terminate()  # does nothing if it has ended
     return process.wait()
 
 
 class _RayProcess:
-    """A task on the cluster, as `run_tasks` sees it."""
+    """A task on the cluster, with the interface that `run_tasks` needs."""
 
     def __init__(self, ref: Any, log: Path, stop: Path) -> None:
         self.ref, self.log, self.stop = ref, log, stop
@@ -150,16 +121,17 @@ class _RayProcess:
         try:
             return ray.get(self.ref)
         except ray.exceptions.RayError as error:
+            why = getattr(error, "cause", None) or f"its process on the cluster was lost: {one_line(error)[:200]}"
             with self.log.open("a") as log:
-                log.write(f"its process on the cluster was lost: {one_line(error)[:200]}\n")
+                log.write(f"{PROGRAM}: {why}\n")
             return 1
 
     def terminate(self) -> None:
-        """Ask it to save its state and end."""
+        """Ask the task to save its state and end."""
         self.stop.touch()
 
     def kill(self) -> None:
-        """End it, or take it out of the queue."""
+        """End the task, or take it out of the queue."""
         import ray
 
         ray.cancel(self.ref, force=True)

@@ -1,5 +1,5 @@
-"""The command line: the table of commands, and what all of them share. Functions import what they need when they are
-called, so that --help comes at once."""
+"""`python -m cqlib`: the table of commands. Each command imports what it needs when it is called, so that --help takes
+no time."""
 
 import argparse
 import sys
@@ -47,8 +47,8 @@ def fetch(options: argparse.Namespace) -> None:
 
 
 class Command(NamedTuple):
-    """A command: the function that runs it and returns the exit code (None: 0), whose docstring is its help; its
-    options; and examples of what follows its name."""
+    """A command: a function that runs it and returns the exit code (None: 0), and whose docstring is its help; its
+    options; and examples of the words after its name."""
 
     run: Callable[[argparse.Namespace], int | None]
     options: Sequence[Option]
@@ -117,7 +117,7 @@ def parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. Errors are one line on stderr (`cqlib.util.errors.one_line_errors`)."""
+    """Run one command and return its exit code. Errors are printed as one line on stderr."""
     argv = list(sys.argv[1:] if argv is None else argv)
     with one_line_errors(PROGRAM):
         interrupt_on_sigterm()  # until there is something to save

@@ -1,5 +1,5 @@
-"""How long rows will take: seconds a step from finished runs of the same row, of this machine or else published, times
-the steps; under `paper`, where there are none, what was estimated for an A100."""
+"""The expected time of rows: their steps times the seconds per step of finished runs of the same row, on this machine
+or, if there are none, published. Rows of `paper`, which nobody has run, have estimates for an A100."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +16,8 @@ STEPS = "training.steps"
 
 
 def expected_seconds(e: Experiment, records: Sequence[Record]) -> tuple[float, str] | None:
-    """The seconds that a run will take, and from what they are known: the median of finished `records` of the row
-    under the same profile and on the same data, with at most other steps. None where there are none."""
+    """The expected seconds of a run, and their source: the median over finished `records` of the row with the same
+    profile, data and changes, apart from the number of steps. None if there are no such records."""
 
     def kind(run: Experiment | Record, data: str) -> tuple[object, ...]:
         return run.row, run.profile, data, {path: run.changes[path] for path in run.changes if path != STEPS}
@@ -30,7 +30,7 @@ def expected_seconds(e: Experiment, records: Sequence[Record]) -> tuple[float, s
 
 
 def expected_gpu_seconds(e: Experiment) -> tuple[float, str] | None:
-    """The same for a row of `paper` as it is, from `GPU_HOURS`, which was computed, not measured."""
+    """The same for an unchanged row of `paper`, from `GPU_HOURS`, which was computed, not measured."""
     if e.profile != "paper" or e.changes or not GPU_HOURS.is_file():
         return None
     runs = json.loads(GPU_HOURS.read_text())["runs"]
@@ -39,8 +39,8 @@ def expected_gpu_seconds(e: Experiment) -> tuple[float, str] | None:
 
 
 def lines(seeds: Mapping[Experiment, int], runs_dir: Path, jobs: int) -> Iterator[str]:
-    """A line on the time of each experiment in `seeds` (experiment -> how many of its seeds are to run; 0: it is
-    finished), then one on the time of all with `jobs` runs at a time."""
+    """A line with the expected time of each experiment in `seeds` (experiment -> the number of its seeds that are left
+    to run), then a line with the time of all, with `jobs` runs at a time."""
     here, published = load_records(runs_dir)[0], load_records(RECORDS)[0]
     times: list[float] = []
     for e, number in seeds.items():
@@ -49,6 +49,6 @@ def lines(seeds: Mapping[Experiment, int], runs_dir: Path, jobs: int) -> Iterato
         times += [expected[0]] * number if expected else []
         runs = {0: ", finished", 1: ""}.get(number, f", {number} seeds")
         yield f"  {e.variant} on {e.data}: {words}{runs}"
-    if times:  # as long as the longest run at least
+    if times:  # at least as long as the longest run
         unknown = ", without what is not known" * (len(times) < sum(seeds.values()))
         yield f"  in all about {duration(max(sum(times) / jobs, *times))} with {jobs} at a time{unknown}"

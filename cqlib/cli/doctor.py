@@ -1,4 +1,4 @@
-"""What this machine has and lacks for the reproduction, in plain lines: "+" begins what is there, "-" what is not."""
+"""What this machine has and lacks for the reproduction. Lines begin with "+" for what is there, "-" for what is not."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ def report(runs_dir: Path, data_dir: Path | None = None) -> Iterator[str]:
 
 
 def devices() -> Iterator[str]:
-    """The device that runs take here, and all that there are."""
+    """The default device of this machine, and all devices."""
     try:
         yield f"+ device: {select_device()} (--device NAME or $CQLIB_DEVICE takes another)"
     except UserError as error:
@@ -44,7 +44,7 @@ def devices() -> Iterator[str]:
 
 
 def data_sets(data_dir: Path | None) -> Iterator[str]:
-    """Each data set, and where the files of those that are missing are to be put."""
+    """Each data set; for a missing one, its files and the folder to put them into."""
     folder = published.data_folder(data_dir)
     yield f"  data sets in {folder} (--data-dir DIR or $CQLIB_DATA takes another folder)"
     for name in WITH_PIP:
@@ -54,7 +54,7 @@ def data_sets(data_dir: Path | None) -> Iterator[str]:
 
 
 def feature_weights(data_dir: Path | None) -> Iterator[str]:
-    """The nets whose features scores are computed on; their weights are verified."""
+    """The nets whose features are used for scores. Their weights are verified."""
     try:
         yield f"+ lite0 features: {features.lite0(features.FULL_SIDE).weights}, comes with pip"
         if path := features.local_inception(data_dir):
@@ -70,7 +70,7 @@ def feature_weights(data_dir: Path | None) -> Iterator[str]:
 
 
 def disk(runs_dir: Path) -> Iterator[str]:
-    """The room for runs."""
+    """The free disk space for runs."""
     folder = next(place for place in (runs_dir, *runs_dir.parents) if place.exists())
     free, writable = shutil.disk_usage(folder).free, os.access(folder, os.W_OK)
     mark = "+" if free > 2 * 2**30 and writable else "-"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def experiment_from_options(options: argparse.Namespace) -> "Experiment":
-    """The experiment that a command's row, profile, data set, seed and changes name."""
+    """The experiment of a command's row, profile, data set, seed and changes."""
     from cqlib.experiments.experiment import experiment
 
     return experiment(options.row, options.profile, options.data, options.seed, dict(options.changes or ()))
@@ -28,7 +28,7 @@ def rows(options: argparse.Namespace) -> None:
     for row in ROWS:
         state = "not run"
         try:
-            e = experiment(row, options.profile, options.data, options.seed, dict(options.changes or ()), trial=False)
+            e = experiment(row, options.profile, options.data, options.seed, dict(options.changes or ()))
             if (record := ended_record(e, options.runs_dir)) is not None:
                 bpd = f", {record.metrics['BPD'].value:.3f} bpd" if "BPD" in record.metrics else ""
                 state = record.ending or f"finished{bpd}"
@@ -59,7 +59,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def _train(e: "Experiment", options: argparse.Namespace) -> None:
-    """Train and measure what is missing, and print the metrics. UserError where the training diverged."""
+    """Train and measure what is missing, and print the metrics. UserError if the training diverged."""
     from cqlib.experiments.load import RECORD
     from cqlib.experiments.run import run_experiment
 
@@ -91,7 +91,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
     e = experiment_from_options(options)
     if not is_trained(e, options.runs_dir):
-        # Published weights are measured in a folder of their own: no report takes them for this machine's.
+        # Published weights are measured in a folder of their own, so that no report takes them for this machine's.
         folder = options.runs_dir / e.folder
         published = options.runs_dir / "published"
         if (folder / WEIGHTS).exists() or not (fetch_published(e, published) or is_trained(e, published)):

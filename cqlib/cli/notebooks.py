@@ -1,4 +1,5 @@
-"""Notebooks through papermill: run once for the same inputs, written as .ipynb and as a page."""
+"""Notebooks by papermill, written as .ipynb and as a page. A notebook whose inputs have not changed is not run
+again."""
 
 import json
 import os
@@ -25,8 +26,8 @@ from cqlib.util.stop import interrupt_on_sigterm
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to run: `source` with `parameters`, written to `out`.ipynb and `out`.html; `records`: the folders of
-    records that it may read."""
+    """A notebook to run: `source` with `parameters`, written to `out`.ipynb and `out`.html. `records` are the folders
+    of records that it may read."""
 
     source: Path
     parameters: dict[str, Any]
@@ -37,7 +38,7 @@ class Job:
     page = property(lambda self: self.out.with_name(f"{self.out.name}.html"))
 
     def inputs(self) -> str:
-        """A hash of all that the outputs depend on: the notebook, parameters, records, the code of cqlib."""
+        """A hash of everything that the outputs depend on: the notebook, parameters, records and the code of cqlib."""
         files = [self.source]
         for folder in self.records:
             files += sorted(folder.glob("*.json")) + sorted(folder.glob("*/record.json"))
@@ -45,7 +46,7 @@ class Job:
         return sha256(canonical_json([self.parameters, hashes, provenance.code_hash()]).encode())
 
     def done(self) -> bool:
-        """Whether it has run to its end with these very inputs."""
+        """Whether it has run to its end with the same inputs."""
         try:
             notebook = json.loads(self.target.read_bytes())
             return self.page.is_file() and notebook["metadata"]["cqlib"]["inputs"] == self.inputs()
@@ -53,19 +54,19 @@ class Job:
             return False
 
     def arguments(self) -> tuple[str, ...]:
-        """The Python command that executes it; `job_of` reads its last word."""
+        """The words after "python" in the command that executes it; `job_of` reads the last one."""
         values = [str(self.source), self.parameters, str(self.out), [str(folder) for folder in self.records]]
         return "-m", "cqlib.cli.notebooks", json.dumps(values)
 
 
 def job_of(words: str) -> Job:
-    """The job whose `arguments` end with `words`."""
+    """The job of the last word of its `arguments`."""
     source, parameters, out, records = json.loads(words)
     return Job(Path(source), parameters, Path(out), tuple(map(Path, records)))
 
 
 def declared(source: Path) -> set[str]:
-    """The names in the notebook's parameters cell. UserError if it cannot be read or has no such cell."""
+    """The names of the parameters in a notebook's parameters cell. UserError if there is no such notebook or cell."""
     try:
         notebook = nbformat.read(source, as_version=4)
     except Exception as error:
@@ -77,20 +78,20 @@ def declared(source: Path) -> set[str]:
 
 
 def execute(job: Job) -> None:
-    """Run the notebook and write its .ipynb and .html, each whole or not at all. UserError if a cell fails: that run is
-    written too, but does not count as done."""
+    """Run the notebook and write its .ipynb and .html atomically. UserError if a cell fails; the notebook is written up
+    to that cell, and does not count as done."""
     if unknown := sorted(set(job.parameters) - declared(job.source)):  # papermill would only warn
         raise UserError(f"{job.source.name} has no parameter '{unknown[0]}'")
     failure = ""
-    inputs = job.inputs()  # hashed before the run, which may not see what other processes write meanwhile
-    # papermill saves its file in place as it goes. It gets a temporary one: a kill never leaves half an output.
+    inputs = job.inputs()  # hashed before the run: records may be written while it runs
+    # papermill writes to a temporary file, so that a kill never leaves half an output.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         running = Path(folder) / "notebook.ipynb"
         try:
             _papermill(job, running)
         except PapermillExecutionError as error:
             failure = f"{job.source.name}: {error.ename}: {one_line(error.evalue)}"
-        except DeadKernelError as error:  # killed, perhaps for want of memory: there is no page to write
+        except DeadKernelError as error:  # killed, perhaps for lack of memory
             raise UserError(f"{job.source.name}: its kernel died; run it again to resume") from error
         notebook = nbformat.read(running, as_version=4)
     for part in (notebook, *notebook.cells):
@@ -104,7 +105,7 @@ def execute(job: Job) -> None:
 
 
 def _papermill(job: Job, running: Path) -> None:
-    """papermill with this environment's own kernel, and none of the user's start-up files."""
+    """Execute by papermill, in a kernel of this Python environment without the user's start-up files."""
     os.environ["JUPYTER_PATH"] = str(Path(sys.prefix) / "share" / "jupyter")
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     os.environ["IPYTHONDIR"] = os.environ["JUPYTER_RUNTIME_DIR"] = str(running.parent)
@@ -117,15 +118,15 @@ def _papermill(job: Job, running: Path) -> None:
         cwd=str(job.source.parent),
         progress_bar=False,
         start_timeout=120,
-        # Sockets in the temporary folder: no port that another process may take first.
+        # By sockets in the temporary folder, because another process could take a port first.
         config=Config({"KernelManager": {"transport": "ipc", "ip": str(running.parent / "kernel")}}),
     )
 
 
 def main() -> None:
-    """Execute the job that the command line holds."""
+    """Execute the job on the command line."""
     with one_line_errors(PROGRAM):
-        interrupt_on_sigterm()  # it ends the kernel; a training there has its last checkpoint
+        interrupt_on_sigterm()  # which ends the kernel; a training in it keeps its last checkpoint
         execute(job_of(sys.argv[1]))
 
 

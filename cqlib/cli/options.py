@@ -1,5 +1,4 @@
-"""The options of all commands. Names of rows and data sets are looked up when they are given: --help needs nothing but
-the standard library."""
+"""The options of all commands. Standard library only: run_all.sh checks its options before it installs anything."""
 
 import argparse
 import os
@@ -10,6 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from cqlib.data import own_path, split_size
+from cqlib.data.folders import find_local, local_folder, require_folder
+from cqlib.experiments import rows
 from cqlib.util.errors import UsageError, UserError, one_line_errors, unknown_name
 from cqlib.util.paths import ROOT, RUNS
 
@@ -20,7 +22,7 @@ Options = argparse.Namespace
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors are UsageErrors of one line, with the nearest valid option for an unknown one."""
+    """argparse that raises its errors as UsageErrors, with the nearest valid option for an unknown one."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
@@ -30,7 +32,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message.removeprefix("argument "))
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:  # type: ignore[override]
-        """As argparse's, but an unknown option, or a word that is left over, is a UsageError."""
+        """Parse as argparse does, but raise UsageError for an unknown option or argument."""
         parsed, extra = super().parse_known_args(args, namespace)
         for word in extra:
             if word.startswith("-"):
@@ -48,7 +50,7 @@ def examples(*commands: str) -> str:
 
 
 def number(low: float, high: float, kind: type[int] | type[float] = float) -> Callable[[str], Any]:
-    """A function that turns a text into a number of `kind` from `low` to `high`, both included."""
+    """A parser of numbers of `kind` from `low` to `high`, both included."""
 
     def parse(text: str) -> float:
         with suppress(ValueError):
@@ -61,7 +63,7 @@ def number(low: float, high: float, kind: type[int] | type[float] = float) -> Ca
 
 
 def comma_separated(parse_part: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    """A function that parses lists such as `a,b,c`, each part by `parse_part`."""
+    """A parser of lists such as `a,b,c`, with `parse_part` for each part."""
 
     def parse(text: str) -> list[Any]:
         if not (parts := [part.strip() for part in text.split(",") if part.strip()]):
@@ -71,39 +73,11 @@ def comma_separated(parse_part: Callable[[str], Any]) -> Callable[[str], list[An
     return parse
 
 
-def row(name: str) -> str:
-    """`name`, if it is a row of the tables."""
-    from cqlib.experiments.rows import check_row
-
-    return check_row(name)
-
-
-def profile(name: str) -> str:
-    """`name`, if it is a profile."""
-    from cqlib.experiments.rows import check_profile
-
-    return check_profile(name)
-
-
-def data_set(name: str) -> str:
-    """`name`, if a data set can have it; no file is read."""
-    from cqlib.experiments.rows import check_data
-
-    return check_data(name)
-
-
-def target(name: str) -> str:
-    """`name`, if it is a row, a notebook, an ablation or `all`."""
-    from cqlib.experiments.rows import check_target
-
-    return check_target(name)
-
-
-seed = number(0, 9_999, int)
+seed = number(0, rows.MAX_SEED, int)
 
 
 def seeds(text: str) -> list[int]:
-    """The seeds that a text names: `3` is seed 3, `0-4` are seeds 0 to 4, `0,3` those two."""
+    """The seeds of a text: `3` is seed 3, `0-4` are seeds 0 to 4, `0,3` are those two."""
     numbers: list[int] = []
     for part in comma_separated(str)(text):
         ends = re.fullmatch("([0-9]+)(?:-([0-9]+))?", part, re.ASCII)
@@ -115,7 +89,7 @@ def seeds(text: str) -> list[int]:
 
 
 def change(text: str) -> tuple[str, str]:
-    """(path, value as a text) of "PATH=VALUE"; whether the recipe has such a path is checked later."""
+    """(path, value as text) of "PATH=VALUE". Whether the recipe has such a path is checked later."""
     setting, equals, value = text.partition("=")
     if not setting or not equals:
         raise argparse.ArgumentTypeError(f"'{text}' is not PATH=VALUE, such as training.steps=3000")
@@ -123,30 +97,28 @@ def change(text: str) -> tuple[str, str]:
 
 
 def device(text: str) -> str:
-    """`text`, if it can be the name of a device; whether this machine has it is checked once torch is loaded."""
+    """`text` if it is the name of a device. Whether this machine has it is checked once torch is loaded."""
     if not re.fullmatch("auto|cpu|mps|cuda(:[0-9]+)?", text):
         raise argparse.ArgumentTypeError(f"'{text}' is not a device: write auto, cpu, cuda, cuda:1 or mps")
     return text
 
 
 def path(text: str) -> Path:
-    """An absolute path; `~` is the home."""
+    """The absolute path; `~` is the home folder."""
     return Path(os.path.abspath(Path(text).expanduser()))
 
 
 def check_folder(option: str, folder: Path) -> Path:
-    """Return `folder`, which `option` names. UserError where it does not exist."""
+    """`folder`, the value of `option`. UserError if it does not exist."""
     if not folder.is_dir():
         raise UserError(f"{option}: there is no folder {folder}")
     return folder
 
 
 def absolute_data_path(name: str, data_dir: Path | None) -> str:
-    """The data set `name` with its path, if it has one, made absolute: notebooks and workers run in other folders. It
-    stays as it is if it lies under `data_dir` (default: $CQLIB_DATA), which is searched first, or does not exist."""
-    from cqlib.data import own_path, split_size
-    from cqlib.data.folders import find_local, local_folder
-
+    """The data set `name` with its path, if it has one, made absolute, because notebooks and workers run in other
+    folders. A path stays as it is if it is in `data_dir` (default: $CQLIB_DATA), which is searched first, or does not
+    exist."""
     kind, _, argument = name.partition(":")
     (text, size), local = split_size(argument), local_folder(data_dir)
     if own_path(name) is None or (local and not os.path.isabs(text) and find_local(text, local) == local / text):
@@ -158,10 +130,10 @@ def absolute_data_path(name: str, data_dir: Path | None) -> str:
 # --- the options -------------------------------------------------------------------------------------------------
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "row": {"type": row, "metavar": "ROW", "help": "table1/cq-f, …; `python -m cqlib rows` lists them"},
-    "--profile": {"type": profile, "default": "quick", "metavar": "NAME",
+    "row": {"type": rows.check_row, "metavar": "ROW", "help": "table1/cq-f, …; `python -m cqlib rows` lists them"},
+    "--profile": {"type": rows.check_profile, "default": "quick", "metavar": "NAME",
                   "help": "smoke | quick | study | paper (default: quick)"},
-    "--data": {"type": data_set, "metavar": "NAME", "help": "a data set (default: the profile's)"},
+    "--data": {"type": rows.check_data, "metavar": "NAME", "help": "a data set (default: the profile's)"},
     "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "default: 0"},
     "--set": {"type": change, "action": "append", "metavar": "PATH=VALUE", "dest": "changes",
               "help": "change a value of the recipe, may be repeated; `python -m cqlib show ROW` lists them"},
@@ -176,17 +148,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
                  "help": "auto, cpu, cuda, cuda:1, mps (default: $CQLIB_DEVICE, else auto: a CUDA GPU, or the CPU)"},
     "--tensorboard": {"action": "store_true", "help": "the losses for TensorBoard too, in the run's folder"},
 }  # fmt: skip
-"""Options that several commands share: flag -> its settings for argparse."""
+"""Options of several commands: flag -> its settings for argparse."""
 
 Option = str | tuple[str, dict[str, Any]]
 """An option of a command: a flag of `OPTIONS`, or a flag with its settings."""
 
 RUN_ALL_OPTIONS: tuple[Option, ...] = (
     "--profile",
-    ("--only", {"type": comma_separated(target), "action": "extend", "metavar": "NAME,…",
+    ("--only", {"type": comma_separated(rows.check_target), "action": "extend", "metavar": "NAME,…",
                 "help": "notebooks (table1, figure_samples), rows (table1/cq-f), ablations or all; "
                         "default: every notebook, with the rows of Table 1"}),
-    ("--data", {"type": comma_separated(data_set), "action": "extend", "metavar": "NAME,…",
+    ("--data", {"type": comma_separated(rows.check_data), "action": "extend", "metavar": "NAME,…",
                 "help": "data sets (default: photodigits; for paper those of the table)"}),
     "--data-dir", "--feature-weights",
     ("--seeds", {"type": seeds, "action": "extend", "metavar": "LIST",
@@ -214,8 +186,8 @@ def add_options(parser: argparse.ArgumentParser, options: Sequence[Option]) -> N
 
 
 def set_environment(options: Options) -> None:
-    """Pass the device and the wish for TensorBoard on by environment variables, to child processes too, and make
-    $CQLIB_DATA absolute, for children run in other folders. Call it before torch is loaded, for MPS's fallback."""
+    """Set the environment variables that pass --device and --tensorboard on to child processes, and make $CQLIB_DATA
+    absolute, because children run in other folders. Must be called before torch is loaded (for MPS)."""
     if folder := os.environ.get("CQLIB_DATA"):
         os.environ["CQLIB_DATA"] = str(path(folder))
     if getattr(options, "device", None):
@@ -227,8 +199,8 @@ def set_environment(options: Options) -> None:
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """The options of run_all.sh in `argv`, each list without doubles, `changes` a dict. UsageError for a wrong one,
-    UserError for a missing file, SystemExit(0) after --help."""
+    """The options of run_all.sh in `argv`; lists without duplicates, `changes` as a dict. UsageError for a wrong
+    option, UserError for a missing file, SystemExit(0) after --help."""
     parser = Parser(
         prog=RUN_ALL,
         description="Trains what is missing, runs the notebooks and renders one report: the paper's tables\n"
@@ -240,14 +212,11 @@ def parse(argv: Sequence[str]) -> Options:
     add_options(parser, RUN_ALL_OPTIONS)
     parsed = parser.parse_args(argv)
 
-    from cqlib.data.folders import require_folder
-    from cqlib.experiments.rows import targets
-
     parsed.changes = dict(parsed.changes or ())
     parsed.only = tuple(dict.fromkeys(parsed.only or ()))
     parsed.data = tuple(dict.fromkeys(absolute_data_path(name, parsed.data_dir) for name in parsed.data or ()))
     parsed.seeds = tuple(dict.fromkeys(parsed.seeds or (0,)))
-    _, books = targets(parsed.only, parsed.profile)
+    _, books = rows.targets(parsed.only, parsed.profile)
     if parsed.no_train and parsed.only and not books:
         raise UsageError(f"--no-train runs notebooks, and --only {','.join(parsed.only)} names rows alone")
     if parsed.feature_weights is not None and not parsed.feature_weights.is_file():
@@ -259,6 +228,6 @@ def parse(argv: Sequence[str]) -> Options:
     return parsed
 
 
-if __name__ == "__main__":  # run_all.sh does this before it makes an environment: the standard library has to do
+if __name__ == "__main__":  # run_all.sh checks its options by this before it makes an environment
     with one_line_errors("run_all.sh"):
         parse(sys.argv[1:])

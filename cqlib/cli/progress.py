@@ -1,4 +1,4 @@
-"""Progress of a list of tasks: one bar with the time left on a terminal, plain lines elsewhere."""
+"""Progress of a list of tasks: one bar with the time left on a terminal, plain lines otherwise."""
 
 import sys
 import time
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from tqdm import tqdm
 
-EVERY = 30.0
-"""Seconds between plain lines while nothing ends."""
+SECONDS = 30.0
+"""Time between plain lines if no task ends."""
 FORM = "{percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} left · {desc}"
 
 
@@ -17,35 +17,30 @@ class Progress:
     def __init__(self, costs: Mapping[str, float]) -> None:
         self.costs = costs
         self.ended = 0
-        self.begun: set[str] = set()
         self.written = time.monotonic()
         self.bar = tqdm(total=sum(costs.values()), bar_format=FORM, dynamic_ncols=True, leave=False, disable=None)
 
     def show(self, shares: Mapping[str, float], lines: Mapping[str, str]) -> None:
-        """Show how far all is. `shares`: name -> the share done, in [0, 1], of each task that has begun; `lines`: name
-        -> what each that is running has reported last."""
+        """Show the progress. `shares`: name -> the share done, in [0, 1], of each task that has begun; `lines`: name ->
+        the last line of each task that is running."""
         if not self.bar.disable:
-            for name, share in shares.items():
-                if name not in self.begun and 0 < share < 1:  # of a row that is resumed: it took no time now
-                    self.begun.add(name)
-                    self.bar.initial += self.costs[name] * share
             self.bar.n = sum(self.costs[name] * share for name, share in shares.items())
             self.bar.set_description_str(", ".join(lines))
-        elif time.monotonic() - self.written >= EVERY:
+        elif time.monotonic() - self.written >= SECONDS:
             for name, line in lines.items():
                 self.write(f"{name}: {line or 'running'}")
 
     def end(self, outcome: str) -> None:
-        """Say how a task has ended."""
+        """Print the outcome of a task."""
         self.ended += 1
         self.write(f"[{self.ended}/{len(self.costs)}] {outcome}")
 
     def write(self, text: str) -> None:
-        """Write a line above the bar."""
+        """Print a line above the bar."""
         self.written = time.monotonic()
         tqdm.write(text, file=sys.stderr)
         sys.stderr.flush()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self.bar.close()

@@ -55,8 +55,7 @@ def report(options: argparse.Namespace) -> None:
 
 
 def _records_folder(options: argparse.Namespace) -> Path:
-    """The folder of records. UserError where another than the default is named and does not exist; the default may be
-    absent, as there are published records."""
+    """The folder of records. UserError if it does not exist, unless it is the default: there are published records."""
     default = options.runs_dir == OPTIONS["--runs-dir"]["default"]
     return options.runs_dir if default else check_folder("--from", options.runs_dir)
 

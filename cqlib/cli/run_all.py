@@ -1,4 +1,5 @@
-"""What run_all.sh runs: the rows and notebooks that are not up to date, then the report, even if some have failed."""
+"""run_all.sh: train the rows and run the notebooks that are not up to date, then render the report, even if some of
+them have failed."""
 
 import shlex
 import time
@@ -15,7 +16,7 @@ from cqlib.cli.tasks import Outcome, Task, run_tasks, slots, start_here
 from cqlib.data import SOURCES, own_path
 from cqlib.data.folders import local_folder
 from cqlib.experiments import ablations, rows
-from cqlib.experiments.experiment import Experiment, experiment
+from cqlib.experiments.experiment import Experiment, experiment, net_sizes
 from cqlib.experiments.load import load_data
 from cqlib.experiments.run import finished_record, has_scores
 from cqlib.experiments.selection import Selection
@@ -29,18 +30,19 @@ from cqlib.util.paths import PUBLISHED, RECORDS
 from cqlib.util.stop import StopRequest
 
 GPU_SHARE = {"smoke": 0.25, "quick": 0.25, "study": 0.25, "paper": 1.0}
-"""Profile -> the share of a GPU that a run takes on a cluster."""
+"""Profile -> the share of a GPU for each run on a cluster."""
 
 
 class Plan(NamedTuple):
-    """Experiments and notebooks to run, each once."""
+    """The experiments and notebooks of a command."""
 
     experiments: tuple[Experiment, ...]
     notebooks: tuple[Path, ...]
 
 
 class Pending(NamedTuple):
-    """The experiments of a plan that are left to run, how many are finished, and a failure per absent data set."""
+    """The experiments of a plan that are left to run, the number of finished ones, and a failure for each data set that
+    is missing."""
 
     experiments: tuple[Experiment, ...]
     finished: int
@@ -52,9 +54,9 @@ class Pending(NamedTuple):
 
 def plan(opts: Options) -> Plan:
     """The plan for `--only` (default: every notebook, and the rows of Table 1), `--data` and `--seeds`; without
-    experiments for `--no-train`."""
+    experiments for `--no-train`. UsageError for wrong changes."""
     chosen, files = rows.targets(opts.only, opts.profile)
-    if not chosen:  # notebooks alone: a wrong change is refused now, not by their kernels
+    if not chosen:  # notebooks that train nothing: a wrong change is refused now, not by their kernels
         Selection(profile=opts.profile, changes=opts.changes)
     for row, changes, _ in () if opts.no_train else chosen:
         if twice := sorted(changes.keys() & opts.changes.keys()):
@@ -67,19 +69,21 @@ def plan(opts: Options) -> Plan:
         for seed in opts.seeds
     ]
     once = {(e.variant, e.data, e.seed): e for e in experiments}
+    for e in once.values() if opts.changes else ():
+        net_sizes(e)
     return Plan(() if opts.no_train else tuple(once.values()), tuple(dict.fromkeys(files)))
 
 
 def pending(opts: Options, todo: Plan, features: Features) -> Pending:
-    """What is left of a plan. An experiment counts as finished if its record has scores on `features`. Large data sets
-    are converted here, once, before anything trains. UserError, one line, when nothing is finished and no data set can
-    be loaded."""
+    """What is left to do of a plan. An experiment is finished if its record has scores on `features`. Data sets are
+    loaded here first, so that large ones are converted once. UserError if nothing is finished and no data set can be
+    loaded."""
     to_run: list[Experiment] = []
     problems: dict[str, Outcome | None] = {}
     done = 0
     for e in todo.experiments:
         record = finished_record(e, opts.runs_dir)
-        # The user's own files may have changed since: such a row is left to `run`, which compares them with the record.
+        # The user's own images may have changed: `run_experiment` compares them with those of the record.
         if record is not None and own_path(e.data) is None and has_scores(record, features):
             done += 1
             continue
@@ -99,7 +103,7 @@ def pending(opts: Options, todo: Plan, features: Features) -> Pending:
 
 def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
     """One task per experiment, the longest first: the command that trains it."""
-    # the folder of data is resolved here: on a cluster's node $CQLIB_DATA may differ
+    # the data folder is an option, because $CQLIB_DATA may differ on a node of a cluster
     folders = {"--runs-dir": opts.runs_dir, "--data-dir": local_folder(opts.data_dir),
                "--feature-weights": opts.feature_weights}  # fmt: skip
     given = [word for flag, value in folders.items() if value is not None for word in (flag, str(value))]
@@ -108,8 +112,8 @@ def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
 
 
 def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
-    """One task per notebook whose inputs are not those of its last run. All notebooks declare the parameters below;
-    those that also declare `train` get it as False for --no-train."""
+    """One task per notebook whose inputs have changed since its last run. Every notebook has the parameters below; one
+    that also has `train` gets `train = False` for --no-train."""
     parameters = {
         "profile": opts.profile,
         "data": list(opts.data),
@@ -132,7 +136,7 @@ def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
 
 
 def listing(opts: Options) -> Iterator[str]:
-    """Every name that the options take, and the time of this command's rows here."""
+    """The lines of --list: every valid name, and the expected time of this command's rows."""
     labels = {a.name: "; ".join(rows.label_of(a.variant(row)) for row in a.changes) for a in ablations.BY_NAME.values()}
     named = {
         "rows": {row: rows.label_of(row) for row in rows.ROWS},
@@ -148,7 +152,7 @@ def listing(opts: Options) -> Iterator[str]:
 
 
 def expected_time(opts: Options, experiments: Sequence[Experiment]) -> Iterator[str]:
-    """Lines on the time of the experiments here."""
+    """The lines on the expected time of the experiments on this machine."""
     seeds: Counter[Experiment] = Counter()
     for e in experiments:
         seeds[replace(e, seed=0)] += finished_record(e, opts.runs_dir) is None
@@ -161,7 +165,7 @@ def expected_time(opts: Options, experiments: Sequence[Experiment]) -> Iterator[
 def reproduce(opts: Options) -> int:
     """Train rows, run notebooks and render the report, in this order; returns the exit code."""
     stop = StopRequest(None if opts.time_budget is None else time.monotonic() + 60 * opts.time_budget)
-    device.select_device(), tensorboard.summary_writer()  # both raise UserError for what is missing
+    device.select_device(), tensorboard.summary_writer()  # UserError if either is not available
     todo = plan(opts)
     side = EVALUATION[opts.profile].side
     features = features_for(opts.feature_weights, opts.data_dir, profile=opts.profile, side=side)
@@ -189,13 +193,12 @@ def train_rows(opts: Options, experiments: Sequence[Experiment], stop: StopReque
     if opts.cluster is None or not tasks:
         return run_here(opts, tasks, stop)
     with cluster.connected(opts.cluster):
-        cluster.check_nodes(opts.runs_dir)
         start, jobs = cluster.start_there(GPU_SHARE[opts.profile]), opts.jobs or cluster.cores()
         return run_tasks(tasks, start, jobs, stop=stop, logs=opts.runs_dir / "logs")
 
 
 def run_here(opts: Options, tasks: Sequence[Task], stop: StopRequest) -> list[Outcome]:
-    """Run tasks on this machine; logs of those that fail stay in the runs folder."""
+    """Run tasks on this machine; the logs of failed ones are kept in the runs folder."""
     if not tasks:
         return []
     places = slots(opts.jobs)
@@ -203,15 +206,15 @@ def run_here(opts: Options, tasks: Sequence[Task], stop: StopRequest) -> list[Ou
 
 
 def report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
-    """Render the report, which names the tasks in `bad`, those that did not succeed; returns the exit code."""
-    for file in opts.runs_dir.glob("*/record.json"):  # for whoever the report is passed to
+    """Render the report, which names the tasks that did not succeed (`bad`); returns the exit code."""
+    for file in opts.runs_dir.glob("*/record.json"):  # the report can be passed on with its records
         write_atomic(opts.out / "records" / f"{file.parent.name}.json", file.read_bytes())
     index = page.render(opts.out, runs_dir=opts.runs_dir, failures=[str(outcome) for outcome in bad],
                         data_dir=opts.data_dir, profile=opts.profile)  # fmt: skip
     failed = sum(outcome.status == "failed" for outcome in bad)
     if failed:
         diverged = sum(outcome.message.startswith("diverged") for outcome in bad)
-        retry = "run it again to retry them; " * (failed > diverged)  # a training that diverged does so again
+        retry = "run it again to retry them; " * (failed > diverged)  # a training that diverged would diverge again
         to_stderr(f"{failed} failed; {retry}the logs are in {opts.runs_dir / 'logs'}")
     if failed < len(bad):
         to_stderr(f"stopped: {stop.requested or 'not all was run'}; run it again to resume")

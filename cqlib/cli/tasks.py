@@ -1,5 +1,5 @@
-"""Runs tasks as child processes, a few at a time. A task is a Python command that reports "step 3 of 40" on stderr and
-ends with exit code 0 (done), 3 (stopped, its state saved) or another one (failed, its last line says why)."""
+"""Tasks as child processes, a few at a time. A task is a Python command that prints "step 3 of 40" on stderr and ends
+with exit code 0 (done), 3 (stopped, its state saved) or another one (failed, its last line says why)."""
 
 import os
 import re
@@ -20,16 +20,16 @@ from cqlib.util.stop import StopRequest
 from cqlib.util.text import duration
 
 GRACE = 120.0
-"""Seconds between SIGTERM, upon which a child saves its state, and SIGKILL."""
+"""Seconds between SIGTERM, on which a child saves its state, and SIGKILL."""
 LAST_STEP = 0.9
-"""The share of a task that is done at its last step: a row is measured after it, of a notebook a page is made."""
+"""The share of a task that is done at its last step; after it a row is evaluated, and a notebook is made a page."""
 
 Status = Literal["done", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A Python command: `arguments` are what follows "python". `log` is the name of its log file, without suffix."""
+    """A Python command: `arguments` are the words after "python", `log` is the name of its log file without suffix."""
 
     name: str
     arguments: tuple[str, ...]
@@ -40,7 +40,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended, and one line: why it did not succeed, or how long it took."""
+    """The end of a task. `message`, one line, says why it did not succeed, or how long it took."""
 
     task: Task
     status: Status
@@ -52,7 +52,7 @@ class Outcome:
 
 
 class Process(Protocol):
-    """What `subprocess.Popen` offers, and a process on a cluster too."""
+    """What a `subprocess.Popen` and a process on a cluster have in common."""
 
     def poll(self) -> int | None: ...
     def terminate(self) -> None: ...
@@ -60,18 +60,18 @@ class Process(Protocol):
 
 
 Start = Callable[[Task, Path, int], Process]
-"""Starts a task, with its stderr appended to a log, in the slot of this number."""
+"""A function that starts a task in the slot of this number, with its stderr appended to a log."""
 
 
 # --- cores and GPUs ----------------------------------------------------------------------------------------------
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """The CPU limit of a container: "200000 100000" allows 200,000 microseconds of CPU time, over all cores, in every
-100,000 of the clock; "max" instead of the first number is no limit."""
+100,000 microseconds; "max" in place of the first number means no limit."""
 
 
 def cores() -> int:
-    """How many cores this process may use: those that it may run on, but no more than a container's share."""
+    """The number of cores that this process may use, within the limit of its container."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(OSError, ValueError):
         share, period = map(int, QUOTA.read_text().split())
@@ -80,14 +80,13 @@ def cores() -> int:
 
 
 def thread_limits(threads: int | str) -> dict[str, str]:
-    """The environment in which numerical libraries use so many threads."""
+    """The environment variables that limit the threads of numerical libraries."""
     return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
 
 
 def slots(jobs: int | None) -> list[dict[str, str]]:
-    """One slot for each of the `jobs` children that run at a time (default: one per GPU, or per core without GPUs): the
-    environment variables that give it a GPU, if there are any, and as many threads as its share of the cores, or
-    $OMP_NUM_THREADS where that is set."""
+    """For each of `jobs` children at a time (default: one per GPU, or per core without GPUs) the environment variables
+    that give it a GPU, if there is one, and its share of the cores as threads (or $OMP_NUM_THREADS threads)."""
     import torch
 
     from cqlib.training.device import select_device
@@ -107,13 +106,13 @@ def slots(jobs: int | None) -> list[dict[str, str]]:
 
 
 def child_environment(more: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment with `more`, in which children find this package."""
+    """The environment of children: that of this process, with `more`, and with this package on the path."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     return {**os.environ, "PYTHONPATH": path, **more}
 
 
 def start_here(slots: Sequence[Mapping[str, str]]) -> Start:
-    """A function that starts tasks on this machine; each slot holds environment variables for its children."""
+    """A function that starts tasks on this machine; `slots` has environment variables for each slot."""
 
     def start(task: Task, log: Path, slot: int) -> Process:
         with log.open("ab") as errors:
@@ -124,9 +123,9 @@ def start_here(slots: Sequence[Mapping[str, str]]) -> Start:
 
 
 def run_tasks(tasks: Sequence[Task], start: Start, jobs: int, *, stop: StopRequest, logs: Path) -> list[Outcome]:
-    """Run `tasks` in this order, at most `jobs` at a time, and show their progress; returns outcomes in the order in
-    which they end. A task that fails leaves its log in `logs`. Once `stop` is requested children get SIGTERM, and
-    SIGKILL at the second signal or `GRACE` seconds later; tasks that have not begun are "stopped"."""
+    """Run `tasks` in this order, at most `jobs` at a time, and show their progress. Returns their outcomes in the order
+    in which they end. The log of a task that fails is kept in `logs`. Once `stop` is requested, children get SIGTERM,
+    then SIGKILL at the second signal or `GRACE` seconds later; tasks that have not begun are "stopped"."""
     logs.mkdir(parents=True, exist_ok=True)
     waiting, slots = list(tasks), list(range(jobs))
     children: list[_Child] = []
@@ -144,7 +143,7 @@ def run_tasks(tasks: Sequence[Task], start: Start, jobs: int, *, stop: StopReque
                     children.append(_Child(waiting.pop(0), start, logs, slots.pop(0)))
                 time.sleep(0.2)
                 for child in list(children):
-                    code = child.process.poll()  # first: what is read then is the whole log
+                    code = child.process.poll()  # before the log is read: of a task that has ended, it is whole then
                     for note in child.read_log():
                         progress.write(note)
                     shares[child.task.name] = child.share if code is None else 1.0
@@ -154,18 +153,18 @@ def run_tasks(tasks: Sequence[Task], start: Start, jobs: int, *, stop: StopReque
                         outcomes.append(child.outcome(code))
                         progress.end(str(outcomes[-1]))
                 progress.show(shares, {child.task.name: child.last_line for child in children})
-        finally:  # after an error here, nobody else would stop them
+        finally:  # after an error in this loop
             for child in children:
                 child.process.terminate()
     return outcomes
 
 
 class _Child:
-    """A task that has begun: its process and its log."""
+    """A task that has begun, with its process and its log."""
 
     def __init__(self, task: Task, start: Start, logs: Path, slot: int) -> None:
         self.task, self.slot, self.share, self.began = task, slot, 0.0, time.monotonic()
-        self.asked_to_stop: float | None = None  # when
+        self.asked_to_stop: float | None = None  # on the clock of `time.monotonic`
         self.log = logs / f"{task.log}.log"
         self.log.write_text("")
         self.reader = self.log.open(errors="replace")
@@ -173,7 +172,7 @@ class _Child:
         self.process = start(task, self.log, slot)
 
     def stop(self, at_once: bool) -> None:
-        """Send SIGTERM at the first call; SIGKILL if `at_once`, or once `GRACE` seconds have passed since."""
+        """Send SIGTERM at the first call; send SIGKILL if `at_once`, or `GRACE` seconds after the first call."""
         if self.asked_to_stop is None:
             self.asked_to_stop = time.monotonic()
             self.process.terminate()
@@ -181,8 +180,8 @@ class _Child:
             self.process.kill()
 
     def read_log(self) -> Iterator[str]:
-        """Read what is new in the log, "step 3 of 40" for one. Yields lines for the user: those that begin with the
-        task's name, as of one that waits for another process."""
+        """Read the new lines of the log, such as "step 3 of 40". Yields lines for the user: those that begin with the
+        task's name, for example if it waits for another process."""
         *lines, self.unfinished_line = (self.unfinished_line + self.reader.read()).split("\n")
         for line in filter(None, map(str.strip, lines)):
             self.last_line = line
@@ -192,7 +191,7 @@ class _Child:
                 self.share = LAST_STEP * int(step[1]) / max(int(step[2]), 1)
 
     def outcome(self, code: int) -> Outcome:
-        """How a task fared whose process has ended with this exit code. Its log is deleted unless it failed."""
+        """The outcome of the task, whose process has ended with this exit code. The log is deleted unless it failed."""
         self.reader.close()
         message = self.last_line.removeprefix(f"{PROGRAM}: ")
         if code == 0 or code == 3 or self.asked_to_stop is not None:

@@ -1,47 +1,42 @@
-"""Ablations: named sets of changes to recipes of `quick`, grouped by question; and one beside the runs of a table.
+"""Ablations: named sets of changes to recipes of `quick`, grouped by question.
 
-`./run_all.sh --only NAME`, or `ablations` for all, trains the changed rows and, beside them, the plain ones, on seeds
-that no table reports (`--seeds 100,101 --runs-dir runs/ablations`); `python -m cqlib publish runs` copies what is
-finished, whatever came out, and `cqlib.report.ablations` shows the effects.
+`./run_all.sh --only NAME`, or `ablations` for all, trains the changed rows and the unchanged ones on seeds that no
+table reports (`--seeds 100,101 --runs-dir runs/ablations`); `python -m cqlib publish runs` copies what is finished,
+whatever the results are, and `cqlib.report.ablations` shows the effects.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from cqlib.experiments.claims import BY_ID, Claim
+from cqlib.experiments.claims import BY_ID
 from cqlib.experiments.paper import canonical
-from cqlib.experiments.trade_off import CQ, CQ_F, GAN, VARIANTS
+from cqlib.experiments.trade_off import CQ, CQ_F
 from cqlib.experiments.variants import Changes, variant
 from cqlib.util import paths
 
 PROFILE = "quick"
 SEEDS = (100, 101)
 FOLDER = "ablations"
-"""Name of the sub-folder, of runs and of published records, that keeps ablations apart: their seeds enter no table."""
+"""Name of the folder of ablations within the folders of runs and of published records: no table reads it."""
 PUBLISHED = paths.PUBLISHED / FOLDER
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """`changes`: row -> {"system.critic.penalty_weight": 10.0, …}, paths in its recipe of `profile` and their values;
-    `claims`, by id, are those that it bears on."""
+    """`changes`: row -> {"system.critic.penalty_weight": 10.0, …}, changes to its recipe under `PROFILE`; `claims`: ids
+    of the claims that they may affect."""
 
     name: str
     changes: Mapping[str, Changes]
     claims: tuple[str, ...] = ()
-    profile: str = PROFILE
 
     def variant(self, row: str) -> str:
-        """The row as this ablation has it, changed or not, by the name that its runs have."""
+        """The name of the row's runs in this ablation, changed or not."""
         return variant(canonical(row), self.changes.get(canonical(row), {}))
-
-    def claim(self, claim: Claim) -> Claim:
-        """The claim about the rows as this ablation has them."""
-        return replace(claim, row_a=self.variant(claim.row_a), row_b=self.variant(claim.row_b))
 
     @property
     def runs(self) -> list[tuple[str, Changes]]:
-        """(row, changes) of all runs it needs: each changed row, the same rows unchanged, and, unchanged, the rows that
+        """(row, changes) of all runs that it needs: the changed rows, the same rows unchanged, and the rows that
         `claims` compare them with."""
         compared = (canonical(row) for id in self.claims for row in (BY_ID[id].row_b, BY_ID[id].row_a))
         return [*self.changes.items(), *((row, {}) for row in dict.fromkeys([*self.changes, *compared]))]
@@ -58,7 +53,7 @@ F = ("table1/f-bpd", "table1/f-fid")
 
 @dataclass(frozen=True)
 class Question:
-    """What some ablations ask together, and the words of the slides that the answer bears on."""
+    """A question, the slides' words about it, and the ablations that answer it."""
 
     title: str
     slides: str
@@ -88,12 +83,6 @@ QUESTIONS = (
     )),
 )  # fmt: skip
 ABLATIONS = tuple(ablation for question in QUESTIONS for ablation in question.ablations)
-LONG_RUNS = Ablation("long-runs", {row: {STEPS: 18_000} for row in (CQ, CQ_F, GAN)}, profile="study")
-"""Is the order of the three rows settled? They get three times the steps of `study`, on a seed of the tables, and stand
-beside the tables' runs: `./run_all.sh --profile study --only long-runs --data tiny-imagenet`."""
-BESIDE_TABLES = (LONG_RUNS,)
-BY_NAME = {ablation.name: ablation for ablation in (*ABLATIONS, *BESIDE_TABLES)}
+BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}
 GROUPS = {"ablations": ABLATIONS, **{name: (ablation,) for name, ablation in BY_NAME.items()}}
-"""Name that `--only` takes -> its ablations."""
-PUBLISHED_CHANGES = VARIANTS | {beside.variant(row) for beside in BESIDE_TABLES for row in beside.changes}
-"""Names of the changed rows whose runs, on the seeds of the tables, are published beside the tables' runs."""
+"""Name for `--only` -> its ablations."""

@@ -1,6 +1,6 @@
-"""What the slides claim or show, as data: two rows, one metric, and which way the difference goes. A claim can be
-tested on any data set, with two exceptions: what the slides say of STL-10 alone is tested there only, and what it
-replaces is not tested there. Claims that are `own` are this project's, beside the paper's."""
+"""The claims of the slides as data: two rows, a metric, and the sign of their difference. A claim can be tested on any
+data set, with one exception: claims about STL-10 alone are tested only there, and replace the corresponding claims of
+other data sets. Claims with `own` are this project's, not the paper's."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,9 +38,9 @@ SLOW_IAF = (
 class Claim:
     """How `row_a` compares with `row_b` in `metric` on `data`.
 
-    `kind`: "lower", "higher" or "equal" (within the metric's margin); "cost": higher, where that is bad. Rows may be
-    changed ones, by the name of `variants.variant`. Where it is tested: see `applies`. `note` is what a reader has to
-    know of the comparison. `own`: this project's claim, not the paper's.
+    `kind`: "lower", "higher" or "equal" (within the metric's margin); "cost": higher, and that is a drawback. A changed
+    row goes by its name of `variants.variant`. `applies` says on which data sets a claim is tested. `note` is a remark
+    on the comparison. `own`: this project's claim, not the paper's.
     """
 
     id: str
@@ -57,12 +57,12 @@ class Claim:
 
     @property
     def table(self) -> str:
-        """What it is about, the beginning of its id: a table, "table1", or "trade-off", "decoders"."""
+        """The beginning of its id: "table1", "trade-off", "decoders"."""
         return self.id.partition("/")[0]
 
     @property
     def heading(self) -> str:
-        """What it is about in words: "Table 1", "trade-off"."""
+        """Its subject in words: "Table 1", "trade-off"."""
         return self.table.replace("table", "Table ")
 
     @property
@@ -72,19 +72,19 @@ class Claim:
 
     @property
     def sign(self) -> int:
-        """The sign of row_a's value less row_b's where that is as claimed, or, for "equal", where row_a is better."""
+        """The sign of (value of row_a − value of row_b) by the claim; for "equal", the sign if row_a is better."""
         better = QUANTITIES[self.metric].better
         return 1 if self.kind in ("higher", "cost") or (self.kind == "equal" and better == "higher") else -1
 
     def effect(self, a: float, b: float) -> float:
-        """The difference between values `a` of row_a and `b` of row_b in `unit`. It is positive where it is as claimed,
-        or, for "equal", where row_a is better."""
+        """The difference between the values `a` of row_a and `b` of row_b in `unit`: positive if it is as claimed or,
+        for "equal", if row_a is better."""
         scale = {"bpd": 1.0, "points": 100.0}
         return self.sign * (a - b) * (100 / b if self.unit == "%" else scale[self.unit])
 
 
 def _along_lambda() -> Iterator[Claim]:
-    """With f BPD is lower at every lambda: CQ-F against CQ."""
+    """At every lambda, CQ-F has a lower BPD than CQ."""
     for weight in LAMBDAS["quick"]:
         with_f, without = (variant(row, {LAMBDA: weight}) for row in (CQ_F, CQ))
         yield Claim(f"trade-off/f-bpd-{weight:g}", with_f, "lower", without, "bpd",
@@ -216,14 +216,14 @@ BY_ID = {claim.id: claim for claim in CLAIMS}
 
 
 IS_MISLEADS = ("photodigits",)
-"""Data sets on which the IS of real images rises when they get noisy or blurred, or lack half the classes, so that no
-claim in IS is tested there. Seen in real images alone."""
+"""Data sets on which the IS of real images rises when they are made noisy or blurred, or lose half their classes; no
+claim in IS is tested there. This was decided by real images alone."""
 
 
 def applies(claim: Claim, data: str, size: int = 16) -> bool:
-    """Whether `claim` is tested on `data`: with `own_data_only` on its own data set alone, else on any but
-    `replaced_on`, for which another claim takes its place; at the usual lambda of `data` Table 1 has the claim. IS is
-    not tested where it misleads."""
+    """Whether `claim` is tested on `data`. A claim with `own_data_only` is tested on its own data set alone, any other
+    one on all but `replaced_on`, where another claim replaces it. Claims at the usual lambda of `data` are those of
+    Table 1. IS is not tested where it misleads."""
     if claim.metric == "is" and data in IS_MISLEADS:
         return False
     _, changes = row_and_changes(claim.row_a)

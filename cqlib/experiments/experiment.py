@@ -31,7 +31,7 @@ TRAIN_IMAGES = {"smoke": 300}
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is trained on what, and how it is measured. `row` is canonical, because aliases share one run."""
+    """A training and its evaluation. `row` is canonical, because aliases share one run."""
 
     row: str
     profile: str

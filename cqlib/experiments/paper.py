@@ -1,4 +1,4 @@
-"""What the paper says, as data: the numbers of the slides' tables as printed ("3.90" here, "3.9" there), tolerances,
+"""The paper as data: the numbers of the slides' tables as printed ("3.90" in one, "3.9" in another), tolerances,
 footnotes and data sets."""
 
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ CLOSE = 2.0  # "close" is within this many tolerances
 
 @dataclass(frozen=True)
 class PaperNumber:
-    """One cell of a table: `text` as printed, "" where the slide leaves it empty, "—" for its dash."""
+    """One cell of a table: `text` as printed, "" for an empty cell, "—" for a dash; `mark` refers to the footnote."""
 
     row: str
     data: str
     metric: str
     text: str
-    mark: str = ""  # how the cell points to the table's footnote
+    mark: str = ""
 
     @property
     def value(self) -> float | None:
-        """The number, or None in a cell that holds none."""
+        """The number; None for a cell without one."""
         return None if self.text in ("", "—") else float(self.text)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: id, as users type it; label as on the slide; ticks, the columns that the slide ticks for it;
-    numbers in column order."""
+    """One line of a table: its id on the command line, its label on the slide, its numbers in column order, and the
+    columns that the slide ticks."""
 
     id: str
     label: str
@@ -52,7 +52,7 @@ class Table:
     rows: tuple[Row, ...]
     footnotes: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
-    """Rows of another table that stand in the pictures of this one."""
+    """Rows of another table that are shown in this one's pictures."""
 
     @property
     def name(self) -> str:
@@ -61,19 +61,20 @@ class Table:
 
     @property
     def all_rows(self) -> tuple[Row, ...]:
-        """Its rows, and those beside."""
+        """Its own rows and those of `beside`."""
         return (*self.rows, *(ROWS[row] for row in self.beside))
 
 
 @dataclass(frozen=True)
 class PaperDataset:
-    """A data set of the paper: label, (C, H, W), images in each split."""
+    """A data set of the paper: its label, (C, H, W), the images in each split (None if its authors do not fix them),
+    and whether the slides name it (two of seven are inferred)."""
 
     label: str
     shape: tuple[int, int, int]
-    n_test: int | None = None  # None: not fixed by the data set's authors
+    n_test: int | None = None
     n_train: int | None = None
-    named: bool = True  # False: one of the seven by inference
+    named: bool = True
 
 
 FOOTNOTES = {
@@ -101,7 +102,7 @@ FOOTNOTES = {
         "The slides speak of seven data sets and name five; LSUN tower and church are inferred, not stated."
     ),
 }
-"""By id: the first is the slides' own, the others are remarks of this project."""
+"""Id -> footnote. The first is the slides' own, the others are remarks of this project."""
 
 DATA_SETS = {
     "cifar10": PaperDataset("CIFAR-10", (3, 32, 32), 10_000, 50_000),
@@ -113,7 +114,7 @@ DATA_SETS = {
     "lsun-church": PaperDataset("LSUN-church", (3, 64, 64), named=False),
 }
 
-# Rows that are one model and share one run: the alias and the id its records carry.
+# Rows that are the same model share one run: alias -> the id in its records.
 SAME_MODEL = {
     "table2/gan": "table1/gan",
     "table2/cqf": "table1/cq-f",
@@ -122,7 +123,7 @@ SAME_MODEL = {
 
 
 def _row(id: str, label: str, numbers: str, ticks: str = "", citation: str = "", footnotes: str = "") -> Row:
-    """A row from its cells as printed, "|" between them; a star joined to a number is its footnote mark."""
+    """A row from its cells as printed, separated by "|"; a word after a number is its footnote mark."""
     cells = []
     for index, cell in enumerate(numbers.split("|")):
         text, _, mark = cell.strip().partition(" ")
@@ -194,28 +195,28 @@ ROWS = {row.id: row for table in TABLES for row in table.rows}
 
 
 def canonical(row: str) -> str:
-    """The id under which a row's run is recorded: "table2/cqf" gives "table1/cq-f"; most give themselves."""
+    """The id in the records of a row: "table1/cq-f" for "table2/cqf"; most rows have their own."""
     return SAME_MODEL.get(row, row)
 
 
 def row_ids(table: str) -> list[str]:
-    """The ids of the rows that stand together in the pictures of "table1", "table2" or "table3"."""
+    """The ids of the rows in the pictures of "table1", "table2" or "table3"."""
     return [row.id for item in TABLES if item.id == table for row in item.all_rows]
 
 
 def table_of(row: str) -> Table:
-    """The table a row of `ROWS` stands in."""
+    """The table of a row of `ROWS`."""
     return next(table for table in TABLES if row.startswith(f"{table.id}/"))
 
 
 def number(row: str, data: str, metric: str) -> PaperNumber | None:
-    """The cell of a row of `ROWS`; None where its table has no such column."""
+    """The cell of a row of `ROWS`; None if its table has no such column."""
     cells = (cell for cell in ROWS[row].numbers if (cell.data, cell.metric) == (data, metric))
     return next(cells, None)
 
 
 def published_effect(claim: Claim) -> float | None:
-    """The claim's effect from the printed numbers (unit: `claim.unit`); None where the slides print none."""
+    """The claim's effect in `claim.unit` by the printed numbers; None if the slides do not print both."""
     cells = [number(row, claim.data, claim.metric) for row in (claim.row_a, claim.row_b) if row in ROWS]
     values = [cell.value for cell in cells if cell is not None and cell.value is not None]
     return claim.effect(*values) if len(values) == 2 else None

@@ -1,6 +1,6 @@
-"""Names a user can type: rows, profiles, data sets and notebooks, and the labels of rows.
+"""Names on the command line: rows, profiles, data sets and notebooks; and the labels of rows.
 
-Standard library only: the options of run_all.sh are checked before anything is installed (`cqlib/cli/options.py`).
+Standard library only: `cqlib/cli/options.py` checks options before anything is installed.
 """
 
 import shlex
@@ -23,7 +23,7 @@ PROFILES = {
     "paper": "the paper's recipes: a GPU, hours for Table 1, weeks for all",
 }
 RESULT_PROFILES = tuple(PROFILES)[1:]
-"""Profiles whose runs are results; `smoke` is for tests."""
+"""Profiles with results; `smoke` is for tests."""
 
 MAX_SEED = 9_999
 """Samples are drawn with seeds from 10,000 on (`metrics.evaluation.TEST_SEED`)."""
@@ -38,7 +38,7 @@ EXTRA = {
     "extra/improved-gan-unlabelled": "Improved GAN, no labels",
     "extra/m-batchgan": "M-BatchGAN",
 }
-"""Labels of the rows that are in none of the paper's tables, but that figures need."""
+"""Row -> its label, for rows that figures need and that are in none of the paper's tables."""
 
 ROWS = (*paper.ROWS, *EXTRA)
 TWO_SCALES = "table3/cqf-2-scales"
@@ -55,28 +55,27 @@ NOTEBOOK_ROWS = {
     "figure_nvp_comparison": ("table1/cq-f", TWO_SCALES, "table3/nvp"),
     "table4": ("table1/cq-f", "table3/cqf-large-d", TWO_SCALES),
 }  # fmt: skip
-"""Short name of a notebook -> the rows that it needs; the notebook of a table needs the table's rows besides."""
+"""Short name of a notebook -> the rows that it needs; the notebook of a table also needs the table's rows."""
 
 NOTEBOOK_DATA = {
     "figure_nvp_comparison": ("cifar10", "celeba", "lsun-bedroom", "imagenet64"),
     "table4": tuple(paper.DATA_SETS),
 }
-"""Short name of a notebook -> the data sets that it takes its rows on under `paper`; other notebooks take those of the
-rows."""
+"""Short name of a notebook -> the data sets of its rows under `paper`; other notebooks take each row's own."""
 OFFLINE_DATA = {"colourisation": "photos10", "extra/cq-f-conditional": "photos10"}
-"""Short name of a notebook, or row -> its data set under the other profiles, where that is not `DEVELOPMENT_DATA`."""
+"""Short name of a notebook, or row -> its data set under the other profiles, if that is not `DEVELOPMENT_DATA`."""
 
 
 def notebook_runs(name: str, profile: str) -> list[tuple[str, Changes]]:
-    """The rows, and their changes, that a notebook (by short name) needs under a profile."""
+    """(row, changes) of the runs that a notebook (by short name) needs under a profile."""
     rows = NOTEBOOK_ROWS.get(name, ())
     plain: list[tuple[str, Changes]] = [(row, {}) for row in ROWS if row.startswith(f"{name}/") or row in rows]
     return plain + (trade_off.changed_rows(profile) if name == trade_off.NOTEBOOK else [])
 
 
 def notebooks() -> dict[str, Path]:
-    """Short name -> file of every notebook: a table's is the part before the first underscore (`table1`), any other's
-    the file's stem (`figure_samples`)."""
+    """Short name -> file of every notebook. The short name is the file's stem (`figure_samples`); for a notebook of a
+    table, only its first word (`table1`)."""
     files = sorted((ROOT / "notebooks").glob("*.ipynb"))
     return {file.stem.split("_")[0] if file.stem.startswith("table") else file.stem: file for file in files}
 
@@ -93,22 +92,23 @@ check_row = partial(_check, "row", ROWS)
 
 
 def check_data(name: str) -> str:
-    """`name` if a data set of that name can exist (no file is read); else UsageError with the nearest one."""
+    """`name` if it is the name of a data set (no file is read); else UsageError with the nearest one."""
     data_sets.check(name)
     return name
 
 
 def check_target(name: str) -> str:
-    """`name` if `--only` takes it (`all`, a row, a notebook or its stem, an ablation, `ablations`); else UsageError."""
+    """`name` if it is valid for `--only` (`all`, a row, a notebook or its stem, an ablation, `ablations`); else
+    UsageError with the nearest one."""
     books = notebooks()
     stems = (file.stem for file in books.values())
     return _check("name", ["all", *books, *stems, *ROWS, *ablations.GROUPS], name)
 
 
 def targets(only: Sequence[str], profile: str) -> tuple[list[tuple[str, Changes, str]], list[Path]]:
-    """What `--only` names (default: every notebook, and the rows of Table 1), as two lists: of (row, its changes, short
-    name of the notebook that shows it, whose data sets may be its own, or ""), and of notebook files. UsageError for an
-    ablation of another profile."""
+    """The runs and the notebooks of `--only` (default: every notebook, and the rows of Table 1), as two lists: of (row,
+    changes, short name of the notebook that needs it, or ""), and of notebook files. UsageError for an ablation of
+    another profile."""
     books = notebooks()
     if not only:
         return [(row.id, {}, "") for row in paper.TABLE1.rows], [*books.values()]
@@ -116,8 +116,8 @@ def targets(only: Sequence[str], profile: str) -> tuple[list[tuple[str, Changes,
     files: list[Path] = []
     for name in only:
         for ablation in ablations.GROUPS.get(name, ()):
-            if ablation.profile != profile:
-                raise UsageError(f"{name}: changes the recipes of --profile {ablation.profile}, not of {profile}")
+            if profile != ablations.PROFILE:
+                raise UsageError(f"{name}: changes the recipes of --profile {ablations.PROFILE}, not of {profile}")
             rows += [(row, changes, "") for row, changes in ablation.runs]
         shown = {short: file for short, file in books.items() if name in ("all", short, file.stem)}
         files += shown.values()
@@ -127,8 +127,8 @@ def targets(only: Sequence[str], profile: str) -> tuple[list[tuple[str, Changes,
 
 
 def default_data(row: str, profile: str, notebook: str = "") -> tuple[str, ...]:
-    """The data sets of a row when none is named: for `paper` those of the notebook (by short name) that shows it, if
-    that has any of its own, else those of the first table that the row is in."""
+    """The data sets of a row if none is named. Under `paper` they are those of the `notebook` (by short name) that
+    shows the row, if it has its own, else those of the row's table."""
     if profile != "paper":
         return (OFFLINE_DATA.get(notebook) or OFFLINE_DATA.get(row, DEVELOPMENT_DATA),)
     if notebook in NOTEBOOK_DATA:
@@ -137,8 +137,8 @@ def default_data(row: str, profile: str, notebook: str = "") -> tuple[str, ...]:
 
 
 def label_of(row: str) -> str:
-    """A row's name on the slides, made unique where the slides use one name twice ("CQF + Residual"); with its changes,
-    if it has any ("CQ-F, λ 25")."""
+    """A row's name on the slides, made unique if the slides use it twice ("CQF + Residual"), and followed by the row's
+    changes ("CQ-F, λ 25")."""
     plain, changes = row_and_changes(row)
     if changes:
         return f"{label_of(plain)}, {in_words(changes)}"
@@ -154,8 +154,7 @@ def short_label(row: str) -> str:
 
 
 def marker_numbers(rows: Collection[str]) -> dict[str, int]:
-    """Short label -> its number in `plots.colour_and_marker`: the same for a system everywhere, whatever a table calls
-    it."""
+    """Short label -> its number in `plots.colour_and_marker`, which is the same for a system in every table."""
     systems = list(dict.fromkeys(map(paper.canonical, ROWS)))
     numbers = {system: number for number, system in enumerate(systems)}
     return {short_label(row): numbers.get(paper.canonical(row), len(numbers)) for row in rows}
@@ -164,8 +163,8 @@ def marker_numbers(rows: Collection[str]) -> dict[str, int]:
 def training_command(
     only: str, profile: str, data: str = "", seed: int = 0, changes: Changes = MappingProxyType({})
 ) -> str:
-    """The command that trains `only` (a row or a notebook) with `profile` on `data` (empty: the profile's own). It
-    shows only the last part of an absolute path, because pages with the command are passed on."""
+    """The command that trains `only` (a row or a notebook) with `profile` on `data` (empty: the profile's own). Of an
+    absolute path it shows only the last part, because pages with the command are passed on."""
     if data == DEVELOPMENT_DATA and profile != "paper":  # it is the profile's own
         data = ""
     if data != without_paths(data):

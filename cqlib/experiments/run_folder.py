@@ -14,7 +14,8 @@ LOCK = ".lock"
 
 def archive_stale_run(e: Experiment, data: str, folder: Path, runs_dir: Path, tell: Callable[[str], None]) -> None:
     """If the folder contains a run of another experiment (an older recipe), or on other data, move its content to
-    `runs_dir`/stale and report that by `tell`. Then mark the folder as that of `e`: its file experiment.json says so."""
+    `runs_dir`/stale and report that by `tell`. Then mark the folder as that of `e`: its file experiment.json says
+    so."""
     mark = folder / "experiment.json"
     identity = {"training_hash": e.training_hash, "data": data}
     content = json.dumps({**identity, "config": e.config}, indent=1)

@@ -1,11 +1,11 @@
-"""The runs that a notebook is about: the values of its parameters cell as one object."""
+"""The runs of a notebook: the values of its parameters cell as one object."""
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cqlib.experiments.experiment import Experiment, experiment
+from cqlib.experiments.experiment import Experiment, experiment, net_sizes
 from cqlib.experiments.load import RUNS, ModelAndData, find_model
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, load_records
@@ -17,8 +17,8 @@ from cqlib.util.errors import UsageError, UserError
 
 @dataclass(frozen=True)
 class Selection:
-    """`rows` with `changes` under `profile`, on `data` (empty: each row's own) with `seeds`, and the folders they are
-    in. UsageError for a wrong name, or a change that no row takes."""
+    """Runs of `rows` with `changes` under `profile`, on `data` (empty: each row's own) with `seeds`, and their folders.
+    UsageError for a wrong name, and for changes that fit none of the rows."""
 
     rows: Sequence[str] = ("table1/cq-f",)
     profile: str = "quick"
@@ -36,7 +36,7 @@ class Selection:
             with suppress(UsageError):
                 self.first(row)
                 return
-        self.first(self.rows[0])  # none does: says why
+        self.first(self.rows[0])  # raises the UsageError that says why the changes do not fit
 
     def first(self, row: str) -> Experiment:
         """The experiment of a row on the first data set with the first seed."""
@@ -44,44 +44,46 @@ class Selection:
         return experiment(row, self.profile, data, seed, self.changes)
 
     def run(self, data: Sequence[str] = ()) -> list[Record]:
-        """The records of all runs, one after the other; what has not finished yet is trained. `data`: instead of each
-        row's own. A change that is wrong for any row is refused before the first one is trained."""
+        """The records of all runs; those that have not finished are trained, one after the other. `data` takes the
+        place of each row's own data set. A change that does not fit a row is refused before anything is trained."""
         experiments = [
             experiment(row, self.profile, name, seed, self.changes)
             for row in self.rows
             for name in self.data or data or default_data(row, self.profile)
             for seed in self.seeds
         ]
+        for e in experiments if self.changes else ():
+            net_sizes(e)
         return [
             run_experiment(e, runs_dir=self.runs_dir, data_dir=self.data_dir, feature_weights=self.feature_weights)
             for e in experiments
         ]
 
     def finished(self, profiles: Collection[str] = ()) -> list[Record]:
-        """The records of those runs that have finished, under any of `profiles` (empty: the selection's own) and, where
-        the selection names no data, on any; nothing is trained."""
+        """The records of the runs that have finished, under any of `profiles` (empty: the selection's own), and on any
+        data set if the selection names none; nothing is trained."""
         order = {canonical(row): i for i, row in reversed([*enumerate(self.rows)])}
         records: list[Record] = []
         for r in load_records(self.runs_dir)[0]:
             selected = r.done and r.profile in (profiles or [self.profile]) and r.seed in self.seeds
             if selected and canonical(r.row) in order and r.data.name in (self.data or [r.data.name]):
-                with suppress(UserError):  # of a data set that no longer exists
+                with suppress(UserError):  # its data set no longer exists
                     if r.config_hash == experiment(r.row, r.profile, r.data.name, r.seed, self.changes).config_hash:
                         records.append(r)
         return sorted(records, key=lambda record: (order[canonical(record.row)], record.seed))
 
     def find(self, required: Collection[str] = (), rows: Sequence[str] = ()) -> dict[str, ModelAndData]:
-        """Row -> model, of those of `rows` (default: all) that have been trained on the first data set with the first
-        seed.
+        """Row -> its model, for those of `rows` (default: all) that have been trained on the first data set with the
+        first seed.
 
-        If none of `required` (default: of `rows`) has been trained so, the models of the default run, which are
-        published, are returned instead; {} if those are missing too.
+        If none of `required` (default: `rows`) has been trained, returns the published models of the default run
+        instead, or {} if those are missing too.
         """
         rows = rows or self.rows
         for make in (self.first, experiment):
             models: dict[str, ModelAndData] = {}
             for row in rows:
-                with suppress(UserError):  # not trained, or a row without what is changed
+                with suppress(UserError):  # not trained, or the row has no such setting
                     models[row] = find_model(make(row), self.runs_dir, self.data_dir)
             if models.keys() & (required or rows):
                 return models

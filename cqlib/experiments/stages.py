@@ -1,5 +1,5 @@
-"""The trainings of one run: that of the row's system and, for the BPD of a GAN, that of an encoder around its frozen
-decoder. Each leaves its averaged weights in the run's folder, with the hashes of its experiment and data."""
+"""The trainings of one run: of the row's system and, for the BPD of a GAN, of an encoder around its frozen decoder.
+Each writes its averaged weights to the run's folder, with the hashes of its experiment and data."""
 
 import time
 from dataclasses import dataclass, field
@@ -23,12 +23,12 @@ from cqlib.util.provenance import GitInfo
 from cqlib.util.stop import StopRequest
 
 UNLABELLED = "unlabelled"
-"""Name of the class that images without a label are put in (STL-10)."""
+"""Name of the class of images without a label (STL-10)."""
 
 
 @dataclass
 class Stages:
-    """The one or two trainings of a run, with progress over both; a finished one is read from its weights."""
+    """The one or two trainings of a run. A finished one is not repeated: its weights are read."""
 
     e: Experiment
     images: Dataset
@@ -40,28 +40,28 @@ class Stages:
     results: list[TrainingResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     spent: float = 0.0
-    """Seconds of training in this call; those of `results` count what came before an interruption, too."""
+    """Seconds of training in this call; those of `results` include the time before an interruption."""
 
     def __post_init__(self) -> None:
         self.code, self.fingerprint = provenance.git_info(), fingerprint(self.images)
-        self.key = self.e.training_hash + self.fingerprint  # what a checkpoint must carry to be of this run
+        self.key = self.e.training_hash + self.fingerprint  # a checkpoint with another key is of another run
 
     @property
     def git(self) -> GitInfo:
-        """The code of the row's own training; dirty if the code was dirty in any training, or is now."""
+        """The code of the training of the row's system, dirty if the code was dirty in any training or is dirty now."""
         return self.results[0].git.after(self.code, *(result.git for result in self.results))
 
     def train_system(self) -> TrainingResult:
-        """Train the system of the row, or read it if it has been trained."""
+        """Train the system of the row, or read its weights if it has been trained."""
         torch.manual_seed(self.e.seed)
         return self._train("training", WEIGHTS, build(self.e.recipe.system), self.e.recipe.training)
 
     def untrained(self) -> System:
-        """The system as it was before the first step."""
+        """The system before its first step."""
         return build_apart(self.e.recipe.system, self.e.seed).to(self.device)
 
     def train_encoder(self, generator: System, stage: FrozenDecoderStage) -> TrainingResult:
-        """Train, or read, an encoder and sigma around the frozen `generator`, which give a GAN its BPD."""
+        """Train, or read, an encoder and sigma around the frozen `generator`: they give a GAN its BPD."""
         torch.manual_seed(self.e.seed)
         system, before = FrozenDecoder(stage.config, generator), self.e.recipe.training.steps
         return self._train("encoder", ENCODER, system, stage.training, before)
@@ -103,7 +103,8 @@ class Stages:
         return result
 
     def _progress_after(self, before: int) -> Progress | None:
-        """A progress function for a training that follows `before` other steps of the run; it shows that of the run."""
+        """A progress function for a training that follows `before` other steps of the run; it counts the steps of the
+        whole run."""
         if (show := self.progress) is None:
             return None
         second = self.e.recipe.frozen_decoder

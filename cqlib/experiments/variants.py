@@ -1,7 +1,7 @@
-"""A row with changes to its recipe: how it is called in tables, in names of files, and in words.
+"""Rows with changes to their recipe: their names in records, file names and words.
 
-`changes` is {path in the recipe: value}, with values as JSON has them: {"system.quality_weight": 25.0}. Without any the
-variant is the row itself. Standard library only.
+`changes` is {path in the recipe: value}, with values as in JSON: {"system.quality_weight": 25.0}. A variant without
+changes is the row itself. Standard library only.
 """
 
 import json
@@ -37,16 +37,16 @@ WORDS = {
     "training.bf16": "bf16:",
     "scores_of": "scores of",
 }
-"""Path in a recipe -> what it is called in words; other settings are called by their path."""
+"""Path in a recipe -> its name in words; a setting that is not listed goes by its path."""
 
 
 def variant(row: str, changes: Changes) -> str:
-    """The name of a row with changes, one for each: "table1/cq-f", "table1/cq-f system.quality_weight=25.0"."""
+    """The name of a row with changes: "table1/cq-f", "table1/cq-f system.quality_weight=25.0"."""
     return " ".join([row, *(f"{path}={canonical_json(changes[path])}" for path in sorted(changes))])
 
 
 def row_and_changes(name: str) -> tuple[str, dict[str, Any]]:
-    """The inverse of `variant`: row and changes. A name that `variant` cannot have made is a row without changes."""
+    """The inverse of `variant`: row and changes. A name that `variant` cannot give is taken for a row."""
     row, *parts = re.split(r" (?=[a-z_][a-z0-9_]*(?:\.[a-z_][a-z0-9_]*)*=)", name)
     try:
         return row, {path: json.loads(value) for path, _, value in (part.partition("=") for part in parts)}
@@ -60,7 +60,8 @@ def as_options(changes: Changes) -> str:
 
 
 def file_part(changes: Changes) -> str:
-    """The end of a run's name that tells its changes: "--quality-weight-25.0-1f0c2d3e", its last part a hash; or ""."""
+    """The changes at the end of a run's file name, with a hash: "--quality-weight-25.0-1f0c2d3e"; "" without
+    changes."""
     if not changes:
         return ""
     text = " ".join(f"{path.rpartition('.')[2]} {canonical_json(changes[path])}" for path in sorted(changes))
@@ -78,6 +79,6 @@ def value_in_words(value: Any) -> str:
 
 
 def in_words(changes: Changes) -> str:
-    """Changes in words: "λ 25, steps: 3,000"; words of a foreign record are made safe to show on a page."""
+    """Changes in words, safe to show on a page: "λ 25, steps: 3,000"."""
     words = (f"{WORDS.get(path, path)} {value_in_words(value)}" for path, value in changes.items())
     return without_paths(", ".join(words))

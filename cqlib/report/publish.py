@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cqlib import data as data_sets
 from cqlib.data.grids import published_grid, tiles, unscaled, webp
-from cqlib.experiments import ablations, paper
+from cqlib.experiments import ablations, paper, trade_off
 from cqlib.experiments.experiment import image_size
 from cqlib.experiments.load import ENCODER, WEIGHTS, published_weights
 from cqlib.experiments.record import Record, machine_path, slug, undamaged_records, write_record
@@ -57,10 +57,9 @@ def refusal(record: Record) -> str:
 
 def of_tables(record: Record) -> bool:
     """Whether a record is published for the tables: its profile is not that of tests, its seed not one of those that
-    are for tuning, and its recipe the row's own or one of `ablations.PUBLISHED_CHANGES`; other trials stay with whoever
-    made them."""
+    are for tuning, and its recipe the row's own or one of the trade-off; other trials stay with whoever made them."""
     counts = record.profile in RESULT_PROFILES and record.seed < min(ablations.SEEDS)
-    return counts and (not record.changes or record.variant in ablations.PUBLISHED_CHANGES)
+    return counts and (not record.changes or record.variant in trade_off.VARIANTS)
 
 
 def publish(runs_dir: Path) -> list[Path]:

@@ -45,7 +45,7 @@ def now() -> str:
 def git_info(*more: str) -> GitInfo:
     """The commit of the repository that contains this package, and whether the package, or a file at one of the paths
     `more`, differs from it; None outside a repository."""
-    if _ask_git("ls-files", "--error-unmatch", "cqlib/__init__.py") is None:  # this package is installed within another repository
+    if _ask_git("ls-files", "--error-unmatch", "cqlib/__init__.py") is None:  # installed within another repository
         return GitInfo(None, None)
     status = _ask_git("status", "--porcelain", "--", "cqlib", "pyproject.toml", *more)
     return GitInfo(_ask_git("rev-parse", "HEAD"), None if status is None else bool(status))
