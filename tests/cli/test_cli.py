@@ -125,12 +125,18 @@ def test_a_command_refuses_in_one_line(tmp_path, monkeypatch, capsys, arguments,
     assert not list(tmp_path.iterdir())
 
 
+NO_MEMORY = "there is not enough memory: free some, or run fewer rows at a time (--jobs); the run can be resumed"
+
+
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
         (UserError("x.npz is\ndamaged"), 1, "p: x.npz is damaged\n"),
         (UsageError("no"), 2, "p: no\n"),
         (KeyboardInterrupt(), 3, "p: stopped; run it again to resume\n"),
+        (OSError(28, "No space left on device", "x.tmp"), 1, "p: x.tmp: No space left on device\n"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory:\nyou tried"), 1, f"p: {NO_MEMORY}\n"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 1, f"p: {NO_MEMORY}\n"),
     ],
 )
 def test_an_error_is_one_line_with_its_exit_code(error, code, line, capsys):

@@ -95,15 +95,20 @@ def test_no_cluster_is_one_line():
                 pass
 
 
-def test_a_node_of_other_code_is_refused(nodes, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "ANSWER", 600.0)
-    cluster.check_nodes(tmp_path / "runs")
-    assert list((tmp_path / "runs").iterdir()) == []
+def test_a_node_of_other_code_or_without_the_runs_folder_is_refused(tmp_path):
+    log, stop = tmp_path / "a.log", tmp_path / "a.stop"
+    with pytest.raises(UserError, match="does not see .*: put --runs-dir on a file system that all nodes share"):
+        cluster._run((), {}, log, stop, cluster.versions())
+    log.touch()
+    with pytest.raises(UserError, match="has cqlib .*, not another: install the same there"):
+        cluster._run((), {}, log, stop, {"cqlib": "another"})
+    assert cluster._run(("-c", "import sys; sys.exit(3)"), {}, log, stop, cluster.versions()) == 3
+
+
+def test_a_row_that_its_node_refuses_fails_with_the_reason(nodes, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "versions", lambda: {"cqlib": "another"})
-    with pytest.raises(UserError, match="node 127.0.0.1 has cqlib .*, this machine another: install the same there"):
-        cluster.check_nodes(tmp_path / "runs")
-    monkeypatch.setattr(cluster, "versions", dict)
-    assert "does not see" in cluster._problem({}, tmp_path / "elsewhere" / "mark")
+    status, message = run(tmp_path, "a")["a"]
+    assert status == "failed" and "has cqlib" in message and "install the same there" in message
 
 
 def test_a_stop_ends_rows_and_one_that_fails_says_why(nodes, tmp_path):

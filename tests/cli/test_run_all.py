@@ -20,7 +20,7 @@ from cqlib.cli import cluster, commands, options, run_all
 from cqlib.cli.notebooks import job_of
 from cqlib.cli.tasks import Outcome
 from cqlib.experiments import rows, run
-from cqlib.experiments.rows import DEVELOPMENT_DATA, PROFILES, ROWS, default_data
+from cqlib.experiments.rows import DEVELOPMENT_DATA, PROFILES, ROWS
 from cqlib.metrics.features import lite0
 from cqlib.recipe import EVALUATION
 from cqlib.report import page
@@ -100,15 +100,6 @@ def test_without_its_data_set_a_run_ends_at_once_in_one_line(tmp_path, books):
     assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
 
 
-def test_weights_that_do_not_fit_are_told_before_anything_begins(tmp_path, books, monkeypatch):
-    monkeypatch.setattr(run_all, "run_tasks", lambda *_, **__: pytest.fail("began"))
-    (tmp_path / "mine.pth").write_bytes(b"half of the weights")
-    weights = ("--feature-weights", str(tmp_path / "mine.pth"))
-    with pytest.raises(UserError, match=r"mine\.pth do not fit inception"):
-        run_all.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke", *weights))
-    assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
-
-
 def test_one_data_set_that_is_absent_does_not_stop_the_others(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1/vae,table1/gan", "--profile", "smoke",
                    "--data", f"photos10,folder:{tmp_path}/nowhere")  # fmt: skip
@@ -116,13 +107,6 @@ def test_one_data_set_that_is_absent_does_not_stop_the_others(tmp_path, books):
     assert [(e.row, e.data) for e in found.experiments] == [("table1/vae", "photos10"), ("table1/gan", "photos10")]
     (failure,) = found.absent
     assert failure.status == "failed" and "does not exist" in failure.message
-
-
-def test_paper_rows_are_paired_with_the_data_of_their_table(tmp_path, books):
-    todo = run_all.plan(chosen(tmp_path, "--only", "table1/vae", "--profile", "paper"))
-    assert pairs(todo) == [("table1/vae", "cifar10")]
-    assert default_data("table3/sngan", "paper") == ("cifar10", "stl10")
-    assert default_data("table3/sngan", "study") == (DEVELOPMENT_DATA,)
 
 
 def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
@@ -228,7 +212,6 @@ def test_the_time_budget_is_in_minutes(tmp_path, books, monkeypatch, rendered):
 def test_rows_run_on_the_cluster_and_notebooks_here(tmp_path, books, monkeypatch, rendered):
     seen = []
     monkeypatch.setattr(cluster, "connected", lambda address: nullcontext())
-    monkeypatch.setattr(cluster, "check_nodes", lambda runs_dir: None)
     monkeypatch.setattr(cluster, "cores", lambda: 7)
     monkeypatch.setattr(cluster, "start_there", lambda gpus: "there")
     monkeypatch.setattr(run_all, "start_here", lambda slots: "here")

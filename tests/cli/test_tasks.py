@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 import time
 
 import pytest
 import torch
-from tqdm import tqdm
 
 from cqlib.cli import tasks
 from cqlib.cli.progress import Progress
@@ -140,18 +138,9 @@ def test_jobs_share_the_cores_and_take_turns_on_the_gpus(monkeypatch):
 
 
 def test_plain_progress_says_what_each_task_has_reported_last(monkeypatch, capfd):
-    monkeypatch.setattr("cqlib.cli.progress.EVERY", 0.0)
+    monkeypatch.setattr("cqlib.cli.progress.SECONDS", 0.0)
     shown = Progress({"a": 3.0, "b": 1.0})
     shown.show({"a": 0.25, "b": 0.0}, {"a": "step 1 of 4, 9 s left", "b": ""})
     shown.end("a: done in 12 s")
     lines = ["a: step 1 of 4, 9 s left", "b: running", "[1/2] a: done in 12 s"]
     assert capfd.readouterr().err.splitlines() == lines
-
-
-def test_on_a_terminal_the_time_left_leaves_out_what_a_resumed_row_had(monkeypatch):
-    shown = Progress({"a": 3.0, "b": 1.0})
-    shown.bar = tqdm(total=4.0, file=io.StringIO(), disable=False)
-    for share_of_a, share_of_b in ((0.0, 0.0), (0.5, 0.0), (0.75, 1.0)):  # b is done between two looks at it
-        shown.show({"a": share_of_a, "b": share_of_b}, {"a": ""})
-    assert shown.bar.format_dict["n"] == 3.25 and shown.bar.format_dict["initial"] == 1.5
-    shown.close()

@@ -3,7 +3,6 @@
 import errno
 import os
 import stat
-import time
 from contextlib import nullcontext
 
 import pytest
@@ -63,23 +62,3 @@ def test_a_file_system_that_cannot_sync_a_folder_will_do_but_one_that_fails_will
     monkeypatch.setattr(os, "fsync", refuses)
     with nullcontext() if number == errno.EINVAL else pytest.raises(OSError, match="error"):
         assert files.write_atomic(tmp_path / "a", "new").read_text() == "new"
-
-
-def test_an_error_names_the_file_that_was_to_be_written(tmp_path):
-    (tmp_path / "folder").mkdir()
-    for name in ("folder", "x" * 300):
-        with pytest.raises(OSError) as caught:
-            files.write_atomic(tmp_path / name, "new")
-        assert caught.value.filename == str(tmp_path / name)
-
-
-def test_leftovers_go_and_what_may_be_being_written_stays(tmp_path):
-    old, new, other = tmp_path / ".a.x.tmp", tmp_path / ".a.y.tmp", tmp_path / "mine.tmp"
-    for path in (old, new, other):
-        path.touch()
-    os.utime(old, (time.time() - 100,) * 2)
-    files.remove_leftovers(tmp_path, older=50)
-    assert {*tmp_path.iterdir()} == {new, other}
-    files.remove_leftovers(tmp_path)
-    files.remove_leftovers(tmp_path / "none")
-    assert list(tmp_path.iterdir()) == [other]

@@ -41,16 +41,6 @@ def test_the_commit_is_named_and_only_changed_code_makes_it_dirty(repository):
         git("stash", "-qu")
 
 
-def test_a_commit_of_another_history_is_none_of_this_code(repository):
-    folder, git = repository
-    first = git("rev-parse", "HEAD")
-    git("checkout", "-q", "--orphan", "other")
-    git("commit", "-qm", "another beginning")
-    other = git("rev-parse", "HEAD")
-    assert provenance.in_history(other) and not provenance.in_history(first)
-    assert not provenance.in_history("0" * 40) and not provenance.in_history("--help")
-
-
 def test_a_package_that_lies_in_no_repository_has_no_commit(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
     assert provenance.git_info() == GitInfo(None, None)
