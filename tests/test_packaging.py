@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,7 +17,6 @@ from packaging.utils import canonicalize_name
 from scripts import script
 
 import cqlib
-from cqlib.cli import options
 from cqlib.util.provenance import git_info
 
 ROOT = Path(__file__).parent.parent
@@ -96,28 +94,6 @@ def test_the_environment_is_made_by_uv_where_it_is_there_else_by_pip(tmp_path, t
     assert (f" --constraint {root}/requirements.lock " in installed) == locked
 
 
-@pytest.mark.skipif(shutil.which("flock") is None, reason="no flock here")
-def test_of_two_commands_that_start_together_one_makes_the_environment(tmp_path):
-    root, log = tmp_path / "root", tmp_path / "log"
-    root.mkdir()
-    once = """*satisfied*) [ -e "$ROOT/done" ] ;;
-    *--editable*) until grep -q "waiting for it" "$ROOT"/told.*; do sleep 0.01; done; touch "$ROOT/done" ;;"""
-    fake = FAKE.replace("*satisfied*) exit 1 ;;", once)
-    (tmp_path / "python3").write_text(fake)
-    (tmp_path / "python3").chmod(0o755)
-    line = f"set -euo pipefail; source {ROOT}/tools/environment.sh; prepare test; echo $python; ! true >&9"
-    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "ROOT": str(root), "root": str(root), "LOG": str(log)}
-    both = []
-    for k in range(2):
-        with (root / f"told.{k}").open("w") as errors:
-            both.append(subprocess.Popen(["bash", "-c", line], env=environment, stdout=subprocess.PIPE, stderr=errors,
-                                         text=True))  # fmt: skip
-    assert [process.communicate()[0] for process in both] == [f"{root}/.venv/bin/python\n"] * 2
-    assert [process.returncode for process in both] == [0, 0]  # and the lock is let go before what comes next
-    told = [(root / f"told.{k}").read_text() for k in range(2)]
-    assert log.read_text().count("--editable") == 1 and sum("waiting for it" in text for text in told) == 1
-
-
 def test_an_environment_of_other_versions_is_not_the_locked_one(tmp_path, monkeypatch):
     satisfied = script("tools/satisfied.py")
     monkeypatch.setattr(satisfied, "ROOT", tmp_path)
@@ -159,17 +135,6 @@ def test_version_is_the_same_everywhere():
     assert cqlib.__version__ == str(citation["version"])
     assert citation["license"] == PROJECT["license"] == "MIT"
     assert any(key["value"] == "arXiv:1901.01091" for key in citation["references"][0]["identifiers"])
-
-
-def test_workflows_call_commands_that_there_are():
-    files = sorted((ROOT / ".github" / "workflows").glob("*"))
-    steps = [step for file in files for job in yaml.safe_load(file.read_text())["jobs"].values()
-             for step in job["steps"]]  # fmt: skip
-    for program, *arguments in (step["run"].split() for step in steps if "run" in step):
-        if program == "./run_all.sh":
-            options.parse(arguments)
-        if program == "./tests/run.sh":
-            assert all(word == "--fast" or (ROOT / word).exists() for word in arguments)
 
 
 def test_no_file_names_a_machine_or_a_registry():

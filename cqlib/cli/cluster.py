@@ -24,7 +24,7 @@ RAY = {"RAY_py_gcs_connect_timeout_s": "5", "RAY_NUM_REDIS_GET_RETRIES": "1", "R
 
 
 @contextmanager
-def connected(address: str) -> Iterator[None]:
+def cluster_connection(address: str) -> Iterator[None]:
     """Inside, this process is a driver of the cluster at `address` ("HOST:PORT", or "auto" for one on this machine).
     UserError if it cannot join one there."""
     if address != "auto":  # Ray itself would try for minutes
@@ -62,7 +62,7 @@ def cores() -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
-def start_there(gpus: float) -> Start:
+def cluster_start(gpus: float) -> Start:
     """A function that starts tasks on the cluster. Ray runs a task on a node with a free core and, if any node has a
     GPU, a free share `gpus`, in (0, 1], of a GPU."""
     import ray

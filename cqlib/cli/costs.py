@@ -38,7 +38,7 @@ def expected_gpu_seconds(e: Experiment) -> tuple[float, str] | None:
     return None if hours is None else (3600 * hours, "of an A100, estimated")
 
 
-def lines(seeds: Mapping[Experiment, int], runs_dir: Path, jobs: int) -> Iterator[str]:
+def time_lines(seeds: Mapping[Experiment, int], runs_dir: Path, jobs: int) -> Iterator[str]:
     """A line with the expected time of each experiment in `seeds` (experiment -> the number of its seeds that are left
     to run), then a line with the time of all, with `jobs` runs at a time."""
     here, published = load_records(runs_dir)[0], load_records(RECORDS)[0]

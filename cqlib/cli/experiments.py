@@ -54,7 +54,7 @@ def train(options: argparse.Namespace) -> None:
     if e.profile == "paper":
         from cqlib.cli import costs
 
-        print(*costs.lines({e: 1}, options.runs_dir, jobs=1), sep="\n", file=sys.stderr)
+        print(*costs.time_lines({e: 1}, options.runs_dir, jobs=1), sep="\n", file=sys.stderr)
     _train(e, options)
 
 

@@ -65,7 +65,7 @@ def job_of(words: str) -> Job:
     return Job(Path(source), parameters, Path(out), tuple(map(Path, records)))
 
 
-def declared(source: Path) -> set[str]:
+def parameter_names(source: Path) -> set[str]:
     """The names of the parameters in a notebook's parameters cell. UserError if there is no such notebook or cell."""
     try:
         notebook = nbformat.read(source, as_version=4)
@@ -80,7 +80,7 @@ def declared(source: Path) -> set[str]:
 def execute(job: Job) -> None:
     """Run the notebook and write its .ipynb and .html atomically. UserError if a cell fails; the notebook is written up
     to that cell, and does not count as done."""
-    if unknown := sorted(set(job.parameters) - declared(job.source)):  # papermill would only warn
+    if unknown := sorted(set(job.parameters) - parameter_names(job.source)):  # papermill would only warn
         raise UserError(f"{job.source.name} has no parameter '{unknown[0]}'")
     failure = ""
     inputs = job.inputs()  # hashed before the run: records may be written while it runs

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cqlib.cli import cluster, costs
-from cqlib.cli.notebooks import Job, declared
+from cqlib.cli.notebooks import Job, parameter_names
 from cqlib.cli.options import Options
-from cqlib.cli.tasks import Outcome, Task, run_tasks, slots, start_here
+from cqlib.cli.tasks import Outcome, Task, local_start, run_tasks, slots
 from cqlib.data import SOURCES, own_path
 from cqlib.data.folders import local_folder
 from cqlib.experiments import ablations, rows
@@ -24,7 +24,7 @@ from cqlib.metrics.features import Features, features_for
 from cqlib.recipe import EVALUATION
 from cqlib.report import page
 from cqlib.training import device, tensorboard
-from cqlib.util.errors import UsageError, UserError, to_stderr
+from cqlib.util.errors import UserError, to_stderr
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, RECORDS
 from cqlib.util.stop import StopRequest
@@ -58,10 +58,6 @@ def plan(opts: Options) -> Plan:
     chosen, files = rows.targets(opts.only, opts.profile)
     if not chosen:  # notebooks that train nothing: a wrong change is refused now, not by their kernels
         Selection(profile=opts.profile, changes=opts.changes)
-    for row, changes, _ in () if opts.no_train else chosen:
-        if twice := sorted(changes.keys() & opts.changes.keys()):
-            value = f"{row} with {twice[0]}={changes[twice[0]]}"
-            raise UsageError(f"--set {twice[0]}: --only asks for {value} already: leave one of them out")
     experiments = [
         experiment(row, opts.profile, data, seed, {**changes, **opts.changes})
         for row, changes, book in chosen
@@ -74,7 +70,7 @@ def plan(opts: Options) -> Plan:
     return Plan(() if opts.no_train else tuple(once.values()), tuple(dict.fromkeys(files)))
 
 
-def pending(opts: Options, todo: Plan, features: Features) -> Pending:
+def pending_runs(opts: Options, todo: Plan, features: Features) -> Pending:
     """What is left to do of a plan. An experiment is finished if its record has scores on `features`. Data sets are
     loaded here first, so that large ones are converted once. UserError if nothing is finished and no data set can be
     loaded."""
@@ -126,7 +122,7 @@ def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
     records = (opts.runs_dir, RECORDS, opts.runs_dir / ablations.FOLDER, ablations.PUBLISHED, PUBLISHED / "calibration")
     tasks = []
     for file in todo.notebooks:
-        train = {"train": False} if opts.no_train and "train" in declared(file) else {}
+        train = {"train": False} if opts.no_train and "train" in parameter_names(file) else {}
         job = Job(file, {**parameters, **train}, opts.out / "notebooks" / file.stem, records)
         tasks += [] if job.done() else [Task(file.stem, job.arguments(), file.stem)]
     return tasks
@@ -156,7 +152,7 @@ def expected_time(opts: Options, experiments: Sequence[Experiment]) -> Iterator[
     seeds: Counter[Experiment] = Counter()
     for e in experiments:
         seeds[replace(e, seed=0)] += finished_record(e, opts.runs_dir) is None
-    return costs.lines(seeds, opts.runs_dir, len(slots(opts.jobs)))
+    return costs.time_lines(seeds, opts.runs_dir, len(slots(opts.jobs)))
 
 
 # --- doing it ----------------------------------------------------------------------------------------------------
@@ -171,7 +167,7 @@ def reproduce(opts: Options) -> int:
     features = features_for(opts.feature_weights, opts.data_dir, profile=opts.profile, side=side)
     features.check()  # once, before many processes do
     opts.feature_weights = features.weights if features.name == "inception" else None
-    left = pending(opts, todo, features)
+    left = pending_runs(opts, todo, features)
     opts.out.mkdir(parents=True, exist_ok=True)
     for outcome in left.absent:
         to_stderr(str(outcome))
@@ -192,8 +188,8 @@ def train_rows(opts: Options, experiments: Sequence[Experiment], stop: StopReque
     tasks = row_tasks(opts, experiments)
     if opts.cluster is None or not tasks:
         return run_here(opts, tasks, stop)
-    with cluster.connected(opts.cluster):
-        start, jobs = cluster.start_there(GPU_SHARE[opts.profile]), opts.jobs or cluster.cores()
+    with cluster.cluster_connection(opts.cluster):
+        start, jobs = cluster.cluster_start(GPU_SHARE[opts.profile]), opts.jobs or cluster.cores()
         return run_tasks(tasks, start, jobs, stop=stop, logs=opts.runs_dir / "logs")
 
 
@@ -202,7 +198,7 @@ def run_here(opts: Options, tasks: Sequence[Task], stop: StopRequest) -> list[Ou
     if not tasks:
         return []
     places = slots(opts.jobs)
-    return run_tasks(tasks, start_here(places), len(places), stop=stop, logs=opts.runs_dir / "logs")
+    return run_tasks(tasks, local_start(places), len(places), stop=stop, logs=opts.runs_dir / "logs")
 
 
 def report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:

@@ -111,7 +111,7 @@ def child_environment(more: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, **more}
 
 
-def start_here(slots: Sequence[Mapping[str, str]]) -> Start:
+def local_start(slots: Sequence[Mapping[str, str]]) -> Start:
     """A function that starts tasks on this machine; `slots` has environment variables for each slot."""
 
     def start(task: Task, log: Path, slot: int) -> Process:

@@ -30,7 +30,7 @@ def apply_changes(row: str, recipe: Recipe, changes: Changes) -> tuple[Recipe, d
         if path not in settings:
             raise unknown_name(f"setting of {row}", one_line(path), settings)
         try:
-            result, typed = _with(result, path, value)
+            result, typed = _with_value(result, path, value)
         except ValueError as error:
             raise UsageError(f"{row}: '{path}' cannot be {one_line(repr(value))[:80]}: {error}") from error
         if typed != settings[path]:
@@ -52,17 +52,17 @@ def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + field.name, value
 
 
-def _with(config: Any, path: str, value: Any) -> tuple[Any, Any]:
+def _with_value(config: Any, path: str, value: Any) -> tuple[Any, Any]:
     """`config` with the value at `path`; and that value in the type of its field. ValueError for a wrong value."""
     name, _, rest = path.partition(".")
     if rest:
-        inner, typed = _with(getattr(config, name), rest, value)
+        inner, typed = _with_value(getattr(config, name), rest, value)
     else:
-        inner = typed = _typed(get_type_hints(type(config))[name], value)
+        inner = typed = _typed_value(get_type_hints(type(config))[name], value)
     return replace(config, **{name: inner}), typed
 
 
-def _typed(kind: Any, value: Any) -> Any:
+def _typed_value(kind: Any, value: Any) -> Any:
     """`value`, or the value that it spells as text, in the type `kind`. ValueError, with the reason, if it has another
     type, is not finite, or is a whole number below 0."""
     candidates = [value]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -107,11 +106,8 @@ def experiment(
     check_profile(profile)
     data = data or default_data(row, profile)[0]
     size = image_size(data, profile)
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+    if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
         raise UsageError(f"seed {seed!r} is not a whole number from 0 to {MAX_SEED}")
-    changes = {} if changes is None else changes
-    if not isinstance(changes, Mapping):
-        raise UsageError(f"changes are a dictionary such as {{'training.steps': 3000}}, not {one_line(changes)}")
     row = canonical(row)
     recipe, evaluation = _for_data(RECIPES[row](row, profile, size), data, size), EVALUATION[profile]
     if isinstance(recipe.system, GANBaselineConfig):
@@ -121,7 +117,7 @@ def experiment(
     if profile == "study" and row.startswith("table1/"):
         recipe = replace(recipe, training=replace(recipe.training, snapshots=MILESTONES))
         evaluation = replace(evaluation, milestone_images=MILESTONE_IMAGES)
-    recipe, applied = apply_changes(row, recipe, changes)
+    recipe, applied = apply_changes(row, recipe, changes or {})
     return Experiment(row, profile, data, size, seed, recipe, evaluation, applied)
 
 

@@ -58,16 +58,13 @@ def checkout(tmp_path_factory) -> Path:
 WRONG = [
     (["--hlep"], "unknown option '--hlep': did you mean '--help'?"),
     (["--profile", "quik"], "unknown profile 'quik': did you mean 'quick'?"),
-    (["--only", ","], "--only: the list is empty"),
     (["--device", "gpu"], "--device: 'gpu' is not a device: write auto, cpu, cuda, cuda:1 or mps"),
     (["--only", "table1/vae,table1/vea"], "unknown name 'table1/vea': did you mean 'table1/vae'?"),
     (["--data", "photo10"], "unknown data set 'photo10': did you mean 'photos10'?"),
     (["--seeds", "1,x"], "--seeds: 'x' names no seeds: write 3, 0-4 or 0,3"),
-    (["--seeds", "4-0"], "--seeds: '4-0' names no seeds"),
     (["--seeds", "3000000000"], "--seeds: '3000000000' is not a whole number from 0 to 9999"),
     (["--jobs", "0"], "--jobs: '0' is not a whole number from 1"),
     (["--time-budget", "nan"], "--time-budget: 'nan' is not a number from 0.01"),
-    (["--only", "ablations", "--profile", "study"], "changes the recipes of --profile quick, not of study"),
     (["--only", "table1/cq-f", "--no-train"], "--no-train runs notebooks, and --only table1/cq-f names rows alone"),
     (["--out", str(ROOT)], "holds the notebooks themselves: name another folder"),
 ]
@@ -111,7 +108,6 @@ MODULE = [
     (["train", "table1/vea"], "unknown row 'table1/vea': did you mean 'table1/vae'?"),
     (["train", "table1/vae", "--sed", "1"], "unknown option '--sed': did you mean '--seed'?"),
     (["sample", "table1/vae", "--out", "x.jpg"], "x.jpg' should end in .png"),
-    (["sample", "table1/vae", "--out", "x.png", "--n", "10001"], "--n: '10001' is not a whole number from 1 to 10000"),
     (["fetch", "cifar10", "photos10"], "photos10 needs no download"),
     (["show", "table1/cq-f", "--set", "system.qualty_weight=2"], "did you mean 'system.quality_weight'?"),
 ]
@@ -216,27 +212,20 @@ def test_all_records_are_one_table(tmp_path, monkeypatch, capsys):
     published = tmp_path / "published"
     monkeypatch.setattr("cqlib.util.paths.PUBLISHED", published)
     monkeypatch.setattr("cqlib.experiments.ablations.PUBLISHED", published / "ablations")
-    made = [fake_records.record("table1/vae"), fake_records.record("table1/gan", 3, status="diverged")]
-    write_record(made[0], tmp_path / "runs" / "one", "record.json")
-    write_record(made[1], published / "records", "two.json")
+    made = {"local": fake_records.record("table1/vae"), "published": fake_records.record("table1/gan", 3)}
+    write_record(made["local"], tmp_path / "runs" / "one", "record.json")
+    write_record(made["published"], published / "records", "two.json")
     for folder, seed in ((tmp_path / "runs", 100), (published, 101)):
-        write_record(replace(made[0], seed=seed), folder / "ablations")
-
-    def table(source: Path) -> list[dict[str, str]]:
-        assert cli.main(["export", "--csv", str(tmp_path / "all.csv"), "--from", str(source)]) == 0
-        with open(tmp_path / "all.csv", newline="") as file:
-            return list(csv.DictReader(file))
-
-    lines = table(tmp_path / "runs")
-    assert {(line["from"], line["seed"]) for line in lines} == {
-        ("local", "0"), ("local", "100"), ("published", "3"), ("published", "101"),
-    }  # fmt: skip
-    for place, record in zip(("local", "published"), made, strict=True):
-        mine = {line["metric"]: line for line in lines if line["from"] == place and len(line["seed"]) == 1}
-        assert {name: float(line["value"]) for name, line in mine.items()} == {
-            name: metric.value for name, metric in record.metrics.items()
-        }
-    assert {line["from"] for line in table(published)} == {"published"}  # whose records are no runs of here
+        write_record(replace(made["local"], seed=seed), folder / "ablations")
+    assert cli.main(["export", "--csv", str(tmp_path / "all.csv"), "--from", str(tmp_path / "runs")]) == 0
+    with open(tmp_path / "all.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    runs = {(line["from"], line["seed"]) for line in lines}
+    assert runs == {("local", "0"), ("local", "100"), ("published", "3"), ("published", "101")}
+    for place, record in made.items():
+        own = [line for line in lines if (line["from"], line["seed"]) == (place, str(record.seed))]
+        values = {line["metric"]: float(line["value"]) for line in own}
+        assert values == {name: metric.value for name, metric in record.metrics.items()}
 
 
 def test_doctor_names_every_file_and_its_place(tmp_path, capsys):

@@ -52,7 +52,7 @@ def nodes():
     made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "no_monitor": True})
     made.add_node(**NODE)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    with cluster.connected(made.address):
+    with cluster.cluster_connection(made.address):
         assert before == {number: signal.getsignal(number) for number in before}
         yield made
     made.shutdown()
@@ -81,7 +81,7 @@ def when(condition, then) -> None:
 
 def run(folder: Path, *names: str, stop: StopRequest | None = None) -> dict[str, tuple[str, str]]:
     tasks = [task(name, folder) for name in names]
-    start = cluster.start_there(gpus=1.0)
+    start = cluster.cluster_start(gpus=1.0)
     outcomes = run_tasks(tasks, start, cluster.cores(), stop=stop or StopRequest(), logs=folder / "logs")
     return {outcome.task.name: (outcome.status, outcome.message) for outcome in outcomes}
 
@@ -91,7 +91,7 @@ def test_no_cluster_is_one_line():
         taken.bind(("127.0.0.1", 0))  # and nobody listens
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(UserError, match=f"--cluster {address}: nothing answers there.*ray start --head"):
-            with cluster.connected(address):
+            with cluster.cluster_connection(address):
                 pass
 
 

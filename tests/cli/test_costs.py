@@ -41,18 +41,18 @@ def test_runs_of_this_machine_come_before_published_ones_and_what_is_unknown_is_
     write_record(made(seconds=900.0), tmp_path / "published", "one.json")
     write_record(made(), tmp_path / "runs" / "one", "record.json")
     minutes = 0.5 * VAE.recipe.training.steps / 60
-    vae, gan, total = costs.lines({VAE: 4, GAN: 1}, tmp_path / "runs", jobs=2)
+    vae, gan, total = costs.time_lines({VAE: 4, GAN: 1}, tmp_path / "runs", jobs=2)
     assert vae.startswith(f"  table1/vae on {VAE.data}: about {minutes:.0f} min (as 1 run on CPU Test, 1 thread), 4 se")
     assert gan == f"  table1/gan on {GAN.data}: time not known"
     assert total == f"  in all about {2 * minutes:.0f} min with 2 at a time, without what is not known"
-    *_, total = costs.lines({VAE: 1}, tmp_path / "runs", jobs=4)
+    *_, total = costs.time_lines({VAE: 1}, tmp_path / "runs", jobs=4)
     assert total == f"  in all about {minutes:.0f} min with 4 at a time"
-    finished, *none = costs.lines({VAE: 0}, tmp_path / "runs", jobs=4)
+    finished, *none = costs.time_lines({VAE: 0}, tmp_path / "runs", jobs=4)
     assert finished.endswith(", finished") and not none
 
 
 def test_the_paper_s_rows_have_estimates_for_a_gpu(tmp_path):
-    line, _ = costs.lines({experiment("table1/cq-f", "paper"): 1}, tmp_path, jobs=1)
+    line, _ = costs.time_lines({experiment("table1/cq-f", "paper"): 1}, tmp_path, jobs=1)
     assert "of an A100, estimated" in line and " min (" in line
     changed = experiment("table1/cq-f", "paper", changes={"system.quality_weight": 25})
     assert costs.expected_gpu_seconds(changed) is None

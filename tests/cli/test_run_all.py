@@ -78,16 +78,9 @@ def test_a_wrong_change_is_refused_where_notebooks_alone_are_run(tmp_path, only)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_chosen_by_name_is_not_changed_once_more(tmp_path):
-    options = ("--only", "twice-the-steps,table1/cq-f", "--set")
-    with pytest.raises(UsageError, match="training.steps: --only asks for table1/.* with training.steps=.* already"):
-        run_all.plan(chosen(tmp_path, *options, "training.steps=3000"))
-    assert run_all.plan(chosen(tmp_path, *options, "training.batch_size=32")).experiments
-
-
 def test_rows_times_seeds_the_longest_first(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1", "--seeds", "0-1", "--profile", "smoke")
-    made = run_all.row_tasks(given, run_all.pending(given, run_all.plan(given), LITE0).experiments)
+    made = run_all.row_tasks(given, run_all.pending_runs(given, run_all.plan(given), LITE0).experiments)
     assert len(made) == 10
     assert [task.cost for task in made] == sorted((task.cost for task in made), reverse=True)
 
@@ -103,7 +96,7 @@ def test_without_its_data_set_a_run_ends_at_once_in_one_line(tmp_path, books):
 def test_one_data_set_that_is_absent_does_not_stop_the_others(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1/vae,table1/gan", "--profile", "smoke",
                    "--data", f"photos10,folder:{tmp_path}/nowhere")  # fmt: skip
-    found = run_all.pending(given, run_all.plan(given), LITE0)
+    found = run_all.pending_runs(given, run_all.plan(given), LITE0)
     assert [(e.row, e.data) for e in found.experiments] == [("table1/vae", "photos10"), ("table1/gan", "photos10")]
     (failure,) = found.absent
     assert failure.status == "failed" and "does not exist" in failure.message
@@ -124,15 +117,16 @@ def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
     }
 
 
-def test_a_finished_run_on_published_images_is_finished_without_them_and_one_on_own_images_is_not(
+def test_a_row_is_finished_with_scores_on_these_features_unless_its_images_are_the_users_own(
     tmp_path, books, monkeypatch
 ):
     monkeypatch.setattr(run_all, "finished_record", lambda e, folder: "its record")
-    monkeypatch.setattr(run_all, "has_scores", lambda record, features: True)
+    monkeypatch.setattr(run_all, "has_scores", lambda record, features: features == "these")
     monkeypatch.setattr(run_all, "load_data", lambda e, folder: None)
     given = chosen(tmp_path, "--only", "table1/vae", "--profile", "study", "--data", "tiny-imagenet:64,npz:cats.npz")
-    left = run_all.pending(given, run_all.plan(given), LITE0)
+    left, others = (run_all.pending_runs(given, run_all.plan(given), features) for features in ("these", "others"))
     assert left.finished == 1 and [e.data for e in left.experiments] == ["npz:cats.npz"]
+    assert others.finished == 0 and len(others.experiments) == 2
 
 
 def test_without_training_notebooks_are_all_that_runs_and_train_nothing_either(tmp_path, books):
@@ -211,10 +205,10 @@ def test_the_time_budget_is_in_minutes(tmp_path, books, monkeypatch, rendered):
 
 def test_rows_run_on_the_cluster_and_notebooks_here(tmp_path, books, monkeypatch, rendered):
     seen = []
-    monkeypatch.setattr(cluster, "connected", lambda address: nullcontext())
+    monkeypatch.setattr(cluster, "cluster_connection", lambda address: nullcontext())
     monkeypatch.setattr(cluster, "cores", lambda: 7)
-    monkeypatch.setattr(cluster, "start_there", lambda gpus: "there")
-    monkeypatch.setattr(run_all, "start_here", lambda slots: "here")
+    monkeypatch.setattr(cluster, "cluster_start", lambda gpus: "there")
+    monkeypatch.setattr(run_all, "local_start", lambda slots: "here")
     monkeypatch.setattr(run_all, "run_tasks", lambda tasks, start, *_, **__: seen.append((len(tasks), start)) or [])
     run_all.reproduce(chosen(tmp_path, "--only", "table1_objectives", "--profile", "smoke", "--cluster", "auto"))
     assert seen == [(5, "there"), (1, "here")]
@@ -246,15 +240,6 @@ def test_stopped_and_taken_up_again_and_then_all_is_there(tmp_path, monkeypatch,
     assert run_all.reproduce(chosen(tmp_path, *only)) == 0
     assert "1 finished before, 0 to run" in capsys.readouterr().err
     assert record.read_bytes() == before[1]
-
-
-def test_a_finished_row_is_measured_again_where_other_features_are_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_all, "finished_record", lambda e, folder: "its record")
-    monkeypatch.setattr(run_all, "has_scores", lambda record, features: features == "these")
-    monkeypatch.setattr(run_all, "load_data", lambda e, folder: None)
-    given = chosen(tmp_path, "--only", "table1/vae")
-    plans = [run_all.pending(given, run_all.plan(given), features) for features in ("these", "others")]
-    assert [(plan.finished, len(plan.experiments)) for plan in plans] == [(1, 0), (0, 1)]
 
 
 def test_a_row_that_diverged_is_a_failure(tmp_path, monkeypatch, capsys):

@@ -10,7 +10,7 @@ import torch
 
 from cqlib.cli import tasks
 from cqlib.cli.progress import Progress
-from cqlib.cli.tasks import Outcome, Task, run_tasks, start_here
+from cqlib.cli.tasks import Outcome, Task, local_start, run_tasks
 from cqlib.util.stop import StopRequest
 
 CHILD = """
@@ -56,7 +56,7 @@ class StopWhen(StopRequest):
 def run(tmp_path):
     def go(*what: str, stop: StopRequest | None = None, slots=({}, {})) -> dict[str, Outcome]:
         todo = [Task(name, ("-c", CHILD, name, str(tmp_path)), name) for name in what]
-        outcomes = run_tasks(todo, start_here(slots), len(slots), stop=stop or StopRequest(), logs=tmp_path / "logs")
+        outcomes = run_tasks(todo, local_start(slots), len(slots), stop=stop or StopRequest(), logs=tmp_path / "logs")
         return {outcome.task.name: outcome for outcome in outcomes}
 
     return go

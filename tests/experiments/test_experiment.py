@@ -44,7 +44,6 @@ def test_hash_depends_on_every_part_but_training_not_on_evaluation():
         (("table1/cq-f", "quick", "photo10"), "'photos10'"),
         (("table1/cq-f", "quick", "toy2d"), "unknown data set 'toy2d'"),
         (("table1/cq-f", "quick", "photos10", -1), "seed -1"),
-        (("table1/cq-f", "quick", "photos10", True), "seed True"),
     ],
 )
 def test_wrong_names(arguments, message):

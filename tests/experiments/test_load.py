@@ -11,7 +11,7 @@ import torch
 from published_models import publish_untrained
 
 import cqlib
-from cqlib.experiments import load, run
+from cqlib.experiments import load
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import (
     ENCODER,
@@ -103,18 +103,6 @@ def test_a_published_encoder_takes_the_generator_that_it_was_trained_for(runs_di
 
 def test_no_test_sees_the_runs_of_a_user():
     assert load.RUNS != ROOT / "runs" and not list(load.RUNS.iterdir())
-
-
-def test_a_tilde_in_runs_dir_is_the_home_folder(tmp_path, monkeypatch):
-    def found(e, folder):
-        raise UserError(f"looked in {folder}")
-
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(load, "load_system", found)
-    monkeypatch.setattr(run, "ended_record", found)
-    for call in (cqlib.load, cqlib.run):
-        with pytest.raises(UserError, match=f"^looked in {tmp_path}/runs$"):
-            call("table1/vae", profile="smoke", runs_dir="~/runs")
 
 
 def test_a_set_too_small_for_its_scores_is_told_with_what_it_has_and_what_is_needed(tmp_path):

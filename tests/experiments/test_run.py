@@ -4,10 +4,6 @@ import itertools
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +12,6 @@ import pytest
 import torch
 from scores import Projection
 from small_models import flat
-from todays import of_today
 
 import cqlib
 from cqlib.data.grids import grid_png
@@ -198,32 +193,6 @@ def test_load_takes_a_published_model_without_its_critic(finished, tmp_path, mon
     torch.testing.assert_close(*samples, rtol=0, atol=0.01)  # published in half precision
 
 
-def test_what_was_made_from_uncommitted_code_is_not_published(finished, tmp_path):
-    _, record, _ = finished
-    smoke = replace(record, git=replace(record.git, dirty=False))
-    clean = of_today(replace(smoke, profile="quick"))
-    write_record(clean, tmp_path)
-    write_record(smoke, tmp_path)
-    trial = replace(clean, changes={"training.steps": 7}, git=replace(clean.git, dirty=True))
-    write_record(trial, tmp_path, "trial.json")  # stays with who made it, whatever its code
-    write_record(of_today(replace(clean, seed=100)), tmp_path)  # a seed for tuning
-    assert publish.publishable(tmp_path, publish.of_tables) == [clean]
-    (tmp_path / "trial.json").unlink()
-    for dirty in (True, None):
-        write_record(replace(record, git=replace(record.git, dirty=dirty)), tmp_path)
-        with pytest.raises(UserError, match="uncommitted code|of unknown state"):
-            publish.publishable(tmp_path)
-    named = replace(clean.data, name="npz:/home/someone/cats.npz")
-    write_record(replace(clean, data=named, seed=2), tmp_path, "a.json")
-    write_record(clean, tmp_path)
-    with pytest.raises(UserError, match="is a path of this machine"):
-        publish.publishable(tmp_path)
-    (tmp_path / "a.json").unlink()
-    (tmp_path / "damaged.json").write_text("{")
-    with pytest.raises(UserError, match=r"damaged\.json: Invalid JSON"):
-        publish.publishable(tmp_path)
-
-
 def test_another_evaluation_does_not_train_again(finished, monkeypatch):
     runs, record, _ = finished
     monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("trained again"))
@@ -260,37 +229,6 @@ def test_another_recipe_trains_again_and_loses_nothing(vae, monkeypatch):
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_goes_on(tmp_path, monkeypatch):
-    code = f"""
-import sys
-sys.path.insert(0, {str(ROOT)!r})
-import pytest
-sys.path.insert(0, {os.path.dirname(__file__)!r})
-sys.path.insert(0, {str(ROOT / "tests" / "helpers")!r})
-from test_run import with_steps
-from cqlib.cli.commands import main
-with_steps(pytest.MonkeyPatch(), 10**6)
-sys.exit(main(sys.argv[1:]))
-"""
-    command = [sys.executable, "-c", code, "train", "table1/vae", "--profile", "smoke", "--runs-dir", str(tmp_path)]
-    with_steps(monkeypatch, 10**6)
-    folder = tmp_path / experiment("table1/vae", "smoke").folder
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    deadline = time.monotonic() + 120
-    while not (folder / "training.checkpoint").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 3 and "Traceback" not in errors
-    assert "stopped at step" in errors.splitlines()[-1] and "the state is saved" in errors.splitlines()[-1]
-    step = load_checkpoint(folder / "training.checkpoint")["step"]
-    with pytest.raises(StoppedEarly, match=f"step {step} of"):
-        run.run("table1/vae", profile="smoke", runs_dir=tmp_path, time_budget=1e-9)
-
-
-@pytest.mark.slow
 def test_changed_data_behind_a_path_is_noticed(tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "mine.npz"
@@ -317,18 +255,6 @@ def test_a_damaged_record_is_measured_again(vae, monkeypatch):
     assert json.loads(path.read_text())["row"] == "table1/vae"
 
 
-def test_nothing_of_a_record_on_other_images_stays(vae, monkeypatch):
-    runs, folder, first = vae
-    monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("trained again"))
-    (folder / "experiment.json").unlink()
-    other = replace(first, data=replace(first.data, fingerprint="0" * 16), curve={"gone": [(1, 2.0)]},
-                    metrics={**first.metrics, "gone": first.metrics["BPD"]})  # fmt: skip
-    write_record(other, folder, "record.json")
-    again = run.run("table1/vae", profile="smoke", runs_dir=runs)
-    assert again.data == first.data
-    assert again.curve.keys() == first.curve.keys() and again.metrics.keys() == first.metrics.keys()
-
-
 @pytest.mark.slow
 def test_a_stop_while_measuring_keeps_the_trained_model(tmp_path, monkeypatch):
     class AfterTraining(StopRequest):
@@ -344,41 +270,6 @@ def test_a_stop_while_measuring_keeps_the_trained_model(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_record_names_the_code_of_its_own_training_and_is_dirty_if_any_was(tmp_path, monkeypatch):
-    """A GAN is trained, its encoder is, and it is measured, each by other code; a run that is measured anew, too."""
-    codes = [GitInfo(letter * 40, letter == dirty) for dirty in ("b", "c") for letter in ("a", "b", "c")]
-    for k, dirty in enumerate("bc"):
-        trained, encoder, measured = codes[3 * k : 3 * k + 3]
-        folder = tmp_path / dirty
-        place = folder / experiment("table1/gan", "smoke").folder
-        monkeypatch.setattr(run.provenance, "git_info", lambda found=trained: found)
-        with monkeypatch.context() as only, pytest.raises(StoppedEarly):
-            only.setattr(stages.Stages, "train_encoder", lambda *_: stop())
-            run.run("table1/gan", profile="smoke", runs_dir=folder)
-        monkeypatch.setattr(run.provenance, "git_info", lambda found=encoder: found)
-        with monkeypatch.context() as only, pytest.raises(StoppedEarly):
-            only.setattr(run.evaluation, "likelihood_metrics", lambda *_, **__: stop())
-            run.run("table1/gan", profile="smoke", runs_dir=folder)
-        assert load_checkpoint(place / "encoder.safetensors")["git"] == vars(encoder)
-        monkeypatch.setattr(run.provenance, "git_info", lambda found=measured: found)
-        record = run.run("table1/gan", profile="smoke", runs_dir=folder)
-        assert record.git == GitInfo("a" * 40, True)
-
-
-def stop():
-    raise StoppedEarly("stopped")
-
-
-def test_a_damaged_model_is_named_when_it_is_to_be_loaded(tmp_path, monkeypatch):
-    monkeypatch.setattr("cqlib.experiments.load.PUBLISHED", tmp_path)
-    path = tmp_path / experiment(**ROW).folder / "model.safetensors"
-    path.parent.mkdir()
-    path.write_bytes(b"damaged")
-    with pytest.raises(UserError, match=r"model\.safetensors is not a checkpoint.*: python -m cqlib train table1/gan"):
-        cqlib.load(**ROW, runs_dir=tmp_path)
-
-
-@pytest.mark.slow
 def test_a_diverged_second_stage_is_told(tmp_path, monkeypatch):
     real = stages.train
 
@@ -391,6 +282,24 @@ def test_a_diverged_second_stage_is_told(tmp_path, monkeypatch):
     assert record.status == "diverged" and run.finished_record(experiment("table1/gan", "smoke"), tmp_path) is None
     monkeypatch.setattr(run, "_run", lambda *a: pytest.fail("measured again"))
     assert run.run(**ROW, runs_dir=tmp_path) == record
+
+
+@pytest.mark.slow
+def test_a_record_names_the_code_of_the_training_and_is_dirty_if_any_code_was(tmp_path, monkeypatch):
+    """A GAN is trained by clean code, its encoder by dirty code, and it is measured by clean code again."""
+
+    def set_code(letter, dirty):
+        monkeypatch.setattr(run.provenance, "git_info", lambda: GitInfo(letter * 40, dirty))
+
+    set_code("a", False)
+    with monkeypatch.context() as patched, pytest.raises(IndexError):
+        patched.setattr(stages.Stages, "train_encoder", lambda *_: [].pop())
+        run.run(**ROW, runs_dir=tmp_path)
+    set_code("b", True)
+    record = run.run(**ROW, runs_dir=tmp_path)
+    (tmp_path / record.folder / "record.json").unlink()
+    set_code("c", False)
+    assert record.git == run.run(**ROW, runs_dir=tmp_path).git == GitInfo("a" * 40, True)
 
 
 def test_every_row_leaves_a_curve_of_its_losses():

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from cqlib.cli import notebooks
-from cqlib.cli.tasks import Outcome, Task, run_tasks, start_here
+from cqlib.cli.tasks import Outcome, Task, local_start, run_tasks
 from cqlib.report.notebook_page import mathml, notebook_page
 from cqlib.util.errors import UserError
 from cqlib.util.stop import StopRequest
@@ -55,7 +55,7 @@ def job(tmp_path) -> notebooks.Job:
 
 def run(job: notebooks.Job, stop: StopRequest | None = None) -> Outcome:
     task, logs = Task("figure_x", job.arguments(), "figure_x"), job.out.parent / "logs"
-    (outcome,) = run_tasks([task], start_here([{}]), 1, stop=stop or StopRequest(), logs=logs)
+    (outcome,) = run_tasks([task], local_start([{}]), 1, stop=stop or StopRequest(), logs=logs)
     return outcome
 
 
@@ -116,10 +116,10 @@ def test_unknown_parameters_and_bad_files_are_refused(job, tmp_path):
         notebooks.execute(replace(job, parameters={"profil": "smoke"}))
     (tmp_path / "bad.ipynb").write_text("no notebook")
     with pytest.raises(UserError, match="is not a notebook"):
-        notebooks.declared(tmp_path / "bad.ipynb")
+        notebooks.parameter_names(tmp_path / "bad.ipynb")
     nbformat.write(nbformat.v4.new_notebook(), tmp_path / "plain.ipynb")
     with pytest.raises(UserError, match="no cell tagged 'parameters'"):
-        notebooks.declared(tmp_path / "plain.ipynb")
+        notebooks.parameter_names(tmp_path / "plain.ipynb")
 
 
 def test_a_page_with_photographs_names_whose_they_are():

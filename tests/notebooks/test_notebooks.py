@@ -17,7 +17,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from scripts import script
 
-from cqlib.cli.notebooks import Job, declared, execute
+from cqlib.cli.notebooks import Job, execute, parameter_names
 from cqlib.cli.tasks import thread_limits
 from cqlib.report.notebook_page import notebook_page
 
@@ -54,7 +54,7 @@ def test_it_is_valid_without_outputs_and_takes_the_parameters_that_the_runner_pa
     assert (book.nbformat, book.nbformat_minor) >= (4, 5) and book.metadata.kernelspec.name == "python3"
     assert not [cell for cell in book.cells if cell.get("outputs") or cell.get("execution_count")]
     assert [cell.id for cell in book.cells] == [str(i) for i in range(len(book.cells))]
-    assert declared(path) >= PARAMETERS
+    assert parameter_names(path) >= PARAMETERS
 
 
 @FULLEST
