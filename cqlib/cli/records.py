@@ -102,7 +102,7 @@ def publish(options: argparse.Namespace) -> None:
 
 
 def readme(options: argparse.Namespace) -> None:
-    """render README.md and docs anew from the published records"""
+    """render README.md and docs again from the published records"""
     from cqlib.report import readme
 
     readme.write()
