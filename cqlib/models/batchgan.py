@@ -53,8 +53,7 @@ from cqlib.models.cq import with_gradient_penalty
 from cqlib.models.frozen_decoder import frozen_decoder_stage
 from cqlib.models.gan_baseline import GANBaseline, TwoNetsConfig, cnn_widths
 from cqlib.nets.cnn_generator import CNNGenerator
-from cqlib.nets.conv import bottom_size
-from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.conv import at_least_fp32, bottom_size
 from cqlib.pixels import dequantise
 from cqlib.recipe import Recipe, TrainingConfig
 

@@ -32,9 +32,8 @@ from cqlib.models import cq
 from cqlib.models.base import Losses, frozen
 from cqlib.models.cq import CoverageQuality, CoverageQualityConfig, mean_and_log_sigma
 from cqlib.nets import colour
-from cqlib.nets.conv import Encoder, bottom_size, doubling, group_norm, halving, pyramid
+from cqlib.nets.conv import Encoder, at_least_fp32, bottom_size, doubling, group_norm, halving, pyramid
 from cqlib.nets.coupling import RealNVP
-from cqlib.nets.precision import at_least_fp32
 from cqlib.pixels import LN_LEVELS, cell_centres
 from cqlib.recipe import Recipe
 

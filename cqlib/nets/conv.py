@@ -12,7 +12,17 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from cqlib.nets.precision import at_least_fp32
+
+def at_least_fp32(x: Tensor) -> Tensor:
+    """What leaves a net: bf16 and fp16 -> fp32, since densities and losses are never computed in less; fp32 and fp64
+    stay."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def bounded(x: Tensor, limit: float) -> Tensor:
+    """limit tanh(x / limit), in [-limit, limit], so that exp does not overflow; near x for small x."""
+    return limit * torch.tanh(x / limit)
+
 
 BOTTOM = {16: 4, 32: 4, 48: 6, 64: 4}
 """Image size -> side of the coarsest feature map of the tables' nets."""

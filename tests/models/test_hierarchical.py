@@ -13,7 +13,7 @@ from cqlib.models import cq, hierarchical
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.hierarchical import free_bits_surplus
 from cqlib.models.registry import build
-from cqlib.nets.conv import BOTTOM, num_resolutions, pyramid
+from cqlib.nets.conv import BOTTOM, bounded, num_resolutions, pyramid
 from cqlib.nets.hierarchical import (
     MAX_LOG_SD,
     BottomUp,
@@ -27,7 +27,6 @@ from cqlib.nets.hierarchical import (
     TopDownBlock,
     gaussian_kl,
 )
-from cqlib.nets.precision import bounded
 from cqlib.pixels import dequantise
 
 GAUSSIAN, IAF = "table2/cqf-residual", "table2/cqf-iaf-residual"

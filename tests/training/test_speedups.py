@@ -1,12 +1,9 @@
-"""What is fast gives what the slow way gives: memory layout, bf16, fused optimisers, the feed, the step, and
-memory that is kept.
+"""What is fast gives what the slow way gives: memory layout, bf16, fused optimisers, the feed and the step.
 
 Caches of pixel by pixel sampling, the packed checkerboard, the lazy penalty and the folded batch norms of lite0 have
 their tests beside those of the nets, the losses and the metrics.
 """
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -21,13 +18,11 @@ from cqlib.losses import discriminator_loss
 from cqlib.models import cq
 from cqlib.models.registry import build
 from cqlib.nets.coupling import CouplingNet
-from cqlib.training import loop as training
 from cqlib.training.batches import ImageBatches
 from cqlib.training.device import to_device
 from cqlib.training.optimisers import make_optimiser
 from cqlib.training.timing import make_step
 from cqlib.util.fp32 import full_fp32
-from cqlib.util.paths import ROOT
 
 CPU = torch.device("cpu")
 ROWS = (
@@ -171,34 +166,3 @@ def test_weights_that_moved_count_in_the_next_autocast():
         for value in (1.0, 2.0):
             torch.nn.init.constant_(layer.weight, value)
             assert output().tolist() == [[2 * value, 2 * value]]
-
-
-def test_a_training_keeps_what_it_frees(monkeypatch):
-    asked = []
-    monkeypatch.setattr(training, "keep_freed_memory", lambda: asked.append(1))
-    recipe = experiment("table1/vae", "smoke").recipe
-    make_step(build(recipe.system), torch.zeros(8, 3, 16, 16, dtype=torch.uint8), recipe.training, CPU)
-    assert asked
-
-
-FREED_TWICE = """
-import numpy, resource, sys
-from cqlib.training.device import keep_freed_memory
-if not keep_freed_memory():
-    sys.exit("not glibc")
-pages = []
-for _ in range(3):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    numpy.full(24 << 20, 1, numpy.uint8)  # torch aligns, and finds no room again before glibc 2.38
-    pages.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-print(*pages)
-"""
-
-
-@pytest.mark.slow
-def test_freed_memory_is_used_again_without_new_pages():
-    done = subprocess.run([sys.executable, "-c", FREED_TWICE], capture_output=True, text=True, cwd=ROOT)
-    if "not glibc" in done.stderr:
-        pytest.skip("the C library has no mallopt")
-    first, *later = map(int, done.stdout.split())
-    assert max(later) < 0.1 * first, done.stdout
