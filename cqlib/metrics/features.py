@@ -18,7 +18,7 @@ from torch import Tensor
 from cqlib.data.folders import local_folder
 from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
-from cqlib.util.errors import UserError, cause_of, out_of_memory, to_stderr_once
+from cqlib.util.errors import UserError, cause_of, to_stderr_once
 from cqlib.util.files import sha256
 from cqlib.util.fp32 import full_fp32
 from cqlib.util.paths import ROOT
@@ -92,8 +92,6 @@ def _extractor(features: Features, device: torch.device) -> Any:
         extractor = create_feature_extractor(features.extractor_name, layers, cuda=False, verbose=False,
                                              feature_extractor_weights_path=copy)  # fmt: skip
     except Exception as error:  # a damaged file, or one that is no state dict, fails in many ways
-        if out_of_memory(error):
-            raise
         what = f"feature weights {features.weights} do not fit {features.extractor_name}"
         raise UserError(f"{what}: pass the file {INCEPTION_FILE} from {URL_INCEPTION_V3}") from error
     if features.side is not None:

@@ -124,14 +124,12 @@ class SymmetricCritic(nn.Module):
 
 
 class BatchGAN(GANBaseline):
-    """x = G(z) against a critic of mixed batches; ValueError for a `smoothing` that is not above 0."""
+    """x = G(z) against a critic of mixed batches."""
 
     config: BatchGANConfig
 
     def __init__(self, config: BatchGANConfig):
         c = config
-        if not c.smoothing > 0:
-            raise ValueError("the ratio's Beta(a, a) needs a > 0")
         super().__init__(
             c,
             CNNGenerator(c.size, c.widths, c.latent, image_channels=c.image_channels),

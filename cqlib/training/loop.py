@@ -92,7 +92,7 @@ def train(
             loop.resume()
         status = loop.run(stop or StopRequest(), progress, checkpoint_seconds)
     return TrainingResult(
-        loop.average.module.eval(), status, loop.step, loop.seconds, loop.skipped, loop.notes,
+        loop.average.module.eval(), status, loop.step, loop.seconds, loop.skipped, loop.notes,  # type: ignore[arg-type]
         loop.device_name, loop.git,
     )  # fmt: skip
 

@@ -213,11 +213,6 @@ def test_photos10_never_changes():
     assert digest.hexdigest()[:16] == "04dc453ef9516b2d"
 
 
-def test_level_shares_halve_and_add_up():
-    assert photos10.level_shares(2000, 3) == [1144, 571, 285]
-    assert photos10.level_shares(200, 1) == [200]
-
-
 def test_a_missing_or_damaged_photograph_says_what_to_install(tmp_path, monkeypatch):
     spec = type("Spec", (), {"submodule_search_locations": [str(tmp_path)]})
     monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)

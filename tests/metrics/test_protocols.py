@@ -14,11 +14,10 @@ from torch import nn
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from cqlib.data.dataset import Dataset, Split
-from cqlib.metrics import evaluation, features, fidelity, protocols, quantities
+from cqlib.metrics import evaluation, features, fidelity, protocols
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.metric import sentence
 from cqlib.metrics.protocols import PROTOCOLS, Preset
-from cqlib.metrics.quantities import QUANTITIES, SCORES
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import System
 from cqlib.recipe import Evaluation
@@ -67,13 +66,6 @@ def test_kid_of_unequal_sets_is_unbiased(scores_of):
     assert scores["KD-lite0"].protocol.subset_size == 40
 
 
-def test_coverage_of_unequal_sets(scores_of):
-    preset = Preset("p", "train", 60, 20, 20)
-    left, right = (gaussian(60, np.array([x, 0.0]), np.eye(2), i) for i, x in enumerate((-50.0, 50.0)))
-    scores = scores_of(left[:20], torch.cat([left[:30], right[:30]]), torch.zeros(20, 10), preset)
-    assert 0.4 < scores["Coverage-lite0"].value <= 0.5  # at most the left half of the real images
-
-
 def test_inception_score_counts_its_own_samples_and_splits(scores_of, monkeypatch):
     logits = torch.zeros(340, 4)
     logits[:200] = 60.0 * torch.eye(4)[torch.arange(200) % 4]  # the 200 that count; the others are uniform
@@ -83,19 +75,6 @@ def test_inception_score_counts_its_own_samples_and_splits(scores_of, monkeypatc
     monkeypatch.setattr(fidelity, "IS_SPLITS", 1)
     metric = scores_of(*sets)["IS-lite0"]
     assert metric.value == pytest.approx(4) and metric.std is None
-
-
-def test_words_name_the_protocol_and_both_numbers(scores_of):
-    points = gaussian(500, np.zeros(3), np.eye(3), 6)
-    sets = (points[:300], points, torch.zeros(300, 10))
-    scores = scores_of(*sets)
-    assert sentence("FD-lite0", scores["FD-lite0"]).startswith(
-        "FD-lite0: protocol unequal, n_real = 500, n_fake = 300, training split, EfficientNet-lite0 pooled"
-    )
-    assert {metric.protocol.preset for metric in scores.values()} == {"unequal"}
-    equal = scores_of(*sets, Preset("e", "test", 300, 300, 300))
-    words = sentence("Coverage-lite0", equal["Coverage-lite0"])
-    assert "protocol e, n_real = n_fake = 300, held-out test split" in words
 
 
 # --- the presets ---
@@ -121,12 +100,6 @@ def test_the_main_protocol_is_the_preset_only_at_its_size():
     assert protocols.default_protocol(10_000, 50_000) is PROTOCOLS["paper"]
     small = protocols.default_protocol(8000, 50_000)
     assert (small.name, small.n_real, small.is_images) == ("paper at 8000 images", 8000, 50_000)
-
-
-def test_what_a_data_set_lacks():
-    assert PROTOCOLS["paper"].shortfall(1, 10_000) == "" and PROTOCOLS["sngan"].shortfall(10_000, 1) == ""
-    assert PROTOCOLS["50k/50k-train"].shortfall(49_999, 10**6) == "it needs 50,000 training images and there are 49,999"
-    assert PROTOCOLS["paper"].shortfall(10**6, 8000) == "it needs 10,000 test images and there are 8,000"
 
 
 # --- several protocols on one set of samples ---
@@ -198,17 +171,6 @@ def test_means_are_scored_where_they_are_asked_for_and_the_protocol_says_so(meas
     assert means.metrics["FD-lite0"].protocol.of == "decoder's means"
     assert means.metrics["FD-lite0"].value != samples.metrics["FD-lite0"].value
     assert means.metrics["FD-lite0-floor"] == samples.metrics["FD-lite0-floor"]
-
-
-def test_a_new_distance_has_its_floor_beside_those_that_were_kept(measured, monkeypatch):
-    before = measured()
-    again = dataclasses.replace(QUANTITIES["fid"], id="again", name="Again", lite0="Again-lite0")
-    for module in (evaluation, features, fidelity, quantities):
-        monkeypatch.setattr(module, "SCORES", (*SCORES, again))
-    monkeypatch.setitem(fidelity.COMPUTED_BY, "again", fidelity.frechet_distance)
-    after = measured()
-    assert "Again-lite0-floor" not in before.metrics
-    assert after.metrics["Again-lite0-floor"] == before.metrics["FD-lite0-floor"] == after.metrics["FD-lite0-floor"]
 
 
 def test_every_protocol_scores_the_same_samples(measured):

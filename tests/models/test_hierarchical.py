@@ -1,6 +1,5 @@
 """Hierarchical latent variables: densities, KLs and gradients of the top-down nets, Gaussian and with IAF."""
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -99,26 +98,6 @@ def test_gaussian_kl_is_that_of_torch():
     expected = torch.distributions.kl_divergence(Normal(mean, log_sd.exp()), Normal(prior_mean, prior_log_sd.exp()))
     torch.testing.assert_close(gaussian_kl(mean, log_sd, prior_mean, prior_log_sd), expected)
     assert gaussian_kl(mean, log_sd, mean, log_sd).abs().max() < 1e-6
-
-
-def test_log_sds_are_bounded():
-    block = TopDownBlock(4, 4, HierarchyConfig(2, 1, "gaussian"), double=False)
-    evidence = BottomUpStatistics(torch.zeros(1, 2, 3, 3), torch.full((1, 2, 3, 3), 1e4))
-    noise = torch.ones(1, 2, 3, 3)
-    for sign in (1, -1):
-        evidence = replace(evidence, log_sd=sign * evidence.log_sd)
-        h, draw = block(torch.randn(1, 4, 3, 3), noise, evidence)
-        assert torch.isfinite(h).all() and torch.isfinite(draw.kl).all()
-
-
-def test_start_is_near_the_prior_and_finite():
-    for row in (GAUSSIAN, IAF):
-        torch.manual_seed(0)
-        model = build(recipe(row, "quick").system)
-        bpd = model.nats(images(8)) / (math.log(2) * 3 * 16 * 16)
-        assert bpd.max() < 9.5
-        mean, _ = model.decode(model.prior(8))
-        assert mean.abs().mean() < 0.4
 
 
 # --- one density, two directions -----------------------------------------------------------------------------
@@ -349,12 +328,6 @@ def test_frozen_decoder_of_the_residual_gan():
     assert torch.equal(
         gan.sample(2, generator=generator()), gan.decode(torch.randn(2, gan.latent_size, generator=generator()))
     )
-
-
-def test_the_critic_has_as_many_parameters_under_quick_as_table_1s():
-    critics = [build(recipe(row, "quick").system).critic for row in (GAUSSIAN, "table1/cq-f")]
-    residual, plain = (sum(p.numel() for p in critic.parameters()) for critic in critics)
-    assert residual == pytest.approx(plain, rel=0.05)
 
 
 # --- rows ----------------------------------------------------------------------------------------------------

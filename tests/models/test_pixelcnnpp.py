@@ -132,28 +132,6 @@ def test_a_sample_at_a_half_is_the_median_of_each_conditional():
 # --- the net -------------------------------------------------------------------------------------------------
 
 
-def test_parameters_are_the_references():
-    """openai/pixel-cnn at 160 filters, 5 blocks, 10 components: per layer V, and g and b for each output."""
-    f = 160
-
-    def conv(channels, out, taps):
-        return channels * out * taps + 2 * out
-
-    def block(taps, auxiliary):
-        short_cut = conv(2 * auxiliary, f, 1) if auxiliary else 0
-        return conv(2 * f, f, taps) + short_cut + conv(2 * f, 2 * f, taps)
-
-    start = conv(4, f, 2 * 3) + conv(4, f, 1 * 3) + conv(4, f, 2 * 1)
-    way_down = 3 * 5 * (block(6, 0) + block(4, f))
-    way_up = (5 + 6 + 6) * (block(6, f) + block(4, 2 * f))
-    strided = 4 * (conv(f, f, 6) + conv(f, f, 4))  # two stages down and up, two streams
-    out = conv(f, 10 * 10, 1)
-    with torch.device("meta"):
-        system = build(recipe("paper", 32).system)
-    total = start + way_down + way_up + strided + out
-    assert system.parameter_counts()["total"] == total == 53_659_080
-
-
 def test_a_gated_block_term_by_term():
     net, h, aux = tiny().net, torch.randn(2, 4, 8, 8).double(), torch.randn(2, 8, 8, 8).double()
     block = net.stage.back_horizontal[0]

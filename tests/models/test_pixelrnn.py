@@ -7,7 +7,6 @@ import torch
 from small_models import full_pass, generator, jacobian, randomised, sampled
 
 from cqlib.models.pixelrnn import DiagonalBiLSTM, PixelRNN, PixelRNNConfig, PixelRNNNet, skew, unskew
-from cqlib.models.registry import RECIPES
 from cqlib.nets.raster import ApplyAtPixel, cached_logits, degrees, raster_sample
 from cqlib.pixels import cell_centres
 
@@ -172,17 +171,3 @@ def test_a_layer_at_one_pixel_is_the_layer():
             run.place = (i, j)
             run(lstm, torch.zeros_like(x[:, :, i, j]))  # only the last answer stays
             torch.testing.assert_close(run(lstm, x[:, :, i, j]), whole[:, :, i, j], rtol=0, atol=1e-12)
-
-
-# --- recipes -------------------------------------------------------------------------------------------------
-
-
-def test_parameters_of_the_paper():
-    with torch.device("meta"):
-        counts = PixelRNN(RECIPES[ROW](ROW, "paper", 32).system).parameter_counts()
-    h = 128
-    stem = 2 * h * (3 * 7 * 7 + 1)
-    lstm = 2 * (4 * h * (2 * h + 1) + 4 * h * 2 * h)  # two directions: 1x1, and from two neighbours, to four gates
-    up = skip = 2 * h * (h + 1)
-    head = 1024 * (2 * h + 1) + 1024 * (1024 + 1) + 3 * 256 * (1024 + 1)
-    assert counts["total"] == stem + 12 * (lstm + up + skip) + head == 9_234_176

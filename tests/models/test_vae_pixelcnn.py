@@ -7,11 +7,7 @@ import torch
 from small_models import full_pass, generator, images, randomised, sampled, system
 
 from cqlib import losses
-from cqlib.experiments.rows import PROFILES
-from cqlib.models import cq
-from cqlib.models.registry import RECIPES, build
 from cqlib.models.vae_pixelcnn import PixelCNN
-from cqlib.nets.conv import Encoder
 from cqlib.nets.raster import pixel_nats
 from cqlib.pixels import cell_centres, dequantise, to_uint8
 
@@ -153,17 +149,3 @@ def test_the_bound_is_above_the_integral_over_z_and_falls_to_it():
     torch.testing.assert_close(weighted, losses.importance_weighted_bound(-elbos))
     assert (elbos.mean(0) > weighted).all() and elbos.mean() > weighted.mean() > exact
     torch.testing.assert_close(many.mean(), exact, rtol=0, atol=0.1)
-
-
-# --- recipes -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_encoder_and_training_are_those_of_the_vae(profile):
-    vae, r = cq.recipe("table1/vae", profile, 32), RECIPES[ROW](ROW, profile, 32)
-    assert r.training == vae.training
-    with torch.device("meta"):
-        model, other = build(r.system), build(vae.system)
-    assert isinstance(model.encoder, Encoder)
-    count = model.parameter_counts()
-    assert count["encoder"] == other.parameter_counts()["encoder"] and count["pixelcnn"] < count["total"] / 2

@@ -146,13 +146,6 @@ def test_density_of_two_dimensions_integrates_to_one():
     assert log_p.exp().sum().item() * cell == pytest.approx(1.0, abs=2e-3)
 
 
-@pytest.mark.parametrize("scales", [1, 2])
-def test_gradients_pass_through_the_inverse(scales):
-    f = flow(1, 2, width=4, scales=scales).double()
-    y = torch.randn(1, 1, 4, 4, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(f.inverse, (y,))
-
-
 def test_gradient_of_the_inverse_is_the_inverse_jacobian():
     """At two scales, in y and in the parameters: x(y, psi) = f^-1(y) solves f(x, psi) = y."""
     f = flow(1, 2, width=4, scales=2).double()
@@ -203,16 +196,6 @@ def test_the_coarse_scale_changes_the_colour_that_goes_on_and_sees_no_other(kind
         (on, done), (on_other, done_other) = (split_checkerboard(g(x)[0]) for g in (f, other))
         torch.testing.assert_close(done, done_other, rtol=0, atol=0)
         assert ((on - on_other).abs() > 1e-6).all()
-
-
-def test_every_pixel_matters_and_every_feature_moves():
-    f = flow(1, scales=2).double()
-    x = torch.randn(1, 1, 8, 8, dtype=torch.double)
-    slope = jacobian(lambda v: f(v)[0], x)
-    assert torch.linalg.matrix_rank(slope) == 64
-    off_diagonal = slope - torch.diag(slope.diag())
-    assert (off_diagonal.abs() > 1e-9).any(0).all() and (off_diagonal.abs() > 1e-9).any(1).all()
-    assert (slope.diag() - 1).abs().min() > 1e-6  # two scales: no pixel is left as it was
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """The loop: resuming is bit-equal, what is not finite is skipped and counted, steps are what the config says."""
 
-import itertools
 import json
 from contextlib import suppress
 from dataclasses import replace
@@ -24,7 +23,6 @@ from cqlib.training.timing import seconds_per_step
 from cqlib.util.checkpoint import load_checkpoint
 from cqlib.util.errors import StoppedEarly
 from cqlib.util.provenance import GitInfo
-from cqlib.util.stop import StopRequest
 
 IMAGES = images(40)
 train = partial(training.train, key="this one")
@@ -434,12 +432,6 @@ def test_average_forgets_the_start_and_then_decays():
     assert counter.item() == 7
 
 
-def test_time_budget_stops_and_saves(tmp_path):
-    with pytest.raises(StoppedEarly, match="time budget"):
-        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopRequest(deadline=0.0))
-    assert (tmp_path / "training.checkpoint").exists()
-
-
 @pytest.mark.parametrize("name", ["adam", "adamax", "rmsprop"])
 def test_a_state_from_a_card_goes_on_on_a_cpu(name):
     """There optimisers count steps on the card, which a CPU's refuse to."""
@@ -473,15 +465,6 @@ def test_the_rate_decays_by_a_factor_at_each_step(tmp_path):
     loop = loop_of(tmp_path, Line(), steps=100, learning_rate=1.0, decay_per_step=0.9)
     loop.step = 3
     assert loop._rates() == pytest.approx([0.9**3])
-
-
-def test_a_resumed_training_counts_the_seconds_before(tmp_path, monkeypatch):
-    clock = itertools.count()
-    monkeypatch.setattr(training.time, "monotonic", lambda: float(next(clock)))
-    with pytest.raises(StoppedEarly):
-        train(Line(), IMAGES, config(steps=20), seed=0, folder=tmp_path, stop=StopAfter(19))
-    before = load_checkpoint(tmp_path / "training.checkpoint")["seconds"]
-    assert train(Line(), IMAGES, config(steps=20), seed=0, folder=tmp_path).seconds > before > 19
 
 
 def test_the_time_left_is_told_by_the_steps_of_this_process(tmp_path, monkeypatch):
