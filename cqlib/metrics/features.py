@@ -146,8 +146,8 @@ def _hub_file() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
 
 
-def _fetched() -> Path:
-    """torch-fidelity's Inception file (95 MB), whose hash is checked. UserError when it cannot be had."""
+def _fetch_inception() -> Path:
+    """torch-fidelity's Inception file (95 MB), whose hash is checked. UserError when it cannot be downloaded."""
     path = _hub_file()
     pooch.get_logger().setLevel(logging.ERROR)
     to_stderr_once(f"fetching {INCEPTION_FILE} (95 MB) from {URL_INCEPTION_V3}")
@@ -176,7 +176,7 @@ def features_for(
     if feature_weights is None and profile != "paper":
         return lite0(side)
     try:
-        path = feature_weights or local_inception(data_dir) or _fetched()
+        path = feature_weights or local_inception(data_dir) or _fetch_inception()
     except UserError as error:
         to_stderr_once(
             f"warning: {error}; until then scores are IS-lite0 and FD-lite0, not IS and FID, and "

@@ -18,7 +18,6 @@ from cqlib.metrics.kernel import subset_distances
 from cqlib.metrics.metric import Metric, Protocol, Subject
 from cqlib.metrics.protocols import Preset
 from cqlib.metrics.quantities import QUANTITIES, SCORES, Quantity
-from cqlib.util.errors import unknown_name
 from cqlib.util.fp32 import full_fp32
 
 SCORES_VERSION = 1
@@ -31,8 +30,6 @@ NEIGHBOURS = 5
 CHUNK = 1000  # images whose distances to all others are held at once
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000  # at most; half of the images when there are fewer than 2,000
-POOLED = tuple(q.id for q in SCORES if q.id != "is")
-"""The scores that need no logits."""
 
 
 @dataclass(frozen=True)
@@ -178,9 +175,6 @@ def real_images(train: Tensor, test: Mapping[str, Tensor], preset: Preset, *, fe
 
 
 def pooled_scores(fake: Tensor, real: Tensor, ids: Sequence[str], *, features: Features) -> dict[str, Metric]:
-    """The scores `ids` of `POOLED`, by name ("FID", or "FD-lite0"), from pooled features (n, d) of samples and of test
-    images. UsageError for others."""
-    for id in ids:
-        if id not in POOLED:
-            raise unknown_name("score", id, POOLED)
+    """The scores with these `ids` but for "is", by name ("FID", or "FD-lite0"), from pooled features (n, d) of samples and
+    of test images."""
     return _computed(ScoreInputs(features, fake, real, "test"), (QUANTITIES[id] for id in ids))

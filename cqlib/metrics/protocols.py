@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from cqlib.util.errors import unknown_name
-
 if TYPE_CHECKING:
     from cqlib.recipe import Evaluation
 
@@ -47,13 +45,6 @@ PROTOCOLS = {
 """Presets by name. "paper" is the main protocol of profile `paper`, the others are measured beside it."""
 
 
-def protocol(name: str) -> Preset:
-    """The preset of that name; UsageError with the nearest one."""
-    if name not in PROTOCOLS:
-        raise unknown_name("protocol", name, PROTOCOLS)
-    return PROTOCOLS[name]
-
-
 def default_protocol(n: int, is_images: int | None = None) -> Preset:
     """The main protocol of a profile: n_real = n_fake = `n` held-out images; IS on `is_images` samples (None: n). With
     `is_images` it is the preset "paper", or, where a data set has too few images for that, "paper at {n} images"."""
@@ -65,12 +56,12 @@ def default_protocol(n: int, is_images: int | None = None) -> Preset:
     return Preset(f"paper at {n} images", "test", n, n, is_images)
 
 
-def fitting(evaluation: "Evaluation", n_train: int, n_test: int) -> tuple[list[Preset], list[str]]:
+def fitting_presets(evaluation: "Evaluation", n_train: int, n_test: int) -> tuple[list[Preset], list[str]]:
     """The profile's own protocol, then those of `evaluation.protocols` that a data set of `n_train` and `n_test` images
     is large enough for; and a note on each of the others."""
     n = min(evaluation.fidelity_images, n_test, n_train)
     found, notes = [default_protocol(n, evaluation.is_images)], []
-    for p in map(protocol, evaluation.protocols):
+    for p in (PROTOCOLS[name] for name in evaluation.protocols):
         if shortfall := p.shortfall(n_train, n_test):
             notes.append(f"protocol {p.name} left out: {shortfall}")
         else:

@@ -54,13 +54,13 @@ def group_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(groups, channels)
 
 
-def halving(a: int, b: int) -> list[nn.Module]:
+def halving_layers(a: int, b: int) -> list[nn.Module]:
     """4x4 convolution of stride 2, normalisation and ELU: (N, a, S, S) -> (N, b, S / 2, S / 2)."""
     return [nn.Conv2d(a, b, 4, stride=2, padding=1, bias=False), group_norm(b), nn.ELU()]
 
 
-def doubling(a: int, b: int) -> list[nn.Module]:
-    """`halving` with a transposed convolution: (N, a, S, S) -> (N, b, 2 S, 2 S)."""
+def doubling_layers(a: int, b: int) -> list[nn.Module]:
+    """`halving_layers` with a transposed convolution: (N, a, S, S) -> (N, b, 2 S, 2 S)."""
     return [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False), group_norm(b), nn.ELU()]
 
 
@@ -71,7 +71,7 @@ class Encoder(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(image_channels, widths[0], 3, padding=1), nn.ELU()]
         for a, b in pairwise(widths):
-            layers += halving(a, b)
+            layers += halving_layers(a, b)
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1] * bottom_size(size, widths) ** 2, 2 * latent)
 
@@ -90,7 +90,7 @@ class Decoder(nn.Module):
         self.head = nn.Linear(latent, widths[-1] * side**2)
         layers: list[nn.Module] = [group_norm(widths[-1]), nn.ELU()]
         for a, b in pairwise(widths[::-1]):
-            layers += doubling(a, b)
+            layers += doubling_layers(a, b)
         self.body = nn.Sequential(*layers)
         self.out = nn.Conv2d(widths[0], out_channels, 3, padding=1)
         with torch.no_grad():

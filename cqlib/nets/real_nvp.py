@@ -70,7 +70,7 @@ def conv(a: int, b: int, kernel: int, *, bias: bool = True, scaled: bool = True)
     return layer
 
 
-def normalised(a: int, b: int, kernel: int, **options: bool) -> list[nn.Module]:
+def normalised_conv(a: int, b: int, kernel: int, **options: bool) -> list[nn.Module]:
     """Batch norm, ReLU and a convolution."""
     return [ShiftedBatchNorm(a, eps=EPSILON), nn.ReLU(), conv(a, b, kernel, **options)]
 
@@ -84,10 +84,11 @@ class CouplingResNet(nn.Module):
         w = width
         self.stem = conv(a, w, 3, scaled=False)
         self.blocks = nn.ModuleList(
-            nn.Sequential(*normalised(w, w, 3, bias=False, scaled=False), *normalised(w, w, 3)) for _ in range(blocks)
+            nn.Sequential(*normalised_conv(w, w, 3, bias=False, scaled=False), *normalised_conv(w, w, 3))
+            for _ in range(blocks)
         )
         self.skips = nn.ModuleList(conv(w, w, 1) for _ in range(blocks + 1))
-        self.out = nn.Sequential(*normalised(w, b, 1))
+        self.out = nn.Sequential(*normalised_conv(w, b, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.stem(x)

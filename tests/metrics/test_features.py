@@ -185,7 +185,7 @@ def official(path, monkeypatch, content=b"the weights"):
 
 def test_no_network(places):
     with pytest.raises(UserError, match="--feature-weights FILE"):
-        features._fetched()
+        features._fetch_inception()
 
 
 def test_the_order_in_which_weights_are_found(places, monkeypatch, tmp_path, capfd):

@@ -15,7 +15,6 @@ from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import LITE0_NAME
 from cqlib.metrics.metric import sentence
 from cqlib.metrics.protocols import default_protocol
-from cqlib.util.errors import UserError
 
 KINDS = ("IS", "FID", "KID", "Coverage")
 
@@ -189,14 +188,9 @@ class Images(torch.utils.data.Dataset):
 # --- names, protocols, manners, errors ---
 
 
-@pytest.mark.parametrize(("ids", "n", "told"), [
-    (["FID"], 9, "unknown score 'FID': did you mean 'fid'"),
-    (["is"], 9, "unknown score 'is'"),
-    (["fid"], 5, "at least 6 samples and as many real images, not 9 samples and 5 real images"),
-])  # fmt: skip
-def test_scores_that_cannot_be_taken_are_told_in_a_sentence(ids, n, told):
-    with pytest.raises((ValueError, UserError), match=told):
-        fidelity.pooled_scores(torch.rand(9, 2), torch.rand(n, 2), ids, features=features.lite0(224))
+def test_scores_take_more_images_than_coverage_has_neighbours():
+    with pytest.raises(ValueError, match="at least 6 samples and as many real images, not 9 samples and 5 real images"):
+        fidelity.pooled_scores(torch.rand(9, 2), torch.rand(5, 2), ["fid"], features=features.lite0(224))
 
 
 def test_protocols_and_manners(tmp_path, capfd, monkeypatch):

@@ -114,7 +114,7 @@ def test_a_damaged_state_is_not_used(tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     system = Line()
     result = train(system, IMAGES, config(), seed=0, folder=tmp_path)
-    assert system.calls == 20 and ["starts anew" in note for note in result.notes] == [True]
+    assert system.calls == 20 and ["starts from the beginning" in note for note in result.notes] == [True]
 
 
 def test_a_state_under_another_key_or_none_is_not_used(tmp_path):
