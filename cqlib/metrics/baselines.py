@@ -55,8 +55,8 @@ class SampleScorer:
 def metrics_during_training(
     model: System, steps: int, snapshots: Mapping[int, Mapping[str, Tensor]], scorer: SampleScorer, seed: int
 ) -> Curves:
-    """BPD (if there is a likelihood) and `CURVE_SCORES` for each of `snapshots` (step -> weights), and for `model` at the
-    last of `steps`, on the same held-out images and with the same random numbers."""
+    """BPD (if there is a likelihood) and `CURVE_SCORES` for each of `snapshots` (step -> weights), and for
+    `model` at the last of `steps`, on the same held-out images and with the same random numbers."""
     x, cache = scorer.data.test.images[:BPD_IMAGES], scorer.cache
     curves: Curves = {}
     system = copy.deepcopy(model)

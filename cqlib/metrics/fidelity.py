@@ -175,6 +175,6 @@ def real_images(train: Tensor, test: Mapping[str, Tensor], preset: Preset, *, fe
 
 
 def pooled_scores(fake: Tensor, real: Tensor, ids: Sequence[str], *, features: Features) -> dict[str, Metric]:
-    """The scores with these `ids` but for "is", by name ("FID", or "FD-lite0"), from pooled features (n, d) of samples and
-    of test images."""
+    """The scores with these `ids` but for "is", by name ("FID", or "FD-lite0"), from pooled features (n, d) of samples
+    and of test images."""
     return _computed(ScoreInputs(features, fake, real, "test"), (QUANTITIES[id] for id in ids))

@@ -62,6 +62,7 @@ def test_a_kill_loses_no_more_than_the_time_between_two_saves(tmp_path, monkeypa
 
 def test_what_another_kind_of_device_measured_is_measured_anew(tmp_path):
     """A generator cannot take the state of another device's: a CUDA state has 16 bytes."""
+
     class Cuda:
         device = torch.device("cuda")
 
