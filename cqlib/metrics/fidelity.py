@@ -60,7 +60,6 @@ class ScoreInputs:
         return Protocol(
             features=self.features.name,
             side=self.features.side,
-            weights=self.features.foreign,
             dimensions=dimensions,
             preset=self.preset or None,
             of=self.of,

@@ -104,7 +104,7 @@ def test_weights_that_do_not_fit_are_told_before_anything_begins(tmp_path, books
     monkeypatch.setattr(run_all, "run_tasks", lambda *_, **__: pytest.fail("began"))
     (tmp_path / "mine.pth").write_bytes(b"half of the weights")
     weights = ("--feature-weights", str(tmp_path / "mine.pth"))
-    with pytest.raises(UserError, match=r"mine\.pth do not fit inception"):
+    with pytest.raises(UserError, match=r"mine\.pth are not torch-fidelity's"):
         run_all.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke", *weights))
     assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
 
