@@ -16,8 +16,6 @@ from cqlib.metrics.features import LITE0_NAME
 from cqlib.metrics.metric import sentence
 from cqlib.metrics.protocols import default_protocol
 
-KINDS = ("IS", "FID", "KID", "Coverage")
-
 
 @pytest.fixture
 def scores_of(monkeypatch):
@@ -202,8 +200,8 @@ def test_a_sentence_says_how_a_score_was_measured_and_randomness_outside_is_left
     assert torch.equal(torch.get_rng_state(), states[0]) and (np.random.get_state()[1] == states[1]).all()
     assert capfd.readouterr() == ("", "")
     assert sentence("KD-lite0", scores["KD-lite0"]) == (
-        "KD-lite0: n_real = n_fake = 20, training split, mean over 100 subsets of 10 drawn with seed 0, cubic polynomial "
-        "kernel, EfficientNet-lite0 pooled features (16), bilinear resize to 224, torch-fidelity 0.4.0"
+        "KD-lite0: n_real = n_fake = 20, training split, mean over 100 subsets of 10 drawn with seed 0, "
+        "cubic polynomial kernel, EfficientNet-lite0 pooled features (16), bilinear resize to 224, torch-fidelity 0.4.0"
     )
     assert scores["IS-lite0"].std > 0 and scores["KD-lite0"].std > 0
     assert scores["FD-lite0"].std is scores["Coverage-lite0"].std is None

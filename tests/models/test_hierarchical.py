@@ -9,9 +9,7 @@ from torch import nn
 from torch.distributions import Normal
 
 from cqlib.models import cq, hierarchical
-from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.hierarchical import free_bits_surplus
-from cqlib.models.registry import build
 from cqlib.nets.conv import BOTTOM, bounded, num_resolutions, pyramid
 from cqlib.nets.hierarchical import (
     MAX_LOG_SD,
@@ -310,24 +308,6 @@ def test_flat_encoder_says_of_each_code_what_the_layer_says():
         for block, bias in zip(encoder.bottom_up.blocks, (50.0, -50.0), strict=True):
             block.first.bias[3:6] = bias
     assert encoder(x)[1].unique().tolist() == [-12.0, 12.0]  # where exp is finite
-
-
-def test_frozen_decoder_of_the_residual_gan():
-    recipe_ = recipe("table2/gan-residual")
-    gan = shaken(build(recipe_.system), seed=0)
-    model = FrozenDecoder(recipe_.frozen_decoder.config, gan)
-    assert recipe_.frozen_decoder.training.steps == recipe_.training.steps // 2
-    assert not any(p.requires_grad for p in gan.parameters())
-    x = images()
-    terms = model.generator_losses(x)
-    terms["total"].backward()
-    assert touched(model.encoder) and not touched(gan)
-    q = model.infer(x / 128.0 - 1)
-    assert q.z.shape == (4, gan.latent_size) and (q.kl["z"] > 0).all()
-    torch.testing.assert_close(gan.decode(q.z), torch.tanh(gan.decoder(q.z)))
-    assert torch.equal(
-        gan.sample(2, generator=generator()), gan.decode(torch.randn(2, gan.latent_size, generator=generator()))
-    )
 
 
 # --- rows ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ from small_models import images, system
 from torch import nn
 
 from cqlib import losses
-from cqlib.models import improved_gan
 from cqlib.models.improved_gan import labelled_loss, unlabelled_loss
 from cqlib.pixels import cell_centres
 from cqlib.recipe import TrainingConfig
@@ -131,14 +130,3 @@ def test_noise_and_dropout_are_for_training():
     difference = noise(torch.zeros(100_000))
     assert difference.std().item() == pytest.approx(0.2, rel=0.02) and difference.mean().abs() < 0.003
     assert [m.p for m in critic.modules() if isinstance(m, nn.Dropout)] == [0.5, 0.5]
-
-
-# --- training ------------------------------------------------------------------------------------------------
-
-
-def test_adams_steps_are_the_codes_within_the_root_of_two():
-    """The code's g / sqrt(v + 1e-8) against g / (sqrt(v) + epsilon), after one step: v = g^2."""
-    epsilon = improved_gan.recipe(LABELLED, "paper", 32).training.epsilon
-    g = torch.logspace(-9, 2, 200, dtype=torch.float64)
-    ratio = (g.square() + 1e-8).sqrt() / (g + epsilon)
-    assert 2**-0.5 - 1e-12 <= ratio.min() < 0.71 and ratio.max() < 1 and ratio[[0, -1]].min() > 0.999

@@ -15,9 +15,7 @@ from cqlib.nets.coupling import (
     Coupling,
     FlowConfig,
     RealNVP,
-    join_channels,
     join_checkerboard,
-    split_channels,
     split_checkerboard,
 )
 from cqlib.nets.real_nvp import MultiScaleConfig, MultiScaleRealNVP
@@ -160,14 +158,6 @@ def test_gradient_of_the_inverse_is_the_inverse_jacobian():
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)
     assert all(a.abs().max() > 0 for a in found)
-
-
-def test_channel_split_takes_every_pixel_once_and_joins_back():
-    x = torch.arange(2 * 3 * 4 * 6, dtype=torch.float32).view(2, 3, 4, 6)
-    lower, upper = split_channels(x)
-    assert lower.shape == upper.shape == (2, 6, 2, 3)
-    assert sorted(torch.cat([lower, upper]).flatten().tolist()) == x.flatten().tolist()
-    torch.testing.assert_close(join_channels(lower, upper), x, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
