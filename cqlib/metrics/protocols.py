@@ -12,7 +12,7 @@ IS_IMAGES = 50_000  # Salimans et al., arXiv:1606.03498, and nearly everyone sin
 @dataclass(frozen=True)
 class Preset:
     """The first `n_real` images of `split` ("test" or "train") against `n_fake` samples; IS on `is_images`. Without a
-    `name` it is a profile's own; `about` says what it is for and how sure that is."""
+    `name` it is a profile's own; `about`: its source, and how certain its numbers are."""
 
     name: str
     split: Literal["test", "train"]
@@ -42,7 +42,7 @@ PROTOCOLS = {
             "of 5,000 samples, of as many trained generators; here the ten sets come from one."),
     )
 }  # fmt: skip
-"""Presets by name. "paper" is the main protocol of profile `paper`, the others are measured beside it."""
+"""Presets by name. "paper" is the main protocol of profile `paper`, the others are measured in addition."""
 
 
 def default_protocol(n: int, is_images: int | None = None) -> Preset:
