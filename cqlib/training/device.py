@@ -48,8 +48,8 @@ def images_to_device(images: Tensor, device: torch.device) -> Tensor:
 
 
 def fork_rng(device: torch.device) -> AbstractContextManager[None]:
-    """Restores the random states of the host and, if it is a CUDA GPU, of this device on exit. Those of other GPUs, which
-    `torch.manual_seed` inside would set too, are not restored."""
+    """Restores the random states of the host and, if it is a CUDA GPU, of this device on exit. Those of other GPUs,
+    which `torch.manual_seed` inside would set too, are not restored."""
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
