@@ -164,8 +164,8 @@ COMPUTED_BY: dict[str, Callable[[ScoreInputs], Metric]] = {
 
 def real_images(train: Tensor, test: Mapping[str, Tensor], preset: Preset, *, features: Features) -> dict[str, Metric]:
     """The scores of real images, a reference for samples: IS of test images; the distances (their floor) and coverage
-    of training images against test images. `train` are pooled features (n, d), `test` features by layer. IS is higher the
-    more images there are in a split, so that real images, of which there may be fewer than samples, have splits as
+    of training images against test images. `train` are pooled features (n, d), `test` features by layer. IS is higher
+    the more images there are in a split, so that real images, of which there may be fewer than samples, have splits as
     large as those have."""
     pooled, logits = test[features.pooled], test[features.logits]
     splits = max(1, IS_SPLITS * len(logits) // preset.is_images)
