@@ -71,14 +71,6 @@ def made(n_train: int = 240, n_test: int = 40) -> Dataset:
     return Dataset("made", 8, tuple("abcd"), *splits)
 
 
-def test_half_of_the_classes_are_the_first_ones():
-    data = made()
-    pools = calibration.image_sets(data, 60)
-    assert {len(images) for images in pools.values()} == {60}
-    assert torch.equal(pools[calibration.UNDAMAGED], data.train.images[:60])
-    assert torch.equal(pools[calibration.FEWER_CLASSES], data.train.images[data.train.labels < 2][:60])
-
-
 def test_what_is_large_is_seen_and_nothing_is_not(monkeypatch):
     """Of features that cost nothing; the clock stands at these seconds as each side's turn begins and ends."""
     asked, extractor, clock = set(), Projection(8), iter([0, 4, 10, 12, 20, 23, 30, 31])

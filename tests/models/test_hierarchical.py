@@ -246,28 +246,6 @@ def test_free_bits_add_only_what_is_below_them():
     assert free_bits_surplus({"a": KLTerms(spread, spread)}, 0.8).item() == pytest.approx(0.3)
 
 
-@pytest.mark.parametrize("row", [GAUSSIAN, IAF])
-def test_free_bits_enter_the_objective_alone(row):
-    model, x = system(row, shake=0.05, critic=None), images()
-    terms = {}
-    for free_bits in (0.0, 0.2, 50.0):
-        model.config = replace(model.config, free_bits=free_bits)
-        torch.manual_seed(4)
-        terms[free_bits] = model.coverage_losses(x)
-    assert "free_bits" not in terms[0.0] and terms[0.0]["total"] is terms[0.0]["coverage"]
-    for free_bits in (0.2, 50.0):
-        assert terms[free_bits]["free_bits"] >= 0
-        for key in ("kl", "coverage"):
-            assert torch.equal(terms[free_bits][key], terms[0.0][key])  # the true ones
-        torch.testing.assert_close(
-            terms[free_bits]["total"], terms[free_bits]["coverage"] + terms[free_bits]["free_bits"]
-        )
-    assert terms[50.0]["free_bits"] > terms[0.2]["free_bits"]
-    channels = model.config.latent * 2
-    expected = 50.0 * channels - terms[50.0]["kl"]
-    torch.testing.assert_close(terms[50.0]["free_bits"], expected)
-
-
 # --- who is trained by what ----------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import torch
 from small_models import full_pass, generator, jacobian, randomised, sampled
 
 from cqlib.models.pixelrnn import DiagonalBiLSTM, PixelRNN, PixelRNNConfig, PixelRNNNet, skew, unskew
-from cqlib.nets.raster import ApplyAtPixel, cached_logits, degrees, raster_sample
+from cqlib.nets.raster import ApplyAtPixel, degrees, raster_sample
 from cqlib.pixels import cell_centres
 
 ROW = "table3/pixelrnn"
@@ -153,13 +153,6 @@ def test_cached_logits_and_images_are_the_naive_ones(channels):
     drawn = model.sample(3, generator=torch.Generator().manual_seed(0))
     u = torch.rand(u.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert torch.equal(drawn, cell_centres(raster_sample(full_pass(model.net, 256), u), 256, u.dtype))
-
-
-def test_images_may_be_wider_than_tall():
-    height, width = 3, 5
-    net, u = randomised(PixelRNNNet(4, 2, 5, colours=3, levels=4)), torch.rand(4, 3, height, width).double()
-    fast = raster_sample(cached_logits(net, net.stem, (4, height, width), 4), u)
-    assert torch.equal(fast, raster_sample(full_pass(net, 4), u))
 
 
 def test_a_layer_at_one_pixel_is_the_layer():

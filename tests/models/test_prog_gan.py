@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from small_models import StopAfter, images, system
+from small_models import images, system
 from torch import nn
 from torch.nn.functional import conv2d
 
@@ -23,9 +23,6 @@ from cqlib.models.prog_gan import (
     resolutions,
 )
 from cqlib.nets.conv import BOTTOM
-from cqlib.training.loop import train
-from cqlib.util.checkpoint import load_checkpoint
-from cqlib.util.errors import StoppedEarly
 
 ROW = "table3/prog-gan"
 PAPER = recipe(ROW, "paper", 32)
@@ -257,29 +254,6 @@ def test_critic_loss_against_its_closed_form(slope):
 
 
 # --- in the loop ---------------------------------------------------------------------------------------------
-
-
-def short(folder, stop=None, **changes):
-    """Ten steps of two per phase: grown after eight."""
-    model = system(seed=1, total_kimg=2000)
-    config = replace(recipe(ROW, "smoke", 16).training, **{"steps": 10, "batch_size": 4, **changes})
-    return model, train(model, images(40), config, seed=4, folder=folder, stop=stop, key="").system
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The model and its average after an uninterrupted training."""
-    return short(tmp_path_factory.mktemp("whole"))
-
-
-def test_the_averaged_model_grows_with_the_trained_one(whole, tmp_path):
-    model, average = whole
-    assert int(average.generator.clock) == int(model.generator.clock) == model.generator.end
-    assert all(torch.isfinite(p).all() for p in average.parameters())
-    with pytest.raises(StoppedEarly):
-        short(tmp_path, StopAfter(4))
-    state = load_checkpoint(tmp_path / "training.checkpoint")
-    assert int(state["average"]["module.generator.clock"]) == int(state["system"]["generator.clock"]) == 1500
 
 
 def test_the_clock_of_a_copy_or_of_loaded_weights_is_their_buffer():

@@ -8,12 +8,9 @@ import pytest
 import torch
 from notebook_cells import smooth_images
 from scipy.stats import logistic
-from small_models import dataset, generator, images, system
+from small_models import generator, images, system
 from torch import nn
 
-from cqlib.experiments.experiment import experiment
-from cqlib.metrics.bpd import BATCH, by_batch
-from cqlib.metrics.evaluation import likelihood_metrics
 from cqlib.nets.autoregressive import IAFStep, MaskedConv2d
 from cqlib.nets.distributions import discretised_logistic
 from cqlib.nets.hierarchical import conv
@@ -244,19 +241,6 @@ def test_a_doubling_convolution_of_five_covers_the_image_and_keeps_place():
 
 
 # --- the row -------------------------------------------------------------------------------------------------
-
-
-def test_what_is_measured_says_what_it_is():
-    model, test = system(), images(6, seed=1)
-    metrics = likelihood_metrics(model, dataset(images(6), test), experiment(ROW, "smoke").evaluation)
-    assert set(metrics) == {"BPD", "BPD-IW", "BPD-IW-gain", "BPD-histogram", "KL-4x4-1", "KL-8x8-1"}
-    assert (metrics["BPD"].protocol.bound, metrics["BPD"].protocol.k) == ("ELBO", 1)
-    assert not metrics["BPD"].protocol.dequantised and metrics["BPD-IW"].protocol.k == 2
-    gain = metrics["BPD"].value - metrics["BPD-IW"].value  # here both are of all six images
-    assert metrics["BPD-IW-gain"].value == pytest.approx(gain) and gain > 0
-    assert 0 < metrics["BPD-IW-gain"].std < metrics["BPD"].std  # the images' own differences cancel
-    for name, nats in by_batch(model, test.split(BATCH), model.kl_by_layer, name="kl").items():
-        assert metrics[f"KL-{name}"].value == pytest.approx(float(nats.mean()) / (768 * math.log(2)))
 
 
 def test_pixels_are_drawn_with_the_scale_of_their_likelihood(monkeypatch):
