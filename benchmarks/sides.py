@@ -1,6 +1,5 @@
 """A side of a comparison: work that is prepared once and run again and again, in a process of its own. So what a side
-sets for its process, such as how memory is kept (`cqlib.training.device.keep_freed_memory`), does not help the others,
-and the memory of each is measured by itself.
+sets for its process does not help the others, and the memory of each is measured by itself.
 """
 
 from __future__ import annotations

@@ -23,7 +23,6 @@ from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.coupling import CouplingNet
 from cqlib.recipe import Recipe
-from cqlib.training.device import keep_freed_memory
 from cqlib.training.timing import make_step
 
 IMAGES = 2000
@@ -85,7 +84,6 @@ def inverse(
         change(system)
     f: Any = system.flow.to(device)
     if as_trained:
-        keep_freed_memory()
         f.to(memory_format=torch.channels_last)
     y = torch.randn(recipe.training.batch_size, *system.shape, device=device, requires_grad=True)
 

@@ -13,7 +13,7 @@ from torchvision import transforms
 
 from cqlib.models.base import Losses, System
 from cqlib.recipe import TrainingConfig
-from cqlib.training.optimisers import warm_ema
+from cqlib.training.loop import warm_ema
 
 OPTIMISERS = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax}
 

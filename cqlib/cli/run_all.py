@@ -165,7 +165,6 @@ def reproduce(opts: Options) -> int:
     todo = plan(opts)
     side = EVALUATION[opts.profile].side
     features = features_for(opts.feature_weights, opts.data_dir, profile=opts.profile, side=side)
-    features.check()  # once, before many processes do
     opts.feature_weights = features.weights if features.name == "inception" else None
     left = pending_runs(opts, todo, features)
     opts.out.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ first is the default."""
 class Source(NamedTuple):
     """An entry of the registry: one line about it, the sides in pixels that it can be asked for, and the module here
     whose `load(name, size, data_dir)` makes the Dataset; where `size` is None, of its own size. `mirrored`: whether a
-    mirrored image is as good as the image, so that flips are of use in training."""
+    mirrored image is as plausible as the original, so that flips help in training."""
 
     about: str
     sizes: tuple[int, ...]
@@ -94,7 +94,7 @@ def sizes(name: str) -> tuple[int, ...]:
 
 
 def mirrored(name: str) -> bool:
-    """Whether a mirrored image of `name` is as good as the image; UsageError with the nearest valid name."""
+    """Whether a mirrored image of `name` is as plausible as the original; UsageError with the nearest valid name."""
     return _source(name).mirrored
 
 

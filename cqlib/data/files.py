@@ -116,7 +116,7 @@ def _folder(path: Path, size: int | None) -> tuple[tuple[str, ...], list[Part]]:
 
 
 def _images(folder: Path) -> list[tuple[str, Path]]:
-    """(class, file) of every image below `folder`, sorted by path. Hidden files are passed over."""
+    """(class, file) of every image below `folder`, sorted by path. Hidden files are ignored."""
     found = (Path(home, name).relative_to(folder) for home, _, names in os.walk(folder, followlinks=True)
              for name in names if name.lower().endswith(EXTENSIONS))  # fmt: skip
     files = sorted(file for file in found if not any(part.startswith(".") for part in file.parts))

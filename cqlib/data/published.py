@@ -55,7 +55,7 @@ def missing_files(name: str, data_dir: Path | str | None = None) -> PublishedDat
     entry = entry_of(name)
     try:
         return entry if entry and find_parts(entry, data_folder(data_dir)) is None else None
-    except UserError:  # no such folder: the command says so when it is run
+    except UserError:  # no such folder: loading the data set reports that
         return entry
 
 
@@ -93,8 +93,8 @@ def load(name: str, size: int | None, data_dir: Path | None) -> "Dataset":
 
 def fetch(entry: PublishedDataset, folder: Path) -> Path:
     """Put the entry's files into `folder`, unpacked: downloaded, or from archives that are there already. Returns
-    `folder`. UserError, one line with files, sizes, sources and folder, for a set that is only to be had by hand, or
-    whatever goes wrong. A file without the published hash is not unpacked."""
+    `folder`. UserError, one line with files, sizes, sources and folder, for a set that must be downloaded by
+    hand, and for any failure. A file without the published hash is not unpacked."""
     if entry.by_hand:
         raise UserError(f"{entry.name} is {missing_files_text(entry, folder)}")
     try:
@@ -103,7 +103,7 @@ def fetch(entry: PublishedDataset, folder: Path) -> Path:
             for file in entry.files:
                 if not (folder / (file.folder or file.name)).exists():
                     _fetch_file(file, folder)
-    except UserError:  # the user has stopped it, or it says already what to do
+    except UserError:  # stopped by the user, or already one line that says what to do
         raise
     except Exception as error:  # of the network, Google Drive, the archive, the disk, which alone numbers its errors
         host, of_network = urlsplit(entry.files[0].url).hostname, getattr(error, "errno", 0) is None

@@ -112,7 +112,7 @@ def threaded(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
             yield from pool.map(function, batch)
 
 
-def averaged(side: int, size: int) -> str:
+def resizing_in_words(side: int, size: int) -> str:
     """How images of `side` pixels were brought to `size`, in words."""
     return "pixels as published" if side == size else f"{side}x{side} area-averaged to {size}x{size}"
 

@@ -124,7 +124,6 @@ def run_experiment(
 
     if (record := existing_record()) and not temporary_files(folder):
         return record  # without the lock: the folder may be read-only
-    features.check()  # before anything is written
     with stop.listening(second_interrupts=True):
         folder.mkdir(parents=True, exist_ok=True)
         with locks.file_lock(folder / LOCK, e.title, say=tell, while_waiting=check_for_stop), fork_rng(where):
@@ -137,9 +136,8 @@ def run_experiment(
 
 
 def has_scores(record: Record, features: Features) -> bool:
-    """Whether the record has every score on these features, computed with the same weights."""
-    names = [features.label(q.name) for q in SCORES]
-    return all(name in record.metrics and record.metrics[name].protocol.weights == features.foreign for name in names)
+    """Whether the record has all scores on these features."""
+    return all(features.label(quantity.name) in record.metrics for quantity in SCORES)
 
 
 def _run(stages: Stages, features: Features, runs_dir: Path) -> Record:
@@ -195,7 +193,7 @@ def _measure(
     results = PartialResults(folder, f"{e.config_hash} {stages.key}", stages.checkpoint_seconds, stages.stop)
     if earlier and earlier.data.fingerprint != stages.fingerprint:
         earlier = None
-    metrics = _metrics_to_keep(earlier, features) if earlier else {}
+    metrics = dict(earlier.metrics) if earlier else {}
     losses = loss_curves(read_log(folder / LOG), stages.images.train.images[0].numel())
     if isinstance(likelihood_model, LikelihoodSystem):
         metrics |= evaluation.likelihood_metrics(likelihood_model, stages.images, e.evaluation,
@@ -223,14 +221,6 @@ def _quality(stages: Stages, trained: TrainingResult, cache: FeatureCache) -> tu
     if e.evaluation.baselines:
         metrics |= baselines(stages.untrained(), scorer, e.seed)
     return metrics, curve
-
-
-def _metrics_to_keep(record: Record, features: Features) -> dict[str, Metric]:
-    """The metrics of an earlier record to keep beside new scores: all, except scores with other Inception weights if
-    the new ones are on Inception features, because their names would be the same."""
-    if features.name != "inception":
-        return dict(record.metrics)
-    return {name: metric for name, metric in record.metrics.items() if metric.protocol.weights is None}
 
 
 def read_log(log: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Scores during training, and baselines that a score has to beat."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -52,25 +52,16 @@ class SampleScorer:
         return self.scores(draw_samples(system, self.n, seed=TEST_SEED + seed, results=self.cache.results), ids)
 
 
-def models_along_training(
-    model: System, steps: int, snapshots: Mapping[int, Mapping[str, Tensor]]
-) -> Iterator[tuple[int, System]]:
-    """Yield (step, the system as it was then) for each of `snapshots` (step -> weights), and for `model` at `steps`.
-    All are one copy of `model`, whose weights are replaced."""
-    candidate = copy.deepcopy(model)
-    for step, weights in sorted({**snapshots, steps: model.state_dict()}.items()):
-        candidate.load_state_dict(weights)
-        yield step, candidate
-
-
 def metrics_during_training(
     model: System, steps: int, snapshots: Mapping[int, Mapping[str, Tensor]], scorer: SampleScorer, seed: int
 ) -> Curves:
-    """BPD (if there is a likelihood) and `CURVE_SCORES` for each snapshot and the last step, on the same held-out
-    images and with the same random numbers."""
+    """BPD (if there is a likelihood) and `CURVE_SCORES` for each of `snapshots` (step -> weights), and for
+    `model` at the last of `steps`, on the same held-out images and with the same random numbers."""
     x, cache = scorer.data.test.images[:BPD_IMAGES], scorer.cache
     curves: Curves = {}
-    for step, system in models_along_training(model, steps, snapshots):
+    system = copy.deepcopy(model)
+    for step, weights in sorted({**snapshots, steps: model.state_dict()}.items()):
+        system.load_state_dict(weights)
         values: dict[str, float] = {}
         if isinstance(system, LikelihoodSystem):
             nll = held_out_nll(system, x, results=cache.results)

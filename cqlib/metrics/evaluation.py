@@ -107,12 +107,12 @@ def sample_metrics(
 ) -> tuple[dict[str, Metric], Tensor, list[str]]:
     """All scores of samples, with those of real images; the first `GRID` samples, uint8 (n, C, H, W); and a note on
     each protocol that the data set is too small for. The distances and IS of the same samples are also taken under each
-    of `evaluation.protocols` ("FID [sngan]"); UsageError for an unknown one. `of` "means" scores the decoder's
+    of `evaluation.protocols` ("FID [sngan]"). `of` "means" scores the decoder's
     means f^-1(mu(z)) in place of samples. On photodigits the digits are counted."""
     features = cache.features
     subject: Subject = "decoder's means" if of == "means" else None
     temperature = 0.0 if of == "means" else 1.0
-    fitting, notes = protocols.fitting(evaluation, len(data.train), len(data.test))
+    fitting, notes = protocols.fitting_presets(evaluation, len(data.train), len(data.test))
     main = fitting[0]
     metrics = _of_real_images(data, main, cache)
     n_real = {p.split: max(q.n_real for q in fitting if q.split == p.split) for p in fitting}

@@ -5,7 +5,6 @@ import errno
 import functools
 import io
 import logging
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +17,7 @@ from torch import Tensor
 from cqlib.data.folders import local_folder
 from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
-from cqlib.util.errors import UserError, cause_of, out_of_memory, to_stderr_once
+from cqlib.util.errors import UserError, cause_of, to_stderr_once
 from cqlib.util.files import sha256
 from cqlib.util.fp32 import full_fp32
 from cqlib.util.paths import ROOT
@@ -52,7 +51,6 @@ class Features:
     resize: str  # how images reach the extractor, in words
     weights: Path
     weights_sha256: str
-    foreign: str | None = None  # the beginning of the hash of Inception weights that are not torch-fidelity's
     side: int | None = None  # in pixels, to which images are resized; None: the extractor has a fixed one
 
     def label(self, kind: str) -> str:
@@ -60,13 +58,9 @@ class Features:
         return next(q.lite0 if self.name == "lite0" else q.name for q in SCORES if q.name == kind)
 
     def extractor(self, device: torch.device | str = "cpu") -> Any:
-        """The torch-fidelity module, once per process and device. UserError when the weights are damaged or foreign."""
+        """The torch-fidelity module, once per process and device. UserError when the
+        weights are no longer those that were checked."""
         return _extractor(self, torch.device(device))
-
-    def check(self) -> None:
-        """UserError, now and not after days of training, when weights whose hash is not known do not fit."""
-        if self.foreign:
-            self.extractor()
 
 
 @functools.cache
@@ -80,22 +74,13 @@ def _extractor(features: Features, device: torch.device) -> Any:
     data = features.weights.read_bytes()
     if sha256(data) != features.weights_sha256:
         raise UserError(f"feature weights {features.weights} changed while in use: start again")
-    try:
-        with warnings.catch_warnings():  # about unusual pickles: what is wrong is said below, in one line
-            warnings.simplefilter("ignore", UserWarning)
-            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        # torch-fidelity unpickles without restraint: it gets a copy of the tensors instead of the file.
-        copy = io.BytesIO()
-        torch.save({str(key): torch.as_tensor(value) for key, value in state.items()}, copy)
-        copy.seek(0)
-        layers = [features.pooled, features.logits]
-        extractor = create_feature_extractor(features.extractor_name, layers, cuda=False, verbose=False,
-                                             feature_extractor_weights_path=copy)  # fmt: skip
-    except Exception as error:  # a damaged file, or one that is no state dict, fails in many ways
-        if out_of_memory(error):
-            raise
-        what = f"feature weights {features.weights} do not fit {features.extractor_name}"
-        raise UserError(f"{what}: pass the file {INCEPTION_FILE} from {URL_INCEPTION_V3}") from error
+    # torch-fidelity would unpickle the file without restraint: it gets a copy of the tensors instead.
+    copy = io.BytesIO()
+    torch.save(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True), copy)
+    copy.seek(0)
+    layers = [features.pooled, features.logits]
+    extractor = create_feature_extractor(features.extractor_name, layers, cuda=False, verbose=False,
+                                         feature_extractor_weights_path=copy)  # fmt: skip
     if features.side is not None:
         extractor.side = features.side
     return extractor.to(device)
@@ -122,8 +107,8 @@ def lite0(side: int) -> Features:
 
 
 def inception(path: Path | str) -> Features:
-    """torch-fidelity's Inception features with the weights in a file; if that is not its own file, every protocol says
-    so. UserError when it cannot be read, or has the name of its own file and other content."""
+    """torch-fidelity's Inception features, with the weights in a file. UserError when it cannot be read, or is not
+    torch-fidelity's own: no other weights give a FID."""
     path = Path(path)
     try:
         if path.exists() and not path.is_file():  # a folder; or a device, which has no end
@@ -131,16 +116,12 @@ def inception(path: Path | str) -> Features:
         digest = sha256(path.read_bytes())
     except OSError as error:
         raise UserError(f"feature weights {path}: {cause_of(error)}; get the file from {URL_INCEPTION_V3}") from error
-    own = digest == INCEPTION_SHA256
-    if not own and path.name == INCEPTION_FILE:
+    if digest != INCEPTION_SHA256:
         raise UserError(
-            f"feature weights {path} are truncated or altered (sha256 begins {digest[:8]}, not "
-            f"{INCEPTION_SHA256[:8]}): delete the file and get it again from {URL_INCEPTION_V3}"
+            f"feature weights {path} are not torch-fidelity's, or damaged (sha256 begins {digest[:8]}, not "
+            f"{INCEPTION_SHA256[:8]}): get the file from {URL_INCEPTION_V3}"
         )
-    foreign = None if own else digest[:16]
-    return Features(
-        "inception", "inception-v3-compat", "2048", "logits_unbiased", INCEPTION_RESIZE, path, digest, foreign
-    )
+    return Features("inception", "inception-v3-compat", "2048", "logits_unbiased", INCEPTION_RESIZE, path, digest)
 
 
 def _hub_file() -> Path:
@@ -148,8 +129,8 @@ def _hub_file() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
 
 
-def _fetched() -> Path:
-    """torch-fidelity's Inception file (95 MB), whose hash is checked. UserError when it cannot be had."""
+def _fetch_inception() -> Path:
+    """torch-fidelity's Inception file (95 MB), whose hash is checked. UserError when it cannot be downloaded."""
     path = _hub_file()
     pooch.get_logger().setLevel(logging.ERROR)
     to_stderr_once(f"fetching {INCEPTION_FILE} (95 MB) from {URL_INCEPTION_V3}")
@@ -178,7 +159,7 @@ def features_for(
     if feature_weights is None and profile != "paper":
         return lite0(side)
     try:
-        path = feature_weights or local_inception(data_dir) or _fetched()
+        path = feature_weights or local_inception(data_dir) or _fetch_inception()
     except UserError as error:
         to_stderr_once(
             f"warning: {error}; until then scores are IS-lite0 and FD-lite0, not IS and FID, and "

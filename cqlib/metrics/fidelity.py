@@ -18,7 +18,6 @@ from cqlib.metrics.kernel import subset_distances
 from cqlib.metrics.metric import Metric, Protocol, Subject
 from cqlib.metrics.protocols import Preset
 from cqlib.metrics.quantities import QUANTITIES, SCORES, Quantity
-from cqlib.util.errors import unknown_name
 from cqlib.util.fp32 import full_fp32
 
 SCORES_VERSION = 1
@@ -31,8 +30,6 @@ NEIGHBOURS = 5
 CHUNK = 1000  # images whose distances to all others are held at once
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000  # at most; half of the images when there are fewer than 2,000
-POOLED = tuple(q.id for q in SCORES if q.id != "is")
-"""The scores that need no logits."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,6 @@ class ScoreInputs:
         return Protocol(
             features=self.features.name,
             side=self.features.side,
-            weights=self.features.foreign,
             dimensions=dimensions,
             preset=self.preset or None,
             of=self.of,
@@ -167,9 +163,9 @@ COMPUTED_BY: dict[str, Callable[[ScoreInputs], Metric]] = {
 
 
 def real_images(train: Tensor, test: Mapping[str, Tensor], preset: Preset, *, features: Features) -> dict[str, Metric]:
-    """The scores of real images, a bar for samples: IS of test images; the distances (their floor) and coverage of
-    training images against test images. `train` are pooled features (n, d), `test` features by layer. IS is higher the
-    more images there are in a split, so that real images, of which there may be fewer than samples, have splits as
+    """The scores of real images, a reference for samples: IS of test images; the distances (their floor) and coverage
+    of training images against test images. `train` are pooled features (n, d), `test` features by layer. IS is higher
+    the more images there are in a split, so that real images, of which there may be fewer than samples, have splits as
     large as those have."""
     pooled, logits = test[features.pooled], test[features.logits]
     splits = max(1, IS_SPLITS * len(logits) // preset.is_images)
@@ -178,9 +174,6 @@ def real_images(train: Tensor, test: Mapping[str, Tensor], preset: Preset, *, fe
 
 
 def pooled_scores(fake: Tensor, real: Tensor, ids: Sequence[str], *, features: Features) -> dict[str, Metric]:
-    """The scores `ids` of `POOLED`, by name ("FID", or "FD-lite0"), from pooled features (n, d) of samples and of test
-    images. UsageError for others."""
-    for id in ids:
-        if id not in POOLED:
-            raise unknown_name("score", id, POOLED)
+    """The scores with these `ids` but for "is", by name ("FID", or "FD-lite0"), from pooled features (n, d) of samples
+    and of test images."""
     return _computed(ScoreInputs(features, fake, real, "test"), (QUANTITIES[id] for id in ids))

@@ -1,5 +1,5 @@
 """The kernel distances of many subsets, from the kernel of all pairs of images, which is computed once; torch-fidelity
-computes it anew for every subset."""
+recomputes it for every subset."""
 
 import numpy as np
 import torch

@@ -28,9 +28,9 @@ class Protocol:
     Of bits per dimension: `bound`, the kind of number ("exact", "ELBO", "dequantisation bound", "importance-weighted
     bound" of `k` samples, "gain" of that over the plain bound, "histogram", "KL" of a layer); `dequantised` by uniform
     noise; `starred`, obtained around a frozen generator; `given`, what the model is conditioned on.
-    Of scores: `features` at `side` pixels, or on foreign `weights` (the beginning of their hash), of so many
-    `dimensions`; `n_real` images against `n_fake` samples under the `preset` of the literature; IS over `splits`, KID
-    over `subsets` of `subset_size`, drawn with `seed`; coverage by the `k`-th neighbour; by this `torch_fidelity`.
+    Of scores: `features` at `side` pixels, of so many `dimensions`; `n_real` images against `n_fake` samples under the
+    `preset` of the literature; IS over `splits`, KID over `subsets` of `subset_size`, drawn with `seed`; coverage by
+    the `k`-th neighbour; by this `torch_fidelity`.
     Of times: `batch` samples, `repeats`, `device`. Of digits: the least `confidence` of the classifier.
     """
 
@@ -43,7 +43,6 @@ class Protocol:
     given: Text | None = None
     features: Literal["lite0", "inception"] | None = None
     side: Count | None = None
-    weights: Text | None = None
     dimensions: Count | None = None
     preset: Text | None = None
     n_real: Count | None = None
@@ -131,9 +130,8 @@ def _score_in_words(name: str, protocol: Protocol, counts: Mapping[str, object])
         if protocol.k:
             how += f", k = {protocol.k}"
     resize = f"bilinear resize to {protocol.side}" if protocol.side else "TF bilinear resize to 299"
-    weights = f"unknown weights (sha256 {protocol.weights}, not torch-fidelity's)" if protocol.weights else ""
     preset = f"protocol {protocol.preset}" if protocol.preset else ""
-    parts = (preset, how, f"{NETWORKS[protocol.features or 'lite0']} {kind}", resize, weights,
+    parts = (preset, how, f"{NETWORKS[protocol.features or 'lite0']} {kind}", resize,
              f"torch-fidelity {protocol.torch_fidelity}")  # fmt: skip
     baseline = f"{BASELINES[protocol.of]}; " if protocol.of in BASELINES else ""
     return f"{baseline}{label}{SUBJECTS.get(protocol.of or '', '')}: " + ", ".join(filter(None, parts))

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from cqlib.util.errors import unknown_name
-
 if TYPE_CHECKING:
     from cqlib.recipe import Evaluation
 
@@ -14,7 +12,7 @@ IS_IMAGES = 50_000  # Salimans et al., arXiv:1606.03498, and nearly everyone sin
 @dataclass(frozen=True)
 class Preset:
     """The first `n_real` images of `split` ("test" or "train") against `n_fake` samples; IS on `is_images`. Without a
-    `name` it is a profile's own; `about` says what it is for and how sure that is."""
+    `name` it is a profile's own; `about`: its source, and how certain its numbers are."""
 
     name: str
     split: Literal["test", "train"]
@@ -44,14 +42,7 @@ PROTOCOLS = {
             "of 5,000 samples, of as many trained generators; here the ten sets come from one."),
     )
 }  # fmt: skip
-"""Presets by name. "paper" is the main protocol of profile `paper`, the others are measured beside it."""
-
-
-def protocol(name: str) -> Preset:
-    """The preset of that name; UsageError with the nearest one."""
-    if name not in PROTOCOLS:
-        raise unknown_name("protocol", name, PROTOCOLS)
-    return PROTOCOLS[name]
+"""Presets by name. "paper" is the main protocol of profile `paper`, the others are measured in addition."""
 
 
 def default_protocol(n: int, is_images: int | None = None) -> Preset:
@@ -65,12 +56,12 @@ def default_protocol(n: int, is_images: int | None = None) -> Preset:
     return Preset(f"paper at {n} images", "test", n, n, is_images)
 
 
-def fitting(evaluation: "Evaluation", n_train: int, n_test: int) -> tuple[list[Preset], list[str]]:
+def fitting_presets(evaluation: "Evaluation", n_train: int, n_test: int) -> tuple[list[Preset], list[str]]:
     """The profile's own protocol, then those of `evaluation.protocols` that a data set of `n_train` and `n_test` images
     is large enough for; and a note on each of the others."""
     n = min(evaluation.fidelity_images, n_test, n_train)
     found, notes = [default_protocol(n, evaluation.is_images)], []
-    for p in map(protocol, evaluation.protocols):
+    for p in (PROTOCOLS[name] for name in evaluation.protocols):
         if shortfall := p.shortfall(n_train, n_test):
             notes.append(f"protocol {p.name} left out: {shortfall}")
         else:

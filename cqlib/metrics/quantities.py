@@ -35,7 +35,7 @@ class Quantity:
 
     @property
     def real(self) -> str:
-        """How its name ends for real images, whose score is a bar for samples: "FD-lite0-floor", "IS-lite0-real"."""
+        """The suffix of its name for real images, a reference for samples: "FD-lite0-floor", "IS-lite0-real"."""
         return "-floor" if self.distance else "-real"
 
     @property
@@ -72,8 +72,8 @@ def quantity_of(name: str) -> Quantity | None:
 
 
 def real_name(name: str) -> str:
-    """The name of the same score of real images, a bar for samples: "FD-lite0-floor" for "FD-lite0", "IS-real" for
-    "IS"; empty where there is none, as for BPD."""
+    """The name of the same score of real images, a reference for samples: "FD-lite0-floor" for "FD-lite0", "IS-real"
+    for "IS"; empty where there is none, as for BPD."""
     score = score_of(name)
     return next((score + q.real for q in SCORES if score in q.names), "")
 

@@ -83,7 +83,7 @@ class System(nn.Module):
     def critic_parameters(self) -> list[nn.Parameter]:
         """The critic's trainable parameters; empty without a critic. ValueError where published weights lack it."""
         if self.lacks_critic:
-            raise ValueError("published weights lack the critic: build the system anew and train it from the start")
+            raise ValueError("published weights lack the critic: build the system again and train it from the start")
         return [p for p in self.critic.parameters() if p.requires_grad] if self.critic is not None else []
 
     def parameter_counts(self) -> dict[str, int]:

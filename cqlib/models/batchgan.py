@@ -53,8 +53,7 @@ from cqlib.models.cq import with_gradient_penalty
 from cqlib.models.frozen_decoder import frozen_decoder_stage
 from cqlib.models.gan_baseline import GANBaseline, TwoNetsConfig, cnn_widths
 from cqlib.nets.cnn_generator import CNNGenerator
-from cqlib.nets.conv import bottom_size
-from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.conv import at_least_fp32, bottom_size
 from cqlib.pixels import dequantise
 from cqlib.recipe import Recipe, TrainingConfig
 
@@ -125,14 +124,12 @@ class SymmetricCritic(nn.Module):
 
 
 class BatchGAN(GANBaseline):
-    """x = G(z) against a critic of mixed batches; ValueError for a `smoothing` that is not above 0."""
+    """x = G(z) against a critic of mixed batches."""
 
     config: BatchGANConfig
 
     def __init__(self, config: BatchGANConfig):
         c = config
-        if not c.smoothing > 0:
-            raise ValueError("the ratio's Beta(a, a) needs a > 0")
         super().__init__(
             c,
             CNNGenerator(c.size, c.widths, c.latent, image_channels=c.image_channels),

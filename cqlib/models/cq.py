@@ -294,7 +294,7 @@ ROWS = {
     "table1/cq": ("critic",),
     "table1/cq-f": ("flow", "critic"),
 }
-"""Row -> its parts beside encoder and decoder."""
+"""Row -> its parts in addition to encoder and decoder."""
 CONFIG, SYSTEM = CoverageQualityConfig, CoverageQuality
 
 

@@ -32,9 +32,8 @@ from cqlib.models import cq
 from cqlib.models.base import Losses, frozen
 from cqlib.models.cq import CoverageQuality, CoverageQualityConfig, mean_and_log_sigma
 from cqlib.nets import colour
-from cqlib.nets.conv import Encoder, bottom_size, doubling, group_norm, halving, pyramid
+from cqlib.nets.conv import Encoder, at_least_fp32, bottom_size, doubling_layers, group_norm, halving_layers, pyramid
 from cqlib.nets.coupling import RealNVP
-from cqlib.nets.precision import at_least_fp32
 from cqlib.pixels import LN_LEVELS, cell_centres
 from cqlib.recipe import Recipe
 
@@ -54,11 +53,11 @@ class ConditionalDecoder(nn.Module):
         side = bottom_size(size, widths)
         self.bottom = (widths[-1], side, side)
         self.down = nn.ModuleList([nn.Sequential(nn.Conv2d(1, seen[0], 3, padding=1), nn.ELU())])
-        self.down.extend(nn.Sequential(*halving(a, b)) for a, b in pairwise(seen))
+        self.down.extend(nn.Sequential(*halving_layers(a, b)) for a, b in pairwise(seen))
         self.head = nn.Linear(latent, widths[-1] * side**2)
         self.start = nn.Sequential(group_norm(widths[-1]), nn.ELU())
         self.up = nn.ModuleList(
-            nn.Sequential(*doubling(widths[k] + seen[k], widths[k - 1])) for k in range(len(widths) - 1, 0, -1)
+            nn.Sequential(*doubling_layers(widths[k] + seen[k], widths[k - 1])) for k in range(len(widths) - 1, 0, -1)
         )
         self.out = nn.Conv2d(widths[0] + seen[0], 2 * CHROMA, 3, padding=1)
         with torch.no_grad():

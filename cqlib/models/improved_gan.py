@@ -44,9 +44,8 @@ from cqlib import losses
 from cqlib.models.base import Losses, frozen
 from cqlib.models.frozen_decoder import frozen_decoder_stage
 from cqlib.models.gan_baseline import GANBaseline, TwoNetsConfig
-from cqlib.nets.conv import bottom_size, num_resolutions
-from cqlib.nets.norms import BatchNorm1d, ShiftedBatchNorm
-from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.conv import at_least_fp32, bottom_size, num_resolutions
+from cqlib.nets.norms import ShiftedBatchNorm
 from cqlib.nets.weight_norm import WeightNormed, initialising
 from cqlib.pixels import cell_centres
 from cqlib.recipe import Recipe, TrainingConfig
@@ -66,7 +65,7 @@ class ImprovedGenerator(nn.Module):
         units = widths[-1] * side**2
 
         self.head = nn.Sequential(
-            nn.Linear(latent, units, bias=False), ShiftedBatchNorm(units, BatchNorm1d, eps=EPS), nn.ReLU()
+            nn.Linear(latent, units, bias=False), ShiftedBatchNorm(units, nn.BatchNorm1d, eps=EPS), nn.ReLU()
         )
         layers: list[nn.Module] = []
         for a, b in pairwise(widths[::-1]):

@@ -32,7 +32,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import pad
 
 from cqlib.models.base import LikelihoodConfig, LikelihoodSystem
-from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.conv import at_least_fp32
 from cqlib.nets.raster import (
     ApplyLayer,
     LogitsAt,

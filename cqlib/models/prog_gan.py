@@ -38,7 +38,7 @@ from cqlib import losses
 from cqlib.models.base import Losses
 from cqlib.models.frozen_decoder import frozen_decoder_stage
 from cqlib.models.gan_baseline import GANBaseline, GANBaselineConfig
-from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.conv import at_least_fp32
 from cqlib.pixels import cell_centres
 from cqlib.recipe import Recipe, TrainingConfig
 

@@ -21,10 +21,14 @@ from torch import Generator, Tensor
 from cqlib.models import cq
 from cqlib.models.cq import CoverageQuality, CoverageQualityConfig, mean_and_log_sigma
 from cqlib.nets.conv import Decoder
-from cqlib.nets.precision import most_exact
 from cqlib.recipe import Recipe
 
 FACTOR_START = 0.1
+
+
+def most_exact(device: torch.device) -> torch.dtype:
+    """float64; float32 on MPS, which has no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def low_rank_log_density(residual: Tensor, log_sigma: Tensor, factors: Tensor) -> Tensor:

@@ -37,9 +37,9 @@ from torch import Generator, Tensor, nn
 from cqlib.models.base import LikelihoodConfig
 from cqlib.models.cq import Inference, VariationalModel
 from cqlib.models.hierarchical import infer_layers
+from cqlib.nets.conv import bounded
 from cqlib.nets.distributions import MIN_LOG_SCALE, discretised_logistic
 from cqlib.nets.hierarchical import BottomUp, Head, HierarchyConfig, Posterior, TopDown
-from cqlib.nets.precision import bounded
 from cqlib.nets.weight_norm import initialising
 from cqlib.pixels import cell_centres, to_uint8
 from cqlib.recipe import Recipe, TrainingConfig

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu
 
-from cqlib.nets.precision import at_least_fp32, bounded
+from cqlib.nets.conv import at_least_fp32, bounded
 from cqlib.nets.raster import Kind, degrees, raster_mask
 from cqlib.nets.weight_norm import WeightNormConv2d
 

@@ -8,9 +8,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from cqlib.nets.conv import bottom_size
-from cqlib.nets.norms import BatchNorm1d, BatchNorm2d
-from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.conv import at_least_fp32, bottom_size
 
 
 def init_normal(net: nn.Module) -> nn.Module:
@@ -35,10 +33,10 @@ class CNNGenerator(nn.Module):
         self.bottom = (widths[-1], bottom, bottom)
         units = widths[-1] * bottom**2
         self.head = nn.Linear(latent, units)
-        self.unit_norm = BatchNorm1d(units) if per_unit else nn.Identity()
-        layers: list[nn.Module] = [nn.ReLU()] if per_unit else [BatchNorm2d(widths[-1]), nn.ReLU()]
+        self.unit_norm = nn.BatchNorm1d(units) if per_unit else nn.Identity()
+        layers: list[nn.Module] = [nn.ReLU()] if per_unit else [nn.BatchNorm2d(widths[-1]), nn.ReLU()]
         for a, b in pairwise(widths[::-1]):
-            layers += [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1), BatchNorm2d(b), nn.ReLU()]
+            layers += [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1), nn.BatchNorm2d(b), nn.ReLU()]
         self.body = nn.Sequential(*layers)
         self.out = nn.Conv2d(widths[0], image_channels, 3, padding=1)
         init_normal(self)

@@ -12,7 +12,17 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from cqlib.nets.precision import at_least_fp32
+
+def at_least_fp32(x: Tensor) -> Tensor:
+    """What leaves a net: bf16 and fp16 -> fp32, since densities and losses are never computed in less; fp32 and fp64
+    stay."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def bounded(x: Tensor, limit: float) -> Tensor:
+    """limit tanh(x / limit), in [-limit, limit], so that exp does not overflow; near x for small x."""
+    return limit * torch.tanh(x / limit)
+
 
 BOTTOM = {16: 4, 32: 4, 48: 6, 64: 4}
 """Image size -> side of the coarsest feature map of the tables' nets."""
@@ -44,13 +54,13 @@ def group_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(groups, channels)
 
 
-def halving(a: int, b: int) -> list[nn.Module]:
+def halving_layers(a: int, b: int) -> list[nn.Module]:
     """4x4 convolution of stride 2, normalisation and ELU: (N, a, S, S) -> (N, b, S / 2, S / 2)."""
     return [nn.Conv2d(a, b, 4, stride=2, padding=1, bias=False), group_norm(b), nn.ELU()]
 
 
-def doubling(a: int, b: int) -> list[nn.Module]:
-    """`halving` with a transposed convolution: (N, a, S, S) -> (N, b, 2 S, 2 S)."""
+def doubling_layers(a: int, b: int) -> list[nn.Module]:
+    """`halving_layers` with a transposed convolution: (N, a, S, S) -> (N, b, 2 S, 2 S)."""
     return [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False), group_norm(b), nn.ELU()]
 
 
@@ -61,7 +71,7 @@ class Encoder(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(image_channels, widths[0], 3, padding=1), nn.ELU()]
         for a, b in pairwise(widths):
-            layers += halving(a, b)
+            layers += halving_layers(a, b)
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1] * bottom_size(size, widths) ** 2, 2 * latent)
 
@@ -80,7 +90,7 @@ class Decoder(nn.Module):
         self.head = nn.Linear(latent, widths[-1] * side**2)
         layers: list[nn.Module] = [group_norm(widths[-1]), nn.ELU()]
         for a, b in pairwise(widths[::-1]):
-            layers += doubling(a, b)
+            layers += doubling_layers(a, b)
         self.body = nn.Sequential(*layers)
         self.out = nn.Conv2d(widths[0], out_channels, 3, padding=1)
         with torch.no_grad():

@@ -11,9 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
-from cqlib.nets.conv import bottom_size, num_resolutions, pyramid
-from cqlib.nets.norms import BatchNorm2d
-from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.conv import at_least_fp32, bottom_size, num_resolutions, pyramid
 
 
 def block_widths(size: int, generator: int, critic: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
@@ -46,7 +44,7 @@ class UpBlock(nn.Module):
 
     def __init__(self, a: int, b: int):
         super().__init__()
-        self.norm1, self.norm2 = BatchNorm2d(a), BatchNorm2d(b)
+        self.norm1, self.norm2 = nn.BatchNorm2d(a), nn.BatchNorm2d(b)
         self.conv1, self.conv2 = convolution(a, b), convolution(b, b)
         self.skip = init_glorot(nn.Conv2d(a, b, 1))
 
@@ -80,7 +78,7 @@ class ResNetGenerator(nn.Module):
         self.bottom = (widths[-1], bottom, bottom)
         self.head = init_glorot(nn.Linear(latent, widths[-1] * bottom**2))
         blocks = [UpBlock(a, b) for a, b in pairwise(widths[::-1])]
-        self.body = nn.Sequential(*blocks, BatchNorm2d(widths[0]), nn.ReLU())
+        self.body = nn.Sequential(*blocks, nn.BatchNorm2d(widths[0]), nn.ReLU())
         self.out = init_glorot(nn.Conv2d(widths[0], image_channels, 3, padding=1))
 
     def forward(self, z: Tensor) -> Tensor:

@@ -32,8 +32,7 @@ from torch.nn.functional import elu, interpolate
 from torch.nn.utils.parametrizations import weight_norm
 
 from cqlib.nets.autoregressive import IAFStep
-from cqlib.nets.conv import bottom_size
-from cqlib.nets.precision import at_least_fp32, bounded
+from cqlib.nets.conv import at_least_fp32, bottom_size, bounded
 
 MAX_LOG_SD = 4.0
 """|ln s| of every prior and posterior stays below this."""

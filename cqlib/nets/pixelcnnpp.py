@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu, glu, pad
 
-from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.conv import at_least_fp32
 from cqlib.nets.weight_norm import WeightNormed
 
 STAGES = 3

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, relu
 
-from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.conv import at_least_fp32
 from cqlib.pixels import cell_centres
 
 Kind = Literal["A", "B"]

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from cqlib.nets.conv import at_least_fp32
 from cqlib.nets.coupling import MultiScale
-from cqlib.nets.norms import ShiftedBatchNorm, keep_finite
-from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.norms import ShiftedBatchNorm
 from cqlib.nets.weight_norm import WeightNormConv2d
 
 MAX_LOG_SCALE = 4.0
@@ -47,15 +47,12 @@ class OutputNorm(nn.Module):
             count = len(y) * live.sum()
             mean = (live * y).sum((0, 2, 3), keepdim=True) / count
             variance = (live * (y - mean).square()).sum((0, 2, 3), keepdim=True) / count
-            self._average(mean.detach().flatten(), variance.detach().flatten())
+            self.mean.lerp_(mean.detach().flatten(), MOMENTUM)
+            self.variance.lerp_(variance.detach().flatten(), MOMENTUM)
         else:
             mean, variance = self.mean.view(1, -1, 1, 1), self.variance.view(1, -1, 1, 1)
         variance = variance + EPSILON
         return (y - mean) * variance.rsqrt(), -0.5 * variance.log()
-
-    def _average(self, mean: Tensor, variance: Tensor) -> None:
-        updated = self.mean.lerp(mean, MOMENTUM), self.variance.lerp(variance, MOMENTUM)
-        keep_finite((self.mean, self.variance), updated)
 
     def inverse(self, y: Tensor) -> Tensor:
         """The inverse of `forward` in evaluation mode."""
@@ -73,7 +70,7 @@ def conv(a: int, b: int, kernel: int, *, bias: bool = True, scaled: bool = True)
     return layer
 
 
-def normalised(a: int, b: int, kernel: int, **options: bool) -> list[nn.Module]:
+def normalised_conv(a: int, b: int, kernel: int, **options: bool) -> list[nn.Module]:
     """Batch norm, ReLU and a convolution."""
     return [ShiftedBatchNorm(a, eps=EPSILON), nn.ReLU(), conv(a, b, kernel, **options)]
 
@@ -87,10 +84,11 @@ class CouplingResNet(nn.Module):
         w = width
         self.stem = conv(a, w, 3, scaled=False)
         self.blocks = nn.ModuleList(
-            nn.Sequential(*normalised(w, w, 3, bias=False, scaled=False), *normalised(w, w, 3)) for _ in range(blocks)
+            nn.Sequential(*normalised_conv(w, w, 3, bias=False, scaled=False), *normalised_conv(w, w, 3))
+            for _ in range(blocks)
         )
         self.skips = nn.ModuleList(conv(w, w, 1) for _ in range(blocks + 1))
-        self.out = nn.Sequential(*normalised(w, b, 1))
+        self.out = nn.Sequential(*normalised_conv(w, b, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.stem(x)

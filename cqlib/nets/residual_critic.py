@@ -16,8 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.init import kaiming_normal_, zeros_
 
-from cqlib.nets.conv import bottom_size
-from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.conv import at_least_fp32, bottom_size
 
 
 def _initialise(layer: Any, *, behind_relu: bool = True) -> None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.conv import at_least_fp32
 
 SMALLEST = 1e-6
 """A channel whose outputs have at most this standard deviation keeps its scale: there is none to set it by."""

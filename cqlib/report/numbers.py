@@ -76,8 +76,6 @@ def _differences(number: PaperNumber, record: Record, name: str) -> Iterator[str
     least = paper.n_test if number.metric == "bpd" else min(MIN_SAMPLES, paper.n_test or MIN_SAMPLES)
     if metric is None:
         yield "features (lite0, not Inception)"
-    elif metric.protocol.weights:
-        yield "features (unknown weights, not torch-fidelity's)"
     elif data.split != "test":
         yield f"protocol (measured on the {data.split} split, not on held-out images)"
     elif data.name == number.data and least and metric.n < least:

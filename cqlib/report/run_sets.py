@@ -220,13 +220,11 @@ def display_groups(sets: Iterable[RunSet], rows: Sequence[str], profile: str) ->
 
 
 def _scoring(record: Record) -> str:
-    """How its samples were scored, and whether by weights that nobody knows."""
-    protocols = [metric.protocol for metric in record.metrics.values() if metric.protocol.features]
+    """How its samples were scored."""
     n = record.setting("evaluation", "fidelity_images")
     side = record.setting("evaluation", "side") or _side(record)
     at = f"at side {side}, " if isinstance(side, int) else "with "
-    words = [f"scores {at}n = {n:,}"] if isinstance(n, int) and n else []
-    return ", ".join([*words, *["unknown weights"] * any(protocol.weights for protocol in protocols)])
+    return f"scores {at}n = {n:,}" if isinstance(n, int) and n else ""
 
 
 def _side(record: Record) -> int | None:

@@ -18,7 +18,7 @@ def check_images(images: Tensor, labels: Tensor | None, shape: tuple[int, ...]) 
 
 
 class ImageBatches:
-    """An endless stream of batches of uint8 `images` (N, C, H, W), shuffled anew in every epoch; with `flips` each is
+    """An endless stream of batches of uint8 `images` (N, C, H, W), reshuffled in every epoch; with `flips` each is
     mirrored left to right with probability 1/2. A batch is one gather."""
 
     def __init__(self, images: Tensor, labels: Tensor | None, *, seed: int, flips: bool, device: torch.device) -> None:
@@ -26,7 +26,7 @@ class ImageBatches:
         self.labels = None if labels is None else labels.to(self.images.device)
         self.seed, self.flips, self.device = seed, flips, device
         self.drawn = 0  # images drawn so far, the position: all that a checkpoint has to keep
-        self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)  # of the present epoch, beside the images
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)  # of the current epoch, on the images' device
 
     def _indices(self, size: int) -> Tensor:
         """The indices of the next `size` images, (size,); every image comes once per epoch."""

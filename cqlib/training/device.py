@@ -1,7 +1,5 @@
-"""The device of a training: where systems and images are stored, which precision is fast there, how memory is kept."""
+"""The device of a training: which there are, and how systems and images are stored there."""
 
-import ctypes
-import functools
 import os
 import time
 from collections.abc import Callable
@@ -13,9 +11,6 @@ from torch import Tensor
 from cqlib.models.base import System
 from cqlib.recipe import TrainingConfig
 from cqlib.util.errors import UserError, to_stderr_once
-
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-"""Parameters of `mallopt`, as numbered in <malloc.h>."""
 
 
 def available_devices() -> list[str]:
@@ -53,8 +48,8 @@ def images_to_device(images: Tensor, device: torch.device) -> Tensor:
 
 
 def fork_rng(device: torch.device) -> AbstractContextManager[None]:
-    """Afterwards the random states of the host and, if that is a CUDA GPU, of this device are as before. What seeds all
-    devices within, as `torch.manual_seed` does, is not undone for others."""
+    """Restores the random states of the host and, if it is a CUDA GPU, of this device on exit. Those of other GPUs,
+    which `torch.manual_seed` inside would set too, are not restored."""
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
@@ -66,12 +61,3 @@ def wall_clock(action: Callable[[], object], device: torch.device) -> float:
     action()
     wait()
     return time.perf_counter() - began
-
-
-@functools.cache
-def keep_freed_memory() -> bool:
-    """Make this process keep the memory that it frees, for the tensors of the next step. Returns whether that could be
-    set, which is so on glibc only."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    limits = (1 << 30, 1 << 25)  # bytes; older versions of glibc refuse more than the second
-    return mallopt is not None and any(mallopt(MMAP_THRESHOLD, n) and mallopt(TRIM_THRESHOLD, n) for n in limits)

@@ -12,12 +12,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from cqlib.models.base import Losses, System
 from cqlib.recipe import TrainingConfig, check_choices
 from cqlib.training.batches import ImageBatches, check_images
-from cqlib.training.device import fork_rng, keep_freed_memory, to_device
-from cqlib.training.optimisers import AveragedWeights, load_state, make_optimiser
+from cqlib.training.device import fork_rng, to_device
+from cqlib.training.optimisers import load_state, make_optimiser
 from cqlib.training.snapshots import snapshot_path
 from cqlib.training.tensorboard import summary_writer
 from cqlib.util import provenance
@@ -34,6 +35,7 @@ CHECKPOINT_SECONDS = 60.0
 KEPT = ("key", "step", "skipped", "seconds", "lines", "sums", "counts")
 """Attributes of a loop that checkpoints keep as they are."""
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
 Status = Literal["done", "diverged"]
 Progress = Callable[[int, int, float], None]
 """(step, steps, seconds left) after every log interval."""
@@ -42,8 +44,8 @@ Progress = Callable[[int, int, float], None]
 @dataclass
 class TrainingResult:
     """The outcome of a training. `system` has its averaged weights and is in evaluation mode; `skipped` counts steps
-    with an update left out because its loss or gradient was not finite; `device`, with its precision, and `git`, the
-    code, are those of the last step, `git` dirty if the code of any step was."""
+    with an update left out because its loss or gradient was not finite; `device` and `git`, the code, are those of the
+    last call, `git` dirty if the code of any call was."""
 
     system: System
     status: Status
@@ -78,9 +80,9 @@ def train(
     `folder`/`name`.checkpoint every `checkpoint_seconds`; losses go to `folder`/`name`.jsonl, their means over each
     `log_every` steps on a line, in nats per image; where a step updates a net several times, only the last update
     counts. A call with the `key` of an earlier one in this folder resumes where that stopped, whatever else has
-    changed; without a key every call begins anew. A run that diverges returns its last good state, with status
-    "diverged"; its log goes up to the divergence. Raises ValueError for images that do not fit the system, labels that
-    do not fit the images, and a system without its critic; UserError for labels that the system cannot use;
+    changed; without a key every call starts from the beginning. A run that diverges returns its last good state, with
+    status "diverged"; its log goes up to the divergence. Raises ValueError for images that do not fit the system,
+    labels that do not fit the images, and a system without its critic; UserError for labels that the system cannot use;
     `StoppedEarly`, with all saved, when `stop` asks for it.
     """
     device = torch.device(device)
@@ -90,9 +92,25 @@ def train(
             loop.resume()
         status = loop.run(stop or StopRequest(), progress, checkpoint_seconds)
     return TrainingResult(
-        loop.average.module.eval(), status, loop.step, loop.seconds, loop.skipped, loop.notes,
+        loop.average.module.eval(), status, loop.step, loop.seconds, loop.skipped, loop.notes,  # type: ignore[arg-type]
         loop.device_name, loop.git,
     )  # fmt: skip
+
+
+def warm_ema(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """The update rule of an exponential moving average whose decay rises as (1 + t) / (10 + t) up to `decay`, so that
+    it soon forgets the first weights."""
+
+    def update(averages: Tensors, current: Tensors, n_averaged: Tensor | int) -> None:
+        t = float(n_averaged)
+        weight = 1 - min(decay, (1 + t) / (10 + t))
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, current, weight)
+        else:  # counters, such as batch norm's
+            for a, c in zip(averages, current, strict=True):
+                a.copy_(c)
+
+    return update
 
 
 class Loop:
@@ -119,14 +137,13 @@ class Loop:
         else:
             system.check_labels(labels)
         check_images(images, labels, tuple(system.shape))
-        keep_freed_memory()
         torch.manual_seed(seed)
         self.config, self.device, self.key = config, device, key
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.bf16)
         self.device_name, self.git = provenance.hardware_name(device), git
         self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"
         self.system = to_device(system, config, device).train()
-        self.average = AveragedWeights(self.system, config.ema)
+        self.average = AveragedModel(self.system, multi_avg_fn=warm_ema(config.ema), use_buffers=True)
         self.batches = ImageBatches(images, labels, seed=seed, flips=config.flips, device=device)
         self.base_rates = [config.learning_rate]
         self.optimisers = [make_optimiser(self.system.generator_parameters(), config, self.base_rates[0], config.betas)]
@@ -180,11 +197,13 @@ class Loop:
         self, losses_of: Callable[..., Losses], size: int, optim: torch.optim.Optimizer, clip: float | None
     ) -> tuple[Losses, bool]:
         """Take one optimiser step on `losses_of`(the next `size` images)["total"], unless that or its gradient is not
-        finite. Returns the losses, and whether both are finite."""
+        finite: then buffers, such as batch norm's averages, are as before too. Returns the losses, and whether both are
+        finite."""
         x, labels = self.batches.next(size)
         with self.autocast:
             if self.step == 0 and self.batches.drawn == size:
                 self.system.initialise(x)
+            buffers = [(buffer, buffer.clone()) for buffer in self.system.buffers()]
             losses = losses_of(x, **labels)
         parameters = optim.param_groups[0]["params"]
         optim.zero_grad(set_to_none=True)
@@ -196,6 +215,9 @@ class Loop:
             if clip is not None:
                 nn.utils.clip_grads_with_norm_(parameters, clip, norm)
             optim.step()
+        else:
+            for buffer, before in buffers:
+                buffer.copy_(before)
         return losses, finite
 
     def run(self, stop: StopRequest, progress: Progress | None, checkpoint_seconds: float) -> Status:
@@ -270,7 +292,6 @@ class Loop:
             **{name: getattr(self, name) for name in KEPT},
             "drawn": self.batches.drawn,
             "notes": self.notes,
-            "device": self.device_name,
             "git": dict(vars(self.git)),
             "system": dict(self.system.state_dict()),
             "average": dict(self.average.state_dict()),
@@ -286,13 +307,13 @@ class Loop:
         write_atomic(self.log_path, "".join(line + "\n" for line in self.lines))
 
     def resume(self) -> None:
-        """Go on from the checkpoint of this training, if there is a whole one."""
+        """Go on from the checkpoint of this training, if there is an intact one."""
         try:
             state = load_checkpoint(self.path)
         except FileNotFoundError:
             return
         except CheckpointError as error:
-            self.notes.append(f"{error}; training starts anew")
+            self.notes.append(f"{error}; training starts from the beginning")
             return
         if state["key"] != self.key:
             return
@@ -300,7 +321,7 @@ class Loop:
             setattr(self, name, state[name])
         self.notes = [*dict.fromkeys([*state["notes"], *self.notes])]
         self.batches.drawn = state["drawn"]
-        self._follow(state["device"], GitInfo(**state["git"]))
+        self.git = self.git.after(GitInfo(**state["git"]))
         self.system.load_state_dict(state["system"])
         self.average.load_state_dict(state["average"])
         for each, saved in zip(self.optimisers, state["optimisers"], strict=True):
@@ -308,17 +329,3 @@ class Loop:
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and "cuda_rng" in state:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
-
-    def _follow(self, device: str, git: GitInfo) -> None:
-        """Note what has changed since the steps before, which were taken on `device` with the code of `git`. Where no
-        step is left to take, the training is theirs."""
-        if self.step >= self.config.steps:
-            self.device_name, self.git = device, git
-            return
-        changes = (("on", device, self.device_name), ("with the code of", git.commit, self.git.commit))
-        self.notes += [
-            f"up to step {self.step} {words} {before}, then {words} {now}"
-            for words, before, now in changes
-            if before != now and self.step
-        ]
-        self.git = self.git.after(git)

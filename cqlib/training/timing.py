@@ -1,4 +1,4 @@
-"""Training steps on their own: how long one takes, and steps one by one."""
+"""Single training steps: how long one takes, and one at a time for benchmarks."""
 
 from collections.abc import Callable
 from pathlib import Path

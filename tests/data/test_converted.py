@@ -114,9 +114,3 @@ def test_a_source_whose_parts_do_not_fit_is_refused(load, source, reader):
     for _ in range(2):
         with pytest.raises(UserError, match=f"{source.parent} is damaged .*replace the files of this data set"):
             load(reader)
-
-
-def test_a_folder_that_cannot_be_written_to(source, tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="made-4 cannot be written"):
-        converted.load("made", 4, [source], Reader(), tmp_path / "file" / "cache")

@@ -92,10 +92,7 @@ def test_the_order_is_the_same_everywhere():
 
 NPZ_FAULTS = {
     "float": (dict(images=np.zeros((4, 16, 16, 3), np.float32)), "of type float32 and shape 4x16x16x3: give uint8"),
-    "four channels": (dict(images=pixels(4, channels=4)), "of type uint8 and shape 4x16x16x4"),
     "odd size": (dict(images=pixels(4, size=20)), "shape 4x20x20x3: give uint8 images (N, S, S, 3) or (N, 3, S, S)"),
-    "not square": (dict(images=pixels(4, size=32)[:, :16]), "shape 4x16x32x3"),
-    "empty": (dict(images=pixels(0)), "shape 0x16x16x3"),
     "one image": (dict(images=pixels(1)), "holds one image"),
     "no images": (dict(pictures=pixels(4)), "has no array 'images' (it holds pictures)"),
     "labels": (dict(images=pixels(4), labels=np.arange(3)), "one whole number for each of the 4 images"),
@@ -205,13 +202,6 @@ def test_folder_with_splits(tmp_path, test):
     assert chosen.test.labels.tolist() == [1]
 
 
-def test_folder_without_classes_and_with_few_images(tmp_path):
-    for i in range(3):
-        save(tmp_path / f"{i}.png")
-    chosen = data.load(f"folder:{tmp_path}")
-    assert (len(chosen.train), len(chosen.test), chosen.classes) == (2, 1, ("all",))
-
-
 def test_folder_size_averages_the_middle_square(tmp_path):
     image = RNG.integers(256, size=(32, 72, 3), dtype=np.uint8)
     for i in range(2):
@@ -234,7 +224,7 @@ def test_images_become_rgb_and_upright(tmp_path):
     assert np.array_equal(chosen.test.images[0].permute(1, 2, 0).numpy(), image[..., :1].repeat(3, 2))
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tif", "ppm"])
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
 def test_an_image_that_cannot_be_read_is_named(tmp_path, suffix):
     save(tmp_path / "0.png")
     path = tmp_path / f"1.{suffix}"

@@ -56,13 +56,6 @@ def test_a_mask_moves_with_its_corner():
     assert np.abs(finer.reshape(16, 2, 16, 2).mean((1, 3)) - still).max() <= 4
 
 
-def test_an_upright_one_is_a_bar():
-    """The stem of a sans-serif 1 lies inside its mask, and what is right of the glyph is empty."""
-    covered = masks(glyph("DejaVuSans-Bold", 1), np.array([1024]), np.array([[0, 0]]), 16)[0]
-    width = 1024 * glyph("DejaVuSans-Bold", 1).shape[1] // glyph("DejaVuSans-Bold", 1).shape[0] / 64
-    assert (covered[8] == 255).any() and not covered[:, int(width) + 1 :].any()
-
-
 def test_digits_are_balanced_and_fall_on_each_photograph_equally_often():
     images = data.load("photodigits", size=16)
     assert images.classes == tuple("0123456789")

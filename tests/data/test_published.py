@@ -109,18 +109,6 @@ def test_the_folder_is_the_named_one_or_the_repository_s(tmp_path, monkeypatch):
         data.load("cifar10", data_dir=tmp_path / "x")
 
 
-def test_doctor_s_lines(home):
-    copies.tiny_imagenet(home)
-    here = "\n".join(published.describe(ENTRIES["tiny-imagenet"], home))
-    assert here.startswith("+   tiny-imagenet") and f"in {home}" in here
-    (home / "img_align_celeba").mkdir()
-    for name in set(ENTRIES) - {"tiny-imagenet"}:
-        lines, entry = "\n".join(published.describe(ENTRIES[name], home)), ENTRIES[name]
-        assert lines.startswith(f"-   {name}") and f"not in {home}" in lines
-        assert entry.sources in lines and entry.terms in lines and entry.how in lines
-        assert ("list_eval_partition.txt is missing" in lines) == (name == "celeba")
-
-
 def test_a_copy_that_lacks_a_part_is_not_taken_and_not_replaced(home, monkeypatch):
     copies.cifar10(home, monkeypatch)
     (home / "cifar-10-batches-py" / "test_batch").unlink()

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from cqlib.data.dataset import Dataset, Split
 from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
-from cqlib.nets.norms import BatchNorm2d
 from cqlib.nets.raster import raster_sample
 from cqlib.nets.real_nvp import OutputNorm
 from cqlib.pixels import cell_centres
@@ -51,7 +50,7 @@ def shaken_flow(module: nn.Module, seed: int = 0, size: float = 0.2) -> nn.Modul
     shaken(module, size, seed)
     with torch.no_grad():
         for m in module.modules():
-            if isinstance(m, BatchNorm2d | OutputNorm):
+            if isinstance(m, nn.BatchNorm2d | OutputNorm):
                 mean, variance = m.buffers() if isinstance(m, OutputNorm) else (m.running_mean, m.running_var)
                 mean.copy_(0.3 * torch.randn_like(mean))
                 variance.copy_(torch.rand_like(variance) + 0.5)

@@ -71,14 +71,6 @@ def made(n_train: int = 240, n_test: int = 40) -> Dataset:
     return Dataset("made", 8, tuple("abcd"), *splits)
 
 
-def test_half_of_the_classes_are_the_first_ones():
-    data = made()
-    pools = calibration.image_sets(data, 60)
-    assert {len(images) for images in pools.values()} == {60}
-    assert torch.equal(pools[calibration.UNDAMAGED], data.train.images[:60])
-    assert torch.equal(pools[calibration.FEWER_CLASSES], data.train.images[data.train.labels < 2][:60])
-
-
 def test_what_is_large_is_seen_and_nothing_is_not(monkeypatch):
     """Of features that cost nothing; the clock stands at these seconds as each side's turn begins and ends."""
     asked, extractor, clock = set(), Projection(8), iter([0, 4, 10, 12, 20, 23, 30, 31])
@@ -124,32 +116,6 @@ def test_the_rule_takes_the_largest_smallest_distance_that_is_cheap_enough():
     assert Calibration("made", 8, "0" * 16, 20, "a CPU", equal).choice_at_equal_n == equal[0]  # less than twice as far
     worth = (equal[0], seen(160, 500, 4, 2.3), equal[2])
     assert Calibration("made", 8, "0" * 16, 20, "a CPU", worth).choice_at_equal_n == worth[1]
-
-
-def test_n_is_the_most_that_the_cost_allows(monkeypatch):
-    monkeypatch.setattr(calibrate, "extraction_times", lambda _, sides: dict.fromkeys(sides, 1.0))
-    monkeypatch.setattr(calibrate, "_measure_side", lambda *_: ({}, {}))
-    found = calibrate.calibrate(made(n_train=6000, n_test=2000))
-    assert {seen.side: seen.n for seen in found.sides} == {224: 1000, 160: 1000, 128: 1750, 96: 2000, 64: 2000}
-    assert all(seen.cost <= calibration.COST for seen in found.sides[1:])
-    few = calibrate.calibrate(made(n_train=6000, n_test=1100))
-    assert {seen.side: seen.n for seen in few.sides} == {224: 1000, 160: 1000, 128: 1000, 96: 1000, 64: 1000}
-
-
-@pytest.mark.parametrize("data, n", [(made(240, 200), None), (made(240, 40), 90), (made(120, 60), 50)])
-def test_too_few_images_are_told_before_anything_is_measured(data, n, monkeypatch):
-    monkeypatch.setattr(calibrate, "extraction_times", lambda *_: pytest.fail("measured"))
-    with pytest.raises(UserError, match="made has too few images to calibrate on: .* for training in the first half"):
-        calibrate.calibrate(data, n=n)
-
-
-def test_panels_have_a_tick_at_each_side_and_one_legend(monkeypatch):
-    monkeypatch.setattr(metric_calibration, "picture", lambda figure, alt: figure)
-    found = metric_calibration.read(16)
-    figure = metric_calibration.distances(found)
-    assert all(ax.get_xticks().tolist() == sorted(seen.side for seen in found.sides) for ax in figure.axes)
-    assert len(figure.legends) == 1 and not any(ax.get_legend() for ax in figure.axes)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(found.sides[0].distances)
 
 
 def test_profiles_are_scored_as_the_published_calibrations_choose(tmp_path, monkeypatch):

@@ -98,13 +98,6 @@ def test_the_kl_of_each_layer_is_measured_where_there_are_layers(tmp_path, row):
     assert (tmp_path / "measured-kl.checkpoint").exists() == bool(layers)
 
 
-def test_a_net_in_training_is_still_in_training_after_its_measurement():
-    model = system("table1/vae").train()
-    held_out_nll(model, DATA.test.images)
-    draw_samples(model, 2, temperature=1.0, seed=0)
-    assert model.training and model.encoder.training
-
-
 class Brightness(Uniform):
     """Bits that tell which image it was."""
 

@@ -3,7 +3,7 @@
 import pytest
 
 from cqlib.metrics import fidelity
-from cqlib.metrics.quantities import FEATURES, QUANTITIES, SCORES, decimal, heading, metric_names, real_name
+from cqlib.metrics.quantities import FEATURES, QUANTITIES, SCORES, decimal, metric_names, real_name
 
 
 def test_every_score_is_computed_and_named_once():
@@ -30,13 +30,3 @@ def test_names_of_scores_of_real_images(name, of_real):
 @pytest.mark.parametrize("value, text", [(-0.00001, "0.0000"), (-1.5, "−1.50"), (1994.0, "1,994"), (0.0, "0.0000")])
 def test_a_number_has_the_sign_of_what_is_printed(value, text):
     assert decimal("KD-lite0", value) == text
-
-
-@pytest.mark.parametrize("name", ["BPD", "BPD-IW", "IS-lite0", "Coverage-lite0", "Coverage-real"])
-def test_some_have_two_decimals_whatever_their_size(name):
-    assert decimal(name, 0.0123) == "0.01" and decimal(name, 1234.5) == "1,234.50"
-
-
-def test_a_heading_says_which_way_is_better():
-    names = ("FD-lite0", "FID [sngan]", "Coverage", "BPD-IW", "KL-8x8-1")
-    assert [heading(name) for name in names] == ["FD-lite0 ↓", "FID [sngan] ↓", "Coverage ↑", "BPD-IW ↓", "KL-8x8-1"]

@@ -62,6 +62,7 @@ def test_a_kill_loses_no_more_than_the_time_between_two_saves(tmp_path, monkeypa
 
 def test_what_another_kind_of_device_measured_is_measured_anew(tmp_path):
     """A generator cannot take the state of another device's: a CUDA state has 16 bytes."""
+
     class Cuda:
         device = torch.device("cuda")
 
@@ -74,8 +75,3 @@ def test_what_another_kind_of_device_measured_is_measured_anew(tmp_path):
     assert torch.equal(kept.collect("x", 1, lambda i: {"": torch.ones(1)}, generator)[0][""], torch.ones(1))
     again = kept.collect("x", 1, lambda i: {"": torch.zeros(1)}, generator)
     assert torch.equal(again[0][""], torch.ones(1))  # while the same kind takes up what there is
-
-
-def test_without_a_folder_nothing_is_kept(model, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert torch.equal(samples(model), samples(model)) and not list(tmp_path.iterdir())

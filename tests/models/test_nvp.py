@@ -7,13 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_models import flat
 from small_models import shaken_flow as shaken
 from torch import nn
 
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.nvp import NVP, NVPConfig, from_logits, recipe, to_logits
-from cqlib.models.registry import build
 from cqlib.nets import real_nvp
 from cqlib.nets.coupling import split_checkerboard
 from cqlib.nets.real_nvp import (
@@ -304,13 +302,6 @@ def test_samples_are_f_inverse_of_normal_noise_as_pixels():
     torch.testing.assert_close(sample, ((2 * torch.sigmoid(logits) - 1) / 0.9).clamp(-1, 1), rtol=0, atol=1e-5)
 
 
-def test_a_measurement_leaves_no_trace_in_running_averages():
-    model = system().train()
-    before = flat(model)
-    assert torch.equal(held_out_nll(model, images(6)), held_out_nll(model, images(6)))
-    assert torch.equal(flat(model), before) and model.training
-
-
 @pytest.mark.slow
 def test_evaluation_agrees_with_training_mode_after_training(tmp_path):
     """Within 0.05 bits per dimension on the same images, at the constant learning rate of `paper`, no step apart."""
@@ -333,23 +324,3 @@ def test_evaluation_agrees_with_training_mode_after_training(tmp_path):
     assert bpd(False) < untrained - 0.5
     held_out = bits_per_dimension(held_out_nll(trained, images(64, seed=1)).mean(), 192).item()
     assert abs(held_out - bpd(True)) < 0.3
-
-
-# --- recipes -------------------------------------------------------------------------------------------------
-
-
-def test_paper_has_as_many_parameters_as_the_reference():
-    """2 scales, 8 residual blocks, 64 channels on 3 x 32 x 32: 3 + 3 + 4 couplings."""
-
-    def coupling(inputs: int, channels: int, width: int, blocks: int = 8) -> int:
-        stem = 9 * inputs * width + width  # filters without magnitude, bias
-        block = 2 * 9 * width**2 + 2 * width + 2 * width  # filters; two betas; magnitude and bias of the second
-        skip = width**2 + 2 * width  # filters, magnitude, bias
-        out = width + width * 2 * channels + 2 * 2 * channels  # beta; filters, magnitude, bias
-        return channels + stem + blocks * block + (blocks + 1) * skip + out + 1  # beta of the input; scale of ln s
-
-    fine = 3 * coupling(2 * 3 + 1, 3, 64)  # pixels and their negatives, and the mask
-    of_channels = 3 * coupling(2 * 6, 6, 128)
-    coarse = 4 * coupling(2 * 6 + 1, 6, 128)
-    counts = build(recipe(ROW, "paper", 32).system).parameter_counts()
-    assert counts["total"] == fine + of_channels + coarse == 19_609_545

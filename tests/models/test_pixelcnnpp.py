@@ -8,7 +8,6 @@ from small_models import images
 
 from cqlib.models.pixelcnnpp import PixelCNNPPConfig, PixelCNNPPSystem
 from cqlib.models.registry import RECIPES, build
-from cqlib.nets.distributions import LogisticMixture
 from cqlib.nets.pixelcnnpp_cache import CachedPixelCNNPP, sample_mixtures
 from cqlib.nets.weight_norm import WeightNormed, initialising
 from cqlib.pixels import cell_centres, to_uint8
@@ -70,22 +69,6 @@ def test_the_probabilities_of_the_last_pixel_sum_to_those_before():
     assert total.item() == pytest.approx(before.item(), abs=1e-9)
 
 
-def test_each_value_of_a_channel_sums_to_those_before():
-    """Three channels, one of them run through its values: the pixels before keep their probabilities."""
-    size = 8
-    system, (r, c) = tiny(size), (5, 6)
-    for channel in range(3):
-        every = images(1, size).repeat(256, 1, 1, 1)
-        every[:, channel, r, c] = torch.arange(256, dtype=torch.uint8)
-        with torch.no_grad():
-            mixture = LogisticMixture.of(system.net(cell_centres(every).double())[:, :, r, c], 3)
-            pixels = system.log_probabilities(every).flatten(1)[:, : size * r + c]
-        assert torch.equal(pixels, pixels[:1].expand_as(pixels))
-        upto = mixture.log_probability(every[:, : channel + 1, r, c]).logsumexp(0)
-        before = mixture.log_probability(every[:, :channel, r, c])[0] if channel else torch.zeros(())
-        assert upto.item() == pytest.approx(before.item(), abs=1e-10)
-
-
 # --- the cache -----------------------------------------------------------------------------------------------
 
 
@@ -111,47 +94,7 @@ def test_cached_sampling_gives_the_images_of_the_naive_one():
     assert torch.equal(to_uint8(naive), to_uint8(cached)) and cached.std() > 0.1
 
 
-@torch.no_grad()
-def test_a_sample_at_a_half_is_the_median_of_each_conditional():
-    """One component, u = 1/2: P(below v) <= 1/2 <= P(up to v), given what was drawn before."""
-    torch.manual_seed(0)
-    system = PixelCNNPPSystem(PixelCNNPPConfig(16, 4, 1, 1, 0.0)).double()
-    middle = torch.full((1, 4, 16, 16), 0.5, dtype=torch.float64)
-    x = to_uint8(sample_mixtures(CachedPixelCNNPP(system.net, 1, 16), middle))
-    mixture = LogisticMixture.of(system.net(cell_centres(x).double()), 3)
-    wide = LogisticMixture(*(part.expand(256, *part.shape[1:]) for part in vars(mixture).values()))
-    levels = torch.arange(256).view(256, 1, 1)
-    for channel in range(3):
-        every = x[:, : channel + 1].repeat(256, 1, 1, 1)
-        every[:, channel] = levels
-        share = wide.log_probability(every).softmax(0)
-        below, equal = (share * (levels < x[0, channel])).sum(0), (share * (levels == x[0, channel])).sum(0)
-        assert (below <= 0.5 + 1e-6).all() and (below + equal >= 0.5 - 1e-6).all()
-
-
 # --- the net -------------------------------------------------------------------------------------------------
-
-
-def test_parameters_are_the_references():
-    """openai/pixel-cnn at 160 filters, 5 blocks, 10 components: per layer V, and g and b for each output."""
-    f = 160
-
-    def conv(channels, out, taps):
-        return channels * out * taps + 2 * out
-
-    def block(taps, auxiliary):
-        short_cut = conv(2 * auxiliary, f, 1) if auxiliary else 0
-        return conv(2 * f, f, taps) + short_cut + conv(2 * f, 2 * f, taps)
-
-    start = conv(4, f, 2 * 3) + conv(4, f, 1 * 3) + conv(4, f, 2 * 1)
-    way_down = 3 * 5 * (block(6, 0) + block(4, f))
-    way_up = (5 + 6 + 6) * (block(6, f) + block(4, 2 * f))
-    strided = 4 * (conv(f, f, 6) + conv(f, f, 4))  # two stages down and up, two streams
-    out = conv(f, 10 * 10, 1)
-    with torch.device("meta"):
-        system = build(recipe("paper", 32).system)
-    total = start + way_down + way_up + strided + out
-    assert system.parameter_counts()["total"] == total == 53_659_080
 
 
 def test_a_gated_block_term_by_term():

@@ -7,8 +7,7 @@ import torch
 from small_models import full_pass, generator, jacobian, randomised, sampled
 
 from cqlib.models.pixelrnn import DiagonalBiLSTM, PixelRNN, PixelRNNConfig, PixelRNNNet, skew, unskew
-from cqlib.models.registry import RECIPES
-from cqlib.nets.raster import ApplyAtPixel, cached_logits, degrees, raster_sample
+from cqlib.nets.raster import ApplyAtPixel, degrees, raster_sample
 from cqlib.pixels import cell_centres
 
 ROW = "table3/pixelrnn"
@@ -156,13 +155,6 @@ def test_cached_logits_and_images_are_the_naive_ones(channels):
     assert torch.equal(drawn, cell_centres(raster_sample(full_pass(model.net, 256), u), 256, u.dtype))
 
 
-def test_images_may_be_wider_than_tall():
-    height, width = 3, 5
-    net, u = randomised(PixelRNNNet(4, 2, 5, colours=3, levels=4)), torch.rand(4, 3, height, width).double()
-    fast = raster_sample(cached_logits(net, net.stem, (4, height, width), 4), u)
-    assert torch.equal(fast, raster_sample(full_pass(net, 4), u))
-
-
 def test_a_layer_at_one_pixel_is_the_layer():
     lstm = randomised(DiagonalBiLSTM(5, 3, colours=3))
     x = torch.randn(2, 5, 4, 5).double()
@@ -172,17 +164,3 @@ def test_a_layer_at_one_pixel_is_the_layer():
             run.place = (i, j)
             run(lstm, torch.zeros_like(x[:, :, i, j]))  # only the last answer stays
             torch.testing.assert_close(run(lstm, x[:, :, i, j]), whole[:, :, i, j], rtol=0, atol=1e-12)
-
-
-# --- recipes -------------------------------------------------------------------------------------------------
-
-
-def test_parameters_of_the_paper():
-    with torch.device("meta"):
-        counts = PixelRNN(RECIPES[ROW](ROW, "paper", 32).system).parameter_counts()
-    h = 128
-    stem = 2 * h * (3 * 7 * 7 + 1)
-    lstm = 2 * (4 * h * (2 * h + 1) + 4 * h * 2 * h)  # two directions: 1x1, and from two neighbours, to four gates
-    up = skip = 2 * h * (h + 1)
-    head = 1024 * (2 * h + 1) + 1024 * (1024 + 1) + 3 * 256 * (1024 + 1)
-    assert counts["total"] == stem + 12 * (lstm + up + skip) + head == 9_234_176

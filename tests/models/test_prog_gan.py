@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from small_models import StopAfter, images, system
+from small_models import images, system
 from torch import nn
 from torch.nn.functional import conv2d
 
@@ -23,9 +23,6 @@ from cqlib.models.prog_gan import (
     resolutions,
 )
 from cqlib.nets.conv import BOTTOM
-from cqlib.training.loop import train
-from cqlib.util.checkpoint import load_checkpoint
-from cqlib.util.errors import StoppedEarly
 
 ROW = "table3/prog-gan"
 PAPER = recipe(ROW, "paper", 32)
@@ -256,40 +253,7 @@ def test_critic_loss_against_its_closed_form(slope):
     torch.testing.assert_close(loss, -(model.fakes(images(4)).flatten(1) @ w.flatten()).mean())
 
 
-def test_samples_are_clamped_and_what_the_critic_sees_is_not():
-    model = system()
-    with torch.no_grad():
-        model.generator.to_image[-1].bias.add_(5.0)
-    z = model.prior(3)
-    assert model.decode(z).abs().max() <= 1 and model.sample(3).abs().max() <= 1 and model.fakes(images(3)).max() > 2
-    draws = [model.sample(3, generator=torch.Generator().manual_seed(0)) for _ in range(2)]
-    assert torch.equal(*draws) and not model.uses_labels
-
-
 # --- in the loop ---------------------------------------------------------------------------------------------
-
-
-def short(folder, stop=None, **changes):
-    """Ten steps of two per phase: grown after eight."""
-    model = system(seed=1, total_kimg=2000)
-    config = replace(recipe(ROW, "smoke", 16).training, **{"steps": 10, "batch_size": 4, **changes})
-    return model, train(model, images(40), config, seed=4, folder=folder, stop=stop, key="").system
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The model and its average after an uninterrupted training."""
-    return short(tmp_path_factory.mktemp("whole"))
-
-
-def test_the_averaged_model_grows_with_the_trained_one(whole, tmp_path):
-    model, average = whole
-    assert int(average.generator.clock) == int(model.generator.clock) == model.generator.end
-    assert all(torch.isfinite(p).all() for p in average.parameters())
-    with pytest.raises(StoppedEarly):
-        short(tmp_path, StopAfter(4))
-    state = load_checkpoint(tmp_path / "training.checkpoint")
-    assert int(state["average"]["module.generator.clock"]) == int(state["system"]["generator.clock"]) == 1500
 
 
 def test_the_clock_of_a_copy_or_of_loaded_weights_is_their_buffer():

@@ -8,14 +8,9 @@ import pytest
 import torch
 from notebook_cells import smooth_images
 from scipy.stats import logistic
-from small_models import dataset, generator, images, system
+from small_models import generator, images, system
 from torch import nn
 
-from cqlib.experiments.experiment import experiment
-from cqlib.metrics.bpd import BATCH, by_batch
-from cqlib.metrics.evaluation import likelihood_metrics
-from cqlib.models.registry import build
-from cqlib.models.vae_iaf import recipe
 from cqlib.nets.autoregressive import IAFStep, MaskedConv2d
 from cqlib.nets.distributions import discretised_logistic
 from cqlib.nets.hierarchical import conv
@@ -233,28 +228,6 @@ def test_the_first_batch_gives_every_layer_unit_pre_activations(profile):
 # --- nets ----------------------------------------------------------------------------------------------------
 
 
-def test_parameters_of_the_papers_net():
-    """A weight-normalised convolution k x k from a to b has k^2 a b + 2 b parameters (directions, g, b).
-
-    The code's layer: up to 2 z + 2 h channels, from h to h; down to 4 z + 2 h, from z + h to h; IAF from z to h, from
-    h to h, and twice to z. Ours lacks what the last bottom-up block would pass on.
-    """
-
-    def count(k, a, b):
-        return k * k * a * b + 2 * b
-
-    h, z = 160, 32
-    up = count(3, h, 2 * z + 2 * h) + count(3, h, h)
-    down = count(3, h, 4 * z + 2 * h) + count(3, z + h, h)
-    iaf = count(3, z, h) + count(3, h, h) + 2 * count(3, h, z)
-    reference = count(5, 3, h) + 20 * (up + down + iaf) + h + count(5, h, 3) + 1
-    assert reference == 41_557_927
-    model = build(recipe(ROW, "paper", 32).system)
-    unread = 2 * count(3, h, h)
-    assert model.parameter_counts()["total"] == reference - unread == 41_096_487
-    assert sum(p.numel() for p in model.parameters()) == 41_096_487
-
-
 def test_a_doubling_convolution_of_five_covers_the_image_and_keeps_place():
     """Away from the borders a shift by one pixel below is a shift by two above, and pixel i lies under pixel 2 i."""
     torch.manual_seed(0)
@@ -268,19 +241,6 @@ def test_a_doubling_convolution_of_five_covers_the_image_and_keeps_place():
 
 
 # --- the row -------------------------------------------------------------------------------------------------
-
-
-def test_what_is_measured_says_what_it_is():
-    model, test = system(), images(6, seed=1)
-    metrics = likelihood_metrics(model, dataset(images(6), test), experiment(ROW, "smoke").evaluation)
-    assert set(metrics) == {"BPD", "BPD-IW", "BPD-IW-gain", "BPD-histogram", "KL-4x4-1", "KL-8x8-1"}
-    assert (metrics["BPD"].protocol.bound, metrics["BPD"].protocol.k) == ("ELBO", 1)
-    assert not metrics["BPD"].protocol.dequantised and metrics["BPD-IW"].protocol.k == 2
-    gain = metrics["BPD"].value - metrics["BPD-IW"].value  # here both are of all six images
-    assert metrics["BPD-IW-gain"].value == pytest.approx(gain) and gain > 0
-    assert 0 < metrics["BPD-IW-gain"].std < metrics["BPD"].std  # the images' own differences cancel
-    for name, nats in by_batch(model, test.split(BATCH), model.kl_by_layer, name="kl").items():
-        assert metrics[f"KL-{name}"].value == pytest.approx(float(nats.mean()) / (768 * math.log(2)))
 
 
 def test_pixels_are_drawn_with_the_scale_of_their_likelihood(monkeypatch):

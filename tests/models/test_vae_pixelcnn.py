@@ -7,13 +7,9 @@ import torch
 from small_models import full_pass, generator, images, randomised, sampled, system
 
 from cqlib import losses
-from cqlib.experiments.rows import PROFILES
-from cqlib.models import cq
-from cqlib.models.registry import RECIPES, build
 from cqlib.models.vae_pixelcnn import PixelCNN
-from cqlib.nets.conv import Encoder
 from cqlib.nets.raster import pixel_nats
-from cqlib.pixels import cell_centres, dequantise, to_uint8
+from cqlib.pixels import cell_centres, dequantise
 
 ROW = "extra/vae-pixelcnn"
 system = partial(system, ROW)
@@ -75,15 +71,6 @@ def test_cached_logits_and_images_are_the_naive_ones(channels):
     torch.testing.assert_close(fast, slow, rtol=0, atol=1e-10)
     assert torch.equal(a, b) and slow.std() > 0.1
     assert torch.equal(model.sample(3, generator=generator()), cell_centres(a, 256, u.dtype))
-
-
-def test_temperature_zero_takes_the_most_probable_value_of_each():
-    model = randomised(system(), scale=0.3).eval()
-    z, _ = model.noise(2, generator())
-    x = to_uint8(model.sample(2, temperature=0.0, generator=generator()))
-    with torch.no_grad():
-        assert torch.equal(model.logits(x, z).argmax(2), x.long())
-    assert not torch.equal(x, to_uint8(model.sample(2, generator=generator())))
 
 
 # --- the bound -----------------------------------------------------------------------------------------------
@@ -153,17 +140,3 @@ def test_the_bound_is_above_the_integral_over_z_and_falls_to_it():
     torch.testing.assert_close(weighted, losses.importance_weighted_bound(-elbos))
     assert (elbos.mean(0) > weighted).all() and elbos.mean() > weighted.mean() > exact
     torch.testing.assert_close(many.mean(), exact, rtol=0, atol=0.1)
-
-
-# --- recipes -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_encoder_and_training_are_those_of_the_vae(profile):
-    vae, r = cq.recipe("table1/vae", profile, 32), RECIPES[ROW](ROW, profile, 32)
-    assert r.training == vae.training
-    with torch.device("meta"):
-        model, other = build(r.system), build(vae.system)
-    assert isinstance(model.encoder, Encoder)
-    count = model.parameter_counts()
-    assert count["encoder"] == other.parameter_counts()["encoder"] and count["pixelcnn"] < count["total"] / 2

@@ -20,12 +20,6 @@ def test_split_and_join_are_inverse_on_colours():
     assert colour.is_colour(grey, chroma).all()
 
 
-def test_different_colours_have_different_names():
-    grey, chroma = colour.split(all_colours(5))
-    names = torch.cat([grey.to(torch.int16), chroma], dim=1).flatten(1)
-    assert len(names.unique(dim=0)) == len(names)
-
-
 def test_grey_is_between_the_least_and_the_greatest_channel_and_grey_pixels_have_no_chroma():
     x = all_colours(5)
     grey, chroma = colour.split(x)

@@ -52,11 +52,6 @@ def test_an_encoders_log_variance_stays_where_exp_is_finite():
     assert (mean.tolist(), log_variance.tolist()) == ([[50.0, -50.0]], [[12.0, -12.0]])
 
 
-@pytest.mark.parametrize("size", sorted(BOTTOM))
-def test_levels_lead_from_the_image_to_the_bottom(size):
-    assert size >> (num_resolutions(size) - 1) == BOTTOM[size]
-
-
 def test_unsupported_sizes_and_widths_are_named():
     with pytest.raises(ValueError, match="size 24"):
         num_resolutions(24)

@@ -32,15 +32,6 @@ def test_one_logit_per_image_judged_alone(size, blocks):
     torch.testing.assert_close(logits[:1], critic(x[:1]), rtol=1e-4, atol=1e-6)
 
 
-def test_gradient_penalty_reaches_every_weight():
-    torch.manual_seed(0)
-    critic = ResidualCritic(16, (4, 8, 12), 2)
-    losses.gradient_penalty(critic, torch.randn(4, 3, 16, 16), torch.randn(4, 3, 16, 16)).backward()
-    for name, p in critic.named_parameters():
-        if name.endswith("weight"):
-            assert p.grad is not None and p.grad.abs().sum() > 0, name
-
-
 @pytest.fixture
 def fp64():
     torch.set_default_dtype(torch.float64)

@@ -117,7 +117,6 @@ def test_comparable_seeds_are_averaged_and_others_left_out():
     ({"config": {"n_train": 4000}}, "training set (4,000 images"),
     ({"changes": {"training.steps": 1000}}, "recipe (steps: 1,000"),
     ({"metrics": {"FID": Metric(28.0, None, 5000, Protocol())}}, "protocol (5,000 images"),
-    ({"metrics": {"FID": Metric(28.0, None, 10_000, Protocol(weights="01"))}}, "features (unknown weights"),
     ({"metrics": {"FD-lite0": Metric(28.0, None, 10_000, Protocol())}}, "features (lite0"),
 ])  # fmt: skip
 def test_what_keeps_a_number_from_being_comparable_is_named(change, what):

@@ -1,12 +1,9 @@
-"""What is fast gives what the slow way gives: memory layout, bf16, fused optimisers, the feed, the step, and
-memory that is kept.
+"""What is fast gives what the slow way gives: memory layout, bf16, fused optimisers, the feed and the step.
 
 Caches of pixel by pixel sampling, the packed checkerboard, the lazy penalty and the folded batch norms of lite0 have
 their tests beside those of the nets, the losses and the metrics.
 """
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -21,13 +18,9 @@ from cqlib.losses import discriminator_loss
 from cqlib.models import cq
 from cqlib.models.registry import build
 from cqlib.nets.coupling import CouplingNet
-from cqlib.training import loop as training
 from cqlib.training.batches import ImageBatches
 from cqlib.training.device import to_device
-from cqlib.training.optimisers import make_optimiser
 from cqlib.training.timing import make_step
-from cqlib.util.fp32 import full_fp32
-from cqlib.util.paths import ROOT
 
 CPU = torch.device("cpu")
 ROWS = (
@@ -90,28 +83,6 @@ def test_convolutions_of_f_see_the_layout_that_training_asks_for(channels_last):
     assert len(seen) == 3 and layouts == {channels_last}
 
 
-@pytest.mark.parametrize("name", ["adam", "adamax", "rmsprop"])
-def test_fused_optimisers_move_the_weights_as_loops_do(name):
-    training = replace(experiment("table1/cq-f", "smoke").recipe.training, optimiser=name)
-    loops = {
-        "adam": lambda p: torch.optim.Adam(p, lr=0.01, betas=training.betas, foreach=False),
-        "adamax": lambda p: torch.optim.Adamax(p, lr=0.01, betas=training.betas, foreach=False),
-        "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.01, alpha=training.betas[1], foreach=False),
-    }
-    torch.manual_seed(0)
-    start = [torch.randn(5, 3), torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last)]
-    ours, theirs = ([torch.nn.Parameter(p.clone()) for p in start] for _ in range(2))
-    fast, slow = make_optimiser(ours, training, 0.01, training.betas), loops[name](theirs)
-    for _ in range(3):
-        for a, b in zip(ours, theirs, strict=True):
-            a.grad = torch.empty_like(a).copy_(torch.randn(a.shape))  # in the layout of the weight, as autograd's are
-            b.grad = a.grad.clone()
-        fast.step()
-        slow.step()
-    for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize("n", [7, 40])
 def test_the_feed_is_the_loop_over_positions(n):
     """Batches that end an epoch, begin one, or span several: image k of epoch e is entry k of its permutation."""
@@ -157,48 +128,3 @@ def test_a_step_is_that_of_the_textbook_loop(row, changes, monkeypatch):
         weights.append(parameters_to_vector(system.parameters()).detach())
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert (weights[0] - weights[1]).norm() < 1e-2 * (weights[0] - start).norm()
-
-
-def test_weights_that_moved_count_in_the_next_autocast():
-    """An autocast within another, even one that is off, keeps the bf16 copies of weights that it made."""
-    layer, x = torch.nn.Linear(2, 2, bias=False), torch.ones(1, 2)
-
-    def output():
-        with torch.autocast("cpu", torch.bfloat16):
-            return layer(x).float()
-
-    with full_fp32():
-        for value in (1.0, 2.0):
-            torch.nn.init.constant_(layer.weight, value)
-            assert output().tolist() == [[2 * value, 2 * value]]
-
-
-def test_a_training_keeps_what_it_frees(monkeypatch):
-    asked = []
-    monkeypatch.setattr(training, "keep_freed_memory", lambda: asked.append(1))
-    recipe = experiment("table1/vae", "smoke").recipe
-    make_step(build(recipe.system), torch.zeros(8, 3, 16, 16, dtype=torch.uint8), recipe.training, CPU)
-    assert asked
-
-
-FREED_TWICE = """
-import numpy, resource, sys
-from cqlib.training.device import keep_freed_memory
-if not keep_freed_memory():
-    sys.exit("not glibc")
-pages = []
-for _ in range(3):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    numpy.full(24 << 20, 1, numpy.uint8)  # torch aligns, and finds no room again before glibc 2.38
-    pages.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-print(*pages)
-"""
-
-
-@pytest.mark.slow
-def test_freed_memory_is_used_again_without_new_pages():
-    done = subprocess.run([sys.executable, "-c", FREED_TWICE], capture_output=True, text=True, cwd=ROOT)
-    if "not glibc" in done.stderr:
-        pytest.skip("the C library has no mallopt")
-    first, *later = map(int, done.stdout.split())
-    assert max(later) < 0.1 * first, done.stdout

@@ -12,7 +12,7 @@ def read(folder: Path, size: int) -> DecodedSplits:
     from torchvision import datasets
 
     from cqlib.data.dataset import fixed_order
-    from cqlib.data.reading import averaged, square, threaded, torchvision_set
+    from cqlib.data.reading import resizing_in_words, square, threaded, torchvision_set
 
     classes = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck", "unlabelled")
 
@@ -24,7 +24,7 @@ def read(folder: Path, size: int) -> DecodedSplits:
         order = fixed_order(len(images))
         return labels[order], threaded(lambda i: square(images[i][0], size), order)
 
-    how = f"{averaged(96, size)}; training with the unlabelled images"
+    how = f"{resizing_in_words(96, size)}; training with the unlabelled images"
     return DecodedSplits(classes, split("train", "unlabeled"), split("test"), how)
 
 

@@ -9,7 +9,7 @@ from cqlib.data.catalogue import DecodedSplits, File, Images, PublishedDataset
 
 def read(folder: Path, size: int) -> DecodedSplits:
     from cqlib.data.dataset import shuffled
-    from cqlib.data.reading import averaged, decode, threaded
+    from cqlib.data.reading import decode, resizing_in_words, threaded
 
     root = folder / "tiny-imagenet-200"
     wnids = (root / "wnids.txt").read_text().split()
@@ -23,7 +23,9 @@ def read(folder: Path, size: int) -> DecodedSplits:
         members = shuffled(members)
         return [label for _, label in members], threaded(partial(decode, size=size), [file for file, _ in members])
 
-    return DecodedSplits(tuple(words.get(wnid, wnid) for wnid in wnids), split(train), split(test), averaged(64, size))
+    return DecodedSplits(
+        tuple(words.get(wnid, wnid) for wnid in wnids), split(train), split(test), resizing_in_words(64, size)
+    )
 
 
 ENTRIES = (
