@@ -20,7 +20,7 @@ from cqlib.experiments.record import Record
 from cqlib.experiments.rows import marker_numbers, short_label
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import plots
-from cqlib.report.run_sets import RunSet, data_title, nearest_first, on_front
+from cqlib.report.run_sets import RunSet, data_title, nearest_first
 from cqlib.util.errors import UserError
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import without_paths
@@ -113,19 +113,15 @@ def plots_of(sets: Sequence[RunSet], alone: bool = False) -> dict[str, list[dict
 
 
 def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
-    """The rows that share a picture: (title, rows that ran) for each table that has a row which no earlier picture
-    shows, then for rows of no table. Other points of the trade-off are left out (`cqlib.report.trade_off`)."""
-    shared: dict[str, list[str]] = {}
-    shown: set[str] = set()
+    """The rows that share a picture: (title, rows that ran) for each table of which a row ran that no earlier table
+    has."""
+    shared = []
     for table in paper.TABLES:
         ran = [row.id for row in table.all_rows if runs.records_of(row.id)]
-        if not shown.issuperset(map(paper.canonical, ran)):
-            shared[" with ".join([table.name, *(short_label(row) for row in table.beside if row in ran)])] = ran
-            shown.update(map(paper.canonical, ran))
-    others = [row for row in runs.rows if row not in shown and not on_front(row, runs.profile, runs.data, runs.size)]
-    if others:
-        shared["Beside the tables"] = others
-    return list(shared.items())
+        if any(row.startswith(table.id) and paper.canonical(row) == row for row in ran):
+            beside = [short_label(row) for row in table.beside if row in ran]
+            shared.append((" with ".join([table.name, *beside]), ran))
+    return shared
 
 
 def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]]:

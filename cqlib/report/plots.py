@@ -13,7 +13,6 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 import matplotlib
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -94,16 +93,12 @@ def learning_curves(
 ) -> Figure:
     """Curves over training steps: `series[label]` holds one per seed, of which the mean is drawn. `marks`: label -> its
     number in `colour_and_marker`. `levels`: label -> height of a thin line to compare the curves with."""
-    means = mean_curves(series)
     with subplots(5.6, 3.1, style=PLAIN) as (figure, ax):
-        for label, curve in means.items():
+        for label, curve in mean_curves(series).items():
             (colour, _), dash = colour_and_marker(marks[label]), DASHES[marks[label] // len(SERIES) % len(DASHES)]
             ax.plot(*zip(*curve, strict=True), dash, color=colour, linewidth=1.7, label=label)
         ax.set(xlabel="training step", ylabel=ylabel)
         ax.margins(x=0.01)
-        if (limits := y_limits(means)) is not None:
-            heights = (*limits, *levels.values())
-            ax.set_ylim(min(heights), max(heights))
         for label, height in levels.items():
             ax.axhline(height, color=INK, linewidth=0.8, zorder=1, label=label)
         _legend_beside(figure)
@@ -127,23 +122,9 @@ def mean_curves(series: Mapping[str, Sequence[Curve]]) -> dict[str, Curve]:
     return means
 
 
-def y_limits(curves: Mapping[str, Curve]) -> tuple[float, float] | None:
-    """Limits of the y axis that leave outliers out: the 1 % and 99 % quantiles of what is drawn, widened to the end of
-    every curve, with some margin. None where all values span at most three times that range."""
-    values = np.array([value for curve in curves.values() for _, value in curve])
-    ends = [curve[-1][1] for curve in curves.values()]
-    low, high = np.quantile(values, (0.01, 0.99))
-    low, high = min(low, *ends), max(high, *ends)
-    if np.ptp(values) <= 3 * (high - low):
-        return None
-    margin = 0.08 * (high - low)
-    return float(max(low - margin, values.min())), float(min(high + margin, values.max()))
-
-
 def describe_lines(series: Mapping[str, Sequence[Curve]]) -> str:
-    """What the lines of `learning_curves` are, and whether `y_limits` cuts them."""
-    seeds = "means over seeds" if any(len(curves) > 1 for curves in series.values()) else "one seed"
-    return seeds + ("; outliers are cut" if y_limits(mean_curves(series)) else "")
+    """What the lines of `learning_curves` are."""
+    return "means over seeds" if any(len(curves) > 1 for curves in series.values()) else "one seed"
 
 
 def quality_against_likelihood(

@@ -58,16 +58,15 @@ def profiles(sets: RunSets) -> str:
         scores = [mean(runs, "table1/cq-f", name) if runs else "—" for name in ("BPD", FD)]
         lines.append([f"`{profile}`", f"`{data}` {size}×{size}", *cost(profile, runs), *scores])
     table = markdown_table(["profile", "images", "time", "memory", f"CQ-F: {heading('BPD')}", heading(FD)], lines)
-    if (run := default_run()) is None:
-        return f"{table}\n\nTimes are those of one seed of Table 1."
-    quick = f"`quick`: the default command (seed 0), installation included, on {run['machine']}."
+    quick = f"`quick`: the default command (seed 0), installation included, on {default_run()['machine']}."
     return f"{table}\n\n{quick} `study` and `paper`: one seed of Table 1."
 
 
 def cost(profile: str, runs: RunSet | None) -> tuple[str, str]:
-    """Time and memory of a profile. `quick`: those of the default command, if measured. `paper`: one seed of Table 1,
-    as estimated. Others: one seed of Table 1, by the rows' median times over seeds and the most memory of any run."""
-    if profile == "quick" and (run := default_run()):
+    """Time and memory of a profile. `quick`: those of the default command. `paper`: one seed of Table 1, as estimated.
+    Others: one seed of Table 1, by the rows' median times over seeds and the most memory of any run."""
+    if profile == "quick":
+        run = default_run()
         return duration(run["seconds"]), format_bytes(run["memory_mb"] * 1e6)
     if profile == "paper":
         return f"{gpu_hours('Table 1'):.0f} h of an A100, estimated", "—"
@@ -78,10 +77,9 @@ def cost(profile: str, runs: RunSet | None) -> tuple[str, str]:
     return f"{duration(seconds)} of a core", format_bytes(max(run.peak_memory_bytes for run in chain(*done)))
 
 
-def default_run() -> dict[str, Any] | None:
-    """Time and memory of the default command, of the slowest machine that it was measured on; None before it was."""
-    measured = json.loads((PUBLISHED / "bench" / "default_run.json").read_text())
-    return max(measured, key=itemgetter("seconds"), default=None)
+def default_run() -> dict[str, Any]:
+    """Time and memory of the default command, on the slowest machine that it was measured on."""
+    return max(json.loads((PUBLISHED / "bench" / "default_run.json").read_text()), key=itemgetter("seconds"))
 
 
 # --- tables
@@ -90,16 +88,15 @@ def default_run() -> dict[str, Any] | None:
 def slim_table(sets: RunSets) -> str:
     """Table 1 for README, each model a link to its published weights."""
     table, names = paper.TABLE1, ["BPD", FD, COVERAGE]
-    runs = displayed(sets, table)
+    if (runs := displayed(sets, table)) is None:
+        return f"Not trained yet: `{training_command(table.id, 'quick')}`."
     lines = []
     for row in table.rows:
-        bpd, fid = printed(row.numbers[0]), printed(row.numbers[2])
-        weights = published_weights(slug(row.id, runs.data, runs.profile, 0)) if runs else ROOT
+        weights = published_weights(slug(row.id, runs.data, runs.profile, 0))
         label = f"[{row.label}]({weights.relative_to(ROOT)})" if weights.is_file() else row.label
-        lines.append([label, f"{bpd}, {fid}", *(mean(runs, row.id, name) if runs else "" for name in names)])
+        papers = f"{printed(row.numbers[0])}, {printed(row.numbers[2])}"
+        lines.append([label, papers, *(mean(runs, row.id, name) for name in names)])
     header = ["model (link: weights)", "paper: BPD ↓, FID ↓", *map(heading, names)]
-    if runs is None:
-        return markdown_table(header, lines)
     return f"{caption(runs, table)}\n\n{markdown_table(header, [*lines, _real(runs, names, [''])])}"
 
 
@@ -124,8 +121,9 @@ def whole_table(which: str, sets: RunSets) -> str:
 
 def caption(runs: RunSet, table: paper.Table) -> str:
     """Data, profile, seeds, how samples are scored, and the records that all numbers are of."""
-    n = sorted({run.metrics[FD].n for run in runs.records if FD in run.metrics})
-    scored = f"n = {' or '.join(f'{count:,}' for count in n)} at side {' or '.join(map(str, runs.sides))}"
+    scores = [run.metrics[FD] for run in runs.records if FD in run.metrics]
+    n, sides = sorted({score.n for score in scores}), sorted({score.protocol.side or 0 for score in scores})
+    scored = f"n = {' or '.join(f'{count:,}' for count in n)} at side {' or '.join(map(str, sides))}"
     text = f"Here: {runs.name}, {seeds(runs, table)}, {scored}."
     if any(bpd.starred for row in table.all_rows if (bpd := runs.mean(row.id, "BPD"))):
         note = paper.FOOTNOTES["frozen-gan"]

@@ -22,7 +22,7 @@ from cqlib.experiments.record import Record
 from cqlib.experiments.rows import ROWS, training_command
 from cqlib.experiments.trade_off import WITHOUT_L_Q, front
 from cqlib.experiments.variants import Changes, in_words
-from cqlib.metrics.quantities import QUANTITIES, decimal, real_name
+from cqlib.metrics.quantities import decimal, real_name
 from cqlib.report.values import Cell, Mean, Value, cell_of, mean_of, values_of
 from cqlib.util.errors import UserError
 from cqlib.util.files import canonical_json
@@ -55,7 +55,7 @@ class RunSet:
     profile: str
     records: tuple[Record, ...] = field(repr=False)
     distinguished_by: str = ""
-    """Suffix that tells it from another run set of the same name: "images 01234567", "scores at side 128", "bf16"."""
+    """Suffix that distinguishes it from another run set of the same name: "images 01234567", "bf16"."""
     changes: Changes = field(default_factory=dict)
     """The changes to the recipes of all its rows. Records with other changes count as rows of their own, under their
     `variant`."""
@@ -79,15 +79,13 @@ class RunSet:
         """ "Published: Digits on photographs 16×16, quick"."""
         return f"{ORIGINS[self.origin]}: {self.label}"
 
-    def _row_of(self, record: Record) -> str:
-        return paper.canonical(record.row if record.changes == self.changes else record.variant)
-
     @cached_property
     def rows(self) -> dict[str, list[Record]]:
         """Row -> its records by seed: each model once, under its first id, in the order of `records`."""
         runs: dict[str, list[Record]] = {}
         for record in self.records:
-            runs.setdefault(self._row_of(record), []).append(record)
+            row = record.row if record.changes == self.changes else record.variant
+            runs.setdefault(paper.canonical(row), []).append(record)
         return {row: sorted(records, key=lambda record: record.seed) for row, records in runs.items()}
 
     def records_of(self, row: str) -> list[Record]:
@@ -130,11 +128,6 @@ class RunSet:
     def cell(self, row: str, metric: str) -> Cell:
         """`mean`, to print."""
         return cell_of(metric, self.mean(row, metric))
-
-    @property
-    def sides(self) -> list[int]:
-        """The sides to which images are magnified before lite0 scores them, in pixels."""
-        return sorted({side for run in self.records if (side := _side(run))})
 
     def real_cell(self, name: str) -> Cell:
         """The score `name` of real images, the same in all runs, to print; empty if unknown."""
@@ -225,18 +218,9 @@ def display_groups(sets: Iterable[RunSet], rows: Sequence[str], profile: str) ->
 
 def _scoring(record: Record) -> str:
     """How its samples were scored, and whether by weights that nobody knows."""
-    protocols = [metric.protocol for metric in record.metrics.values() if metric.protocol.features]
-    n = record.setting("evaluation", "fidelity_images")
-    side = record.setting("evaluation", "side") or _side(record)
-    at = f"at side {side}, " if isinstance(side, int) else "with "
-    words = [f"scores {at}n = {n:,}"] if isinstance(n, int) and n else []
-    return ", ".join([*words, *["unknown weights"] * any(protocol.weights for protocol in protocols)])
-
-
-def _side(record: Record) -> int | None:
-    """The side at which lite0 scored its samples."""
-    metric = record.metrics.get(QUANTITIES["fid"].lite0)
-    return metric.protocol.side if metric else None
+    n, side = (record.setting("evaluation", name) for name in ("fidelity_images", "side"))
+    unknown = any(metric.protocol.weights for metric in record.metrics.values())
+    return f"scores of {n} samples at side {side}" + ", by unknown weights" * unknown
 
 
 def most_common(values: Iterable[str]) -> str:

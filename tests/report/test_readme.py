@@ -63,10 +63,10 @@ def test_rendering_changes_when_a_number_does_and_without_records_there_are_the_
     bpd = replace(first.metrics["BPD"], value=first.metrics["BPD"].value + 1)
     after = [r if r is not first else replace(r, metrics={**r.metrics, "BPD": bpd}) for r in before]
     table, claims = partial(readme.whole_table, "table1"), partial(readme.claims, "table1")
-    for part in (readme.profiles, readme.slim_table, table, claims):
+    for part in (readme.profiles, readme.slim_table, readme.chief_claims, table, claims):
         assert part(run_sets([], before)) != part(run_sets([], after))
         assert part([])
-    assert "| CQ-F | 3.9, 28.0 |  |" in readme.slim_table([]) and "CQ-F" in readme.whole_table("table1", [])
+    assert "CQ-F" in readme.whole_table("table1", [])
 
 
 def test_a_row_that_diverged_or_was_not_trained_says_so():
