@@ -8,7 +8,7 @@ from cqlib.experiments.paper import TABLE1
 from cqlib.report.claim_cards import cards
 from cqlib.report.run_sets import RunSet, data_title
 from cqlib.report.verdicts import ClaimResult
-from cqlib.util.text import count_of, join_with_and
+from cqlib.util.text import count_of
 
 MODEL = (
     "CQ-F is one image model with two losses: a likelihood, counted in bits, so that it covers the data, and a "
@@ -20,7 +20,7 @@ CHIEF_CLAIMS = {
         "table1/quality-loss-fid", "table1/quality-loss-f-fid"),
     "CQ-F needs fewer bits than a GAN": ("table1/cq-f-gan-bpd",),
     "without f the critic costs no bits": ("table1/quality-loss-bpd",),
-    "CQ-F’s samples look better than those of the same model without f, CQ": ("table1/f-quality-fid",),
+    "with the critic f makes samples look better": ("table1/f-quality-fid",),
     "CQ-F’s samples look better than a GAN’s": ("table1/cq-f-gan-fid",),
     "CQ-F’s samples cover more of the real images than a GAN’s": ("table1/cq-f-gan-coverage",),
 }  # fmt: skip
@@ -79,9 +79,9 @@ def sentences(sets: Sequence[RunSet]) -> list[str]:
     """The answer that the records of `sets` give."""
     if not any(runs.done(row.id) for runs in sets for row in TABLE1.rows):
         return [MODEL, "None of the models of Table 1 has been trained yet: ./run_all.sh trains them."]
-    places = " and ".join(f"“{data_title(runs.data)}”, {runs.size}×{runs.size} pixels, {_seeds(runs)}" for runs in sets)
+    places = "; ".join(f"“{data_title(runs.data)}”, {runs.size}×{runs.size} pixels, {_seeds(runs)}" for runs in sets)
     found = findings(sets)
-    came_out = join_with_and(str(finding) for finding in found if finding.as_claimed)
+    came_out = "; ".join(str(finding) for finding in found if finding.as_claimed)
     did_not = "; ".join(str(finding) for finding in found if not finding.as_claimed)
     degree = "It came out in part" if came_out and did_not else "It came out" if came_out else "It did not come out"
     told = [MODEL, f"{degree}, in small versions ({places}){f': {came_out}' if came_out else ''}."]

@@ -36,13 +36,13 @@ def render(
     profile: str | None = None,
 ) -> Path:  # fmt: skip
     """Write `out`/index.html, whole or not at all, and return its path. It is made from the records and samples in
-    `runs_dir`, the published ones, and `out`/notebooks. Equal input gives an equal page. OSError
-    where it cannot be written.
+    `runs_dir`, from the published ones, and from the pages in `out`/notebooks; equal input gives an equal page. It
+    names `failures` and the records that cannot be read. OSError where it cannot be written.
 
-    Where `runs_dir` is `PUBLISHED`, the page leaves out this machine's runs and is the same everywhere: grids below
-    `out` are linked, and real test images are shown of photos10 alone, which needs no files. Else they are shown of all
-    data that can be loaded (`data_dir`: local copies). The page names `failures` and the records that cannot be read;
-    `profile` is the one in the commands shown, by default that of this machine's runs, else "quick".
+    Where `runs_dir` is `PUBLISHED`, the page is about the published runs alone and the same on every machine: grids
+    below `out` are linked, and real test images are shown only of data sets that need no files. Else they are shown of
+    all data that can be loaded (`data_dir`: local copies). `profile` is the one in the commands shown, by default that
+    of this machine's runs, else "quick".
     """
     alone = os.path.realpath(runs_dir) == os.path.realpath(PUBLISHED)  # a loop of links is no error
     local, unreadable = ([], []) if alone else load_records(runs_dir)

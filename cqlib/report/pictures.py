@@ -113,14 +113,16 @@ def plots_of(sets: Sequence[RunSet], alone: bool = False) -> dict[str, list[dict
 
 
 def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
-    """The rows that share a picture: (title, rows that ran) for each table of which a row ran that no earlier table
-    has."""
-    shared = []
+    """The rows that share a picture: (title, rows that ran) for each table that has a row which no earlier picture
+    shows."""
+    shared: list[tuple[str, list[str]]] = []
+    shown: set[str] = set()
     for table in paper.TABLES:
         ran = [row.id for row in table.all_rows if runs.records_of(row.id)]
-        if any(row.startswith(table.id) and paper.canonical(row) == row for row in ran):
+        if not shown.issuperset(map(paper.canonical, ran)):
             beside = [short_label(row) for row in table.beside if row in ran]
             shared.append((" with ".join([table.name, *beside]), ran))
+            shown.update(map(paper.canonical, ran))
     return shared
 
 

@@ -38,7 +38,7 @@ def test_what_came_out_and_what_did_not_follow_the_records():
 
 def test_what_two_scales_disagree_about_did_not_come_out():
     _, came_out, did_not = told(against_gan(5.0, 50.0), at_32(against_gan(5.0, 150.0, profile="study")))
-    assert "16×16 pixels, 3 seeds and “photos10”, 32×32" in came_out and came_out.endswith(f": {GAN_BPD}.")
+    assert "16×16 pixels, 3 seeds; “photos10”, 32×32" in came_out and came_out.endswith(f": {GAN_BPD}.")
     assert f"{GAN_FID} (photos10 16×16: as the paper says; photos10 32×32: the opposite was measured)" in did_not
 
 

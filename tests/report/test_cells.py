@@ -18,10 +18,3 @@ def test_a_mean_stands_with_its_standard_error():
 def test_signed_values_are_grey_at_zero_and_clamped_at_the_limit():
     values = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]).reshape(1, 1, 1, 5)
     assert cells.stretched(values, limit=1.0).flatten().tolist() == [0, 0, 128, 255, 255]
-
-
-def test_panels_whose_lines_look_different_have_a_legend_each():
-    one, other = {"a": ([0, 1], [0, 1], "red", "", "-")}, {"a": ([0, 1], [1, 0], "blue", "", "-")}
-    for lines, above in (({"x": one, "y": one}, 1), ({"x": one, "y": other}, 0), ({"x": one}, 0)):
-        figure = cells.panels(lines, xlabel="x", ylabel="y")
-        assert len(figure.legends) == above and all(bool(ax.get_legend()) != above for ax in figure.axes)

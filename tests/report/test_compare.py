@@ -17,26 +17,17 @@ BASE = fake_records.record("table1/cq-f", config={"recipe": RECIPE, "n_train": 3
 FD = "FD-lite0"
 
 
-def metric(**values):
-    changed = replace(BASE.metrics[FD], **values)
-    return {"metrics": {**BASE.metrics, FD: changed}}
-
-
 CASES = {
     "row": {"row": "table1/cq"},
     "status": {"status": "diverged"},
-    "data.name": {"data": replace(BASE.data, name="cifar10")},
     "data.fingerprint": {"data": replace(BASE.data, fingerprint="0" * 16)},
-    "measured.FD-lite0.n": metric(n=500),
-    "measured.FD-lite0.side": metric(protocol=replace(BASE.metrics[FD].protocol, side=96)),
+    "measured.FD-lite0.n": {"metrics": {**BASE.metrics, FD: replace(BASE.metrics[FD], n=500)}},
     "profile": {"profile": "study"},
     "config.recipe.system.quality_weight": {"config": {**BASE.config, "recipe": RECIPE | {
         "system": {"quality_weight": 25.0}}}},
-    "config.n_train": {"config": {**BASE.config, "n_train": 500}},
     "steps": {"steps": 4000},
     "seed": {"seed": 1},
     "precision": {"precision": "bf16"},
-    "device": {"device": "CPU Intel Xeon, 1 thread"},
     "git.dirty": {"git": replace(BASE.git, dirty=True)},
     "versions.torch": {"versions": {**BASE.versions, "torch": "2.11.0"}},
 }  # fmt: skip

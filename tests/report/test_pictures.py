@@ -63,15 +63,6 @@ def test_a_learning_curve_is_the_mean_over_seeds():
     assert plots.describe_lines({"CQ": seeds}) == "means over seeds"
 
 
-def test_critics_are_compared_with_one_that_knows_nothing_and_curves_without_room_are_named(monkeypatch):
-    assert pictures.levels("discriminator") == {pictures.IGNORANCE: pytest.approx(2 * np.log(2))}
-    monkeypatch.setattr(pictures, "MAX_LINES", 2)
-    rows = ("table1/cq", "table1/cq-f", "table1/gan")
-    (runs,) = run_sets([replace(record(row), curve={"discriminator": [[1, 2.0], [2, 1.0]]}) for row in rows], [])
-    (plot,) = pictures.learning_curves(runs, rows, "Table 1")
-    assert f">{pictures.IGNORANCE}</text>" in plot["svg"] and plot["caption"].endswith(" Not drawn: GAN.")
-
-
 def test_a_picture_is_an_element_with_a_text_and_without_ids_that_repeat():
     evil = '"><script>$x$'
     with plots.subplots(2, 2, style=plots.PLAIN) as (figure, ax):

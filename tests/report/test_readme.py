@@ -77,12 +77,6 @@ def test_a_row_that_diverged_or_was_not_trained_says_so():
     assert "not trained yet: `./run_all.sh --only table1/gan" in lines["GAN"]
 
 
-def test_time_of_a_seed_is_the_sum_of_the_medians_over_seeds():
-    seconds = (60.0, 120.0, 3600.0)
-    runs = [replace(run, seconds=seconds[run.seed]) for run in records(3, profile="study")]
-    assert readme.cost("study", run_sets([], runs)[0])[0] == "10 min of a core"
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", TEXT[page])):

@@ -72,28 +72,13 @@ def changed_byte(place):
     weights(place).write_bytes(content)
 
 
-def other_seed(place):
-    shutil.copy(weights(place, seed=1), weights(place))
-
-
 def other_seed_that_says_it_is_this(place):
     other, this = load_checkpoint(weights(place, seed=1)), load_checkpoint(weights(place))
     save_checkpoint(weights(place), {**this, "weights": other["weights"]})
 
 
-def other_config(place):
-    changed = experiment(VAE, "smoke", changes={"training.learning_rate": 0.01})
-    state = load_checkpoint(weights(place)) | {"training_hash": changed.training_hash}
-    save_checkpoint(weights(place), state)
-
-
 def record_of_another_config(place):
     write_record(replace(read_record(record_file(place)), config_hash="0" * 16), place / "records")
-
-
-def record_on_other_images(place):
-    record = read_record(record_file(place))
-    write_record(replace(record, data=replace(record.data, fingerprint="0" * 16)), place / "records")
 
 
 def number_that_was_never_measured(place):
@@ -103,10 +88,8 @@ def number_that_was_never_measured(place):
 
 
 @pytest.mark.parametrize(("broken", "told"), [
-    (changed_byte, "the weights are damaged, or not of"), (other_seed, "the weights are damaged, or not of"),
-    (other_seed_that_says_it_is_this, " off\n"), (other_config, "the weights are damaged, or not of"),
-    (record_of_another_config, "recipe has changed"), (record_on_other_images, "are not those of the record"),
-    (number_that_was_never_measured, " off\n"),
+    (changed_byte, "the weights are damaged, or not of"), (other_seed_that_says_it_is_this, " off\n"),
+    (record_of_another_config, "recipe has changed"), (number_that_was_never_measured, " off\n"),
 ])  # fmt: skip
 def test_what_is_not_of_its_record_fails(place, tmp_path, capsys, broken, told):
     broken(place)
