@@ -84,9 +84,8 @@ def sets_of(records: Sequence[Record]) -> list[RunSet]:
 def table(name: str, sets: Sequence[RunSet], profile: str) -> HTML:
     """Table "table1", "table2" or "table3": the paper beside these run sets, and what `profile` has not trained yet."""
     (paper_table,) = (item for item in paper.TABLES if item.id == name)
-    results = [result for card in cards(sets, f"{name}/") for result in card.tests]
     commands = tables.missing(paper_table, sets, profile, alone=False)
-    return HTML(page.macro("paper_table", tables.view(paper_table, sets, results, commands)))
+    return HTML(page.macro("paper_table", tables.view(paper_table, sets, commands)))
 
 
 def claims(name: str, sets: Sequence[RunSet]) -> HTML:

@@ -5,18 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cqlib.experiments.ablations import CQ_F, PROFILE, QUESTIONS, Ablation, Question
+from cqlib.experiments.ablations import CQ_F, PROFILE, QUESTIONS, Ablation
 from cqlib.experiments.claims import Claim
-from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import default_data, short_label
 from cqlib.experiments.variants import in_words, value_in_words
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report.run_sets import RunSet
-from cqlib.report.verdicts import ClaimResult, axis_end, claim_result
+from cqlib.report.verdicts import ClaimResult, claim_result
 
 REPORTED = ("bpd", "is", "fid", "kid", "coverage")
-"""The metrics on which `effects` reports."""
+"""The metrics on which effects are reported."""
 BETTER = {"holds": "better", "contradicted": "worse", "equal": "no difference"}
 """Label of `claim_result` -> words for it, where the claim is that a change makes a row better."""
 
@@ -43,40 +42,33 @@ def run_set(records: Sequence[Record]) -> RunSet:
     return RunSet("published", data, runs[0].data.shape[-1] if runs else 0, PROFILE, runs)
 
 
-def effects(runs: RunSet) -> list[tuple[Question, list[Effect]]]:
-    """What the ablations of each question did to each row that they change, against that row as it is."""
-    groups = []
-    for question in QUESTIONS:
-        every = [effect(ablation, row, runs) for ablation in question.ablations for row in ablation.changes]
-        groups.append((question, list({each.words: each for each in every}.values())))  # two may share a run
-    return groups
-
-
 def effect(ablation: Ablation, row: str, runs: RunSet) -> Effect:
     """What an ablation did to one of the rows that it changes, against that row as it is."""
     changed = ablation.variant(row)
     claims = (Claim(f"ablations/{metric}", changed, QUANTITIES[metric].better, row, metric, "", runs.data)
               for metric in REPORTED)  # fmt: skip
-    words = f"{short_label(row)}: {_change(ablation, (row,), runs)}"
+    words = f"{short_label(row)}: {_change(ablation, row, runs)}"
     return Effect(ablation.name, words, tuple(claim_result(claim, runs) for claim in claims))
 
 
 def effect_table(runs: RunSet) -> dict[str, Any]:
-    """`effects` as the macro `effect_table` takes them, with the names of the columns and the `axis_ends` of the
-    pictures in each column."""
-    groups = effects(runs)
-    columns = list(zip(*(effect.results for _, group in groups for effect in group), strict=True))
+    """What the ablations of each question did to each row that they change, for the macro `effect_table`; with the
+    names of the columns."""
+    groups = []
+    for question in QUESTIONS:
+        every = [effect(ablation, row, runs) for ablation in question.ablations for row in ablation.changes]
+        groups.append((question, list({each.words: each for each in every}.values())))  # two may share a run
+    columns = zip(*(effect.results for _, group in groups for effect in group), strict=True)
     names = [next((r.metric_name for r in column if r.metric_name), QUANTITIES[metric].name)
              for metric, column in zip(REPORTED, columns, strict=True)]  # fmt: skip
-    return {"names": names, "axis_ends": list(map(axis_end, columns)), "groups": groups, "label": runs.label}
+    return {"names": names, "groups": groups, "label": runs.label}
 
 
-def _change(ablation: Ablation, rows: Sequence[str], runs: RunSet) -> str:
-    """ "λ 25 instead of 100": the settings of `rows` that the ablation changes, and the values that it replaces, as far
-    as there are runs that have them."""
-    changes: dict[str, None] = {}
-    for row in map(canonical, rows):
-        for path, value in ablation.changes.get(row, {}).items():
-            plain = [value_in_words(run.setting("recipe", *path.split("."))) for run in runs.records_of(row)[:1]]
-            changes[" instead of ".join([in_words({path: value}), *plain])] = None
+def _change(ablation: Ablation, row: str, runs: RunSet) -> str:
+    """ "λ 25 instead of 100": the settings that the ablation changes, and, where there are runs that have them, the
+    values that it replaces."""
+    changes = []
+    for path, value in ablation.changes[row].items():
+        plain = [value_in_words(run.setting("recipe", *path.split("."))) for run in runs.records_of(row)[:1]]
+        changes.append(" instead of ".join([in_words({path: value}), *plain]))
     return "; ".join(changes)

@@ -1,9 +1,9 @@
-"""What a notebook cell shows: pictures with a text for screen readers, tables, panels, sliders in a live kernel."""
+"""What a notebook cell shows: pictures with a text for screen readers, tables, panels of plots."""
 
 import html
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from IPython import get_ipython
@@ -143,40 +143,3 @@ def live() -> bool:
     leave in it."""
     shell = get_ipython()
     return shell is not None and ("JPY_SESSION_NAME" in os.environ or "__vsc_ipynb_file__" in shell.user_ns)
-
-
-class Range(NamedTuple):
-    """A slider from `low` to `high`, integers where all four numbers are; `label` defaults to the parameter's name."""
-
-    low: float
-    high: float
-    step: float
-    start: float
-    label: str = ""
-
-
-def slider(draw: Callable[..., HTML], **controls: Range | Mapping[str, Any] | Sequence[Any]) -> Any:
-    """Widgets above the output of `draw(**values)`, which is drawn again when one of them changes. A control is a
-    `Range`, or a choice from a sequence or a mapping label -> value, which starts at its first. None where no page
-    shows widgets (`live`)."""
-    if not live():
-        return None
-    import ipywidgets as widgets
-
-    def widget(name: str, control: Any) -> Any:
-        style = {"description_width": "initial"}
-        if not isinstance(control, Range):
-            options = list(control.items()) if isinstance(control, Mapping) else list(control)
-            return widgets.Dropdown(options=options, description=name, style=style)
-        kind = widgets.IntSlider if all(isinstance(n, int) for n in control[:4]) else widgets.FloatSlider
-        limits = {"min": control.low, "max": control.high, "step": control.step, "continuous_update": False}
-        return kind(control.start, style=style, description=control.label or name, **limits)
-
-    boxes = {name: widget(name, control) for name, control in controls.items()}
-    view = widgets.HTML()
-
-    def redraw(**values: Any) -> None:
-        view.value = str(draw(**values).data)
-
-    widgets.interactive_output(redraw, boxes)
-    return widgets.VBox([widgets.HBox(list(boxes.values())), view])

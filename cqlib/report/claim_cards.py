@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from cqlib.experiments.claims import CLAIMS, Claim
 from cqlib.experiments.paper import published_effect
+from cqlib.experiments.rows import PROFILES
 from cqlib.report.inference import holm
-from cqlib.report.run_sets import RunSet
-from cqlib.report.verdicts import ClaimResult, axis_end, claim_result, effect_text
+from cqlib.report.run_sets import RunSet, display_groups
+from cqlib.report.verdicts import ClaimResult, claim_result, effect_text
 
 
 class Look(NamedTuple):
@@ -51,12 +52,6 @@ class Card:
         effect = published_effect(self.claim)
         return "" if effect is None else effect_text(effect, self.claim.unit)
 
-    @property
-    def axis_end(self) -> float:
-        """Where the axis of its pictures of intervals ends, in the claim's unit: it covers the interval of the run set
-        that decides."""
-        return axis_end(self.tests, covered=self.tests[:1])
-
     def result_in(self, runs: RunSet) -> ClaimResult | None:
         """Its result in that run set; None where it was not tested."""
         return next((result for result in self.tests if result.runs is runs), None)
@@ -74,13 +69,9 @@ def cards(sets: Sequence[RunSet], prefix: str = "") -> list[Card]:
 
 
 def _tested(table: str, runs: RunSet) -> list[ClaimResult]:
-    """The results of all claims of a table in a run set."""
-    return corrected([claim_result(claim, runs) for claim in CLAIMS if claim.table == table])
-
-
-def corrected(results: Sequence[ClaimResult]) -> list[ClaimResult]:
-    """`results`, those of all claims of a table in one run set, with p values adjusted by Holm's procedure for their
+    """The results of all claims of a table in a run set, with p values adjusted by Holm's procedure for their
     number."""
+    results = [claim_result(claim, runs) for claim in CLAIMS if claim.table == table]
     family = [i for i, result in enumerate(results) if result.p is not None]
     adjusted = dict(zip(family, holm([p for result in results if (p := result.p) is not None]), strict=True))
     return [replace(result, p_holm=float(adjusted[i]), n_tests=len(family)) if i in adjusted else result
@@ -106,18 +97,34 @@ class Matrix(NamedTuple):
     groups: dict[str, list[Card]]
 
 
-def matrix(all_cards: Iterable[Card]) -> Matrix:
-    """The `Matrix` of the cards that were tested, table by table, this project's own claims last. Its columns: this
-    machine's run sets, then those that test most claims."""
+def matrix(all_cards: Iterable[Card], sets: Sequence[RunSet] = ()) -> Matrix:
+    """The `Matrix` of the cards that were tested, table by table, this project's own claims last. Its columns are those
+    of `sets` that test any of them; without `sets`, or where none does, all that do, this machine's first."""
     tested = [card for card in all_cards if card.tests]
-    counts = Counter(id(result.runs) for card in tested for result in card.tests)
-    runs = {id(result.runs): result.runs for card in tested for result in card.tests}
-    columns = sorted(runs.values(), key=lambda runs: (runs.origin != "local", -counts[id(runs)]))
+    tests = {id(result.runs): result.runs for card in tested for result in card.tests}
+    columns = [runs for runs in sets if id(runs) in tests]
+    columns = columns or sorted(tests.values(), key=lambda runs: runs.origin != "local")
     groups: dict[str, list[Card]] = {}
     for card in sorted(tested, key=lambda card: (card.claim.own, card.claim.table)):
         heading = "Beside the paper: this project’s own claims" if card.claim.own else card.claim.heading.capitalize()
         groups.setdefault(heading, []).append(card)
     return Matrix(columns, groups)
+
+
+def scales(sets: Sequence[RunSet], rows: Sequence[str]) -> list[RunSet]:
+    """Of the smallest and of the largest scale (size of the images, then profile) at which `rows` were trained, the run
+    set with most seeds; of several data sets the one with most runs. Tests of the machine, profile `smoke`, and changed
+    recipes do not count."""
+    plain = [runs for runs in sets if runs.profile != "smoke" and not runs.changes]
+    groups = display_groups(plain, rows, "")
+
+    def scale(group: Sequence[RunSet]) -> tuple[int, int]:
+        return group[0].size, [*PROFILES, group[0].profile].index(group[0].profile)
+
+    ends = (min(groups, key=scale), max(groups, key=scale)) if groups else ()
+    found = [max(group, key=lambda runs: (sum(len(runs.done(row)) for row in rows), runs.origin == "local"))
+             for group in ends]  # fmt: skip
+    return found[:1] if len(found) == 2 and found[0] is found[1] else found
 
 
 def count_claims(all_cards: Iterable[Card]) -> dict[str, int]:

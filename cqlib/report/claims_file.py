@@ -8,7 +8,6 @@ from typing import Any
 from cqlib.experiments.paper import published_effect
 from cqlib.report.claim_cards import Card, cards
 from cqlib.report.run_sets import RunSet
-from cqlib.report.verdicts import ClaimResult
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED
 
@@ -20,19 +19,16 @@ def entry(card: Card) -> dict[str, Any]:
     which the first gives its verdict. Effects and 95 % intervals are in `unit`, positive as claimed; `seeds` are those
     of row_a and row_b; `p_holm` is p by Holm's procedure over the tests of the table."""
     claim = card.claim
+    tests = [
+        {"runs": r.runs.name, "score": r.metric_name, "verdict": r.verdict, "reason": r.reason,
+         "effect": _rounded(r.effect), "interval": None if r.low is None else [_rounded(r.low), _rounded(r.high)],
+         "seeds": r.seeds, "p": _rounded(r.p), "p_holm": _rounded(r.p_holm)}
+        for r in card.tests
+    ]  # fmt: skip
     return {
         "id": claim.id, "sentence": claim.sentence, "origin": "own" if claim.own else "paper", "metric": claim.metric,
         "kind": claim.kind, "row_a": claim.row_a, "row_b": claim.row_b, "unit": claim.unit,
-        "published": _rounded(published_effect(claim)), "verdict": card.verdict, "tests": list(map(_test, card.tests)),
-    }  # fmt: skip
-
-
-def _test(result: ClaimResult) -> dict[str, Any]:
-    low, high = _rounded(result.low), _rounded(result.high)
-    return {
-        "runs": result.runs.label, "score": result.metric_name, "verdict": result.verdict, "reason": result.reason,
-        "effect": _rounded(result.effect), "interval": None if low is None else [low, high], "seeds": result.seeds,
-        "p": _rounded(result.p), "p_holm": _rounded(result.p_holm),
+        "published": _rounded(published_effect(claim)), "verdict": card.verdict, "tests": tests,
     }  # fmt: skip
 
 

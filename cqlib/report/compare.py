@@ -22,8 +22,6 @@ FACTS = ("row", "status", "data", "measured", "profile", "config", "steps", "see
 """What a number may depend on, most important first."""
 NOT_OF_THE_MODEL = ("-real", "-floor", "seconds")
 """Ends of the names of metrics that do not judge a model: scores of real images, and seconds."""
-Difference = tuple[str, str, str]
-"""(what differs, its value in the first record, its value in the second)."""
 
 
 def pair(first: str, second: str | None = None, runs_dir: Path | str = RUNS) -> tuple[Record, Record]:
@@ -55,24 +53,19 @@ def shared_metrics(first: Record, second: Record) -> list[str]:
     return [name for name in first.metrics if name in second.metrics and not name.endswith(NOT_OF_THE_MODEL)]
 
 
-def differences(first: Record, second: Record) -> list[Difference]:
-    """All that tells two records apart and can move a number, most important first; metrics whose protocols differ in
-    the same way share a line."""
-    facts_a, facts_b = (dict(_facts(record, shared_metrics(first, second))) for record in (first, second))
-    found: dict[Difference, list[str]] = {}
-    for path in sorted({**facts_a, **facts_b}, key=lambda path: FACTS.index(path[0])):
-        a, b = facts_a.get(path, "—"), facts_b.get(path, "—")
-        if a != b:
-            what, metric = (path[-1], path[1]) if path[0] == "measured" else (".".join(path), "")
-            found.setdefault((what, a, b), []).append(metric)
-    return [(f"{what} of {', '.join(names)}" if names[0] else what, a, b) for (what, a, b), names in found.items()]
+def differences(first: Record, second: Record) -> list[tuple[str, str, str]]:
+    """All that differs between two records and can change a number, most important first: (what, its value in the
+    first, its value in the second)."""
+    a, b = (dict(_facts(record, shared_metrics(first, second))) for record in (first, second))
+    paths = sorted({**a, **b}, key=lambda path: FACTS.index(path[0]))
+    return [(".".join(path), a.get(path, "—"), b.get(path, "—")) for path in paths if a.get(path) != b.get(path)]
 
 
 def _facts(record: Record, metrics: list[str]) -> Iterator[tuple[tuple[str, ...], str]]:
     """Path in a record -> value, of all that its `metrics` may depend on."""
     values = record.to_dict()
-    values["measured"] = {name: {"n": values["metrics"][name]["n"], **values["metrics"][name]["protocol"]}
-                          for name in metrics}  # fmt: skip
+    measured = {name: values["metrics"][name] for name in metrics}
+    values["measured"] = {name: {"n": metric["n"], **metric["protocol"]} for name, metric in measured.items()}
     repeated = {"row", "data", "profile", "seed", "evaluation"}
     values["config"] = {name: value for name, value in values["config"].items() if name not in repeated}
     return _leaves({name: values[name] for name in FACTS})
@@ -99,9 +92,10 @@ def seed_spread(record: Record, metric: str, published: list[Record]) -> tuple[f
 
 def lines(first: Record, second: Record) -> Iterator[str]:
     """The answer in words, a line each."""
-    yield from (f"{letter}: {record.title}" for letter, record in zip("AB", (first, second), strict=True))
+    yield f"A: {first.title}"
+    yield f"B: {second.title}"
     different = differences(first, second)
-    yield "\nwhat differs, most important first" if different else "\nthe records differ in nothing that moves a number"
+    yield "\nwhat differs, most important first" if different else "\nnothing differs that can change a number"
     yield from columns(different)
     published = [record for folder in PUBLISHED_FOLDERS for record in load_records(folder)[0]]
     table = [("metric", "A", "B", "")]
@@ -113,9 +107,8 @@ def lines(first: Record, second: Record) -> Iterator[str]:
         elif spread is None:
             verdict = "the spread over seeds is not known"
         else:
-            inside = "inside" if abs(b - a) <= spread[0] else "outside"
-            most = decimal(name, spread[0])
-            verdict = f"{inside} what two of {count_of(spread[1], 'seed')} differ by ({most})"
+            how = "no more than" if abs(b - a) <= spread[0] else "more than"
+            verdict = f"{how} two seeds differ by ({decimal(name, spread[0])}, from {count_of(spread[1], 'seed')})"
         table.append((name, decimal(name, a), decimal(name, b), verdict))
     yield ""
     yield from columns(table if len(table) > 1 else [("no metric is in both",)])

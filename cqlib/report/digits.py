@@ -2,12 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from itertools import islice
 from typing import NamedTuple
 
 from cqlib.experiments.rows import short_label
 from cqlib.report.run_sets import RunSet, nearest_first
-from cqlib.report.values import Mean
 from cqlib.util.paths import PUBLISHED
 
 READ, SHARES = "Digits-read", tuple(f"Digit-{digit}" for digit in range(10))
@@ -28,22 +26,20 @@ class Line(NamedTuple):
 
 def lines(sets: Sequence[RunSet], rows: Sequence[str]) -> list[Line]:
     """Real images, then each of `rows`, by the nearest of `sets` that has counted its digits; empty where none has."""
-    found = []
-    for row in rows:
-        counted = (means for runs in nearest_first(sets) if (means := _means(runs, row)))
-        found += [Line(short_label(row), means[0].value, _by_eye(row), tuple(mean.value for mean in means[1:]),
-                       means[0].source) for means in islice(counted, 1)]  # fmt: skip
+    found = {}
+    for runs in reversed(nearest_first(sets)):
+        for row in rows:
+            read, *shares = (runs.mean(row, name) for name in (READ, *SHARES))
+            if read and all(shares):
+                values = tuple(share.value for share in shares if share)
+                found[row] = Line(short_label(row), read.value, _by_eye(row), values, read.source)
     of_real = [f"{name}-real" for name in (READ, *SHARES)]
     run = next((run for runs in sets for run in runs.finished if run.metrics.keys() >= set(of_real)), None)
-    if found and run:
-        read, *shares = (run.metrics[name].value for name in of_real)
-        found.insert(0, Line("Real images", read, _by_eye("real"), tuple(shares), f"{run.folder}.json"))
-    return found
-
-
-def _means(runs: RunSet, row: str) -> list[Mean]:
-    means = [mean for name in (READ, *SHARES) if (mean := runs.mean(row, name))]
-    return means if len(means) == 1 + len(SHARES) else []
+    if not found or not run:
+        return []
+    read_real, *real = (run.metrics[name].value for name in of_real)
+    first = Line("Real images", read_real, _by_eye("real"), tuple(real), f"{run.folder}.json")
+    return [first, *(found[row] for row in rows if row in found)]
 
 
 def _by_eye(row: str) -> str:

@@ -6,47 +6,33 @@ from collections.abc import Iterable, Sequence
 
 from cqlib.data import WITH_PIP
 from cqlib.data.photos10 import CREDITS
-from cqlib.data.sets import ENTRIES, entry_of
+from cqlib.data.sets import ENTRIES
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import label_of
 from cqlib.report.numbers import COMPARABLE, count_numbers
-from cqlib.report.run_sets import ORIGINS, RunSet
+from cqlib.report.run_sets import RunSet, data_title
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import count_of, duration, numbered
 
 GPU_HOURS = PUBLISHED / "gpu_hours.json"
 
 
-def summary(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]]:
-    """(title, what it holds in words) of each run set; a line if nothing ran on this machine, unless the page is about
-    published runs `alone`; and the total."""
-    lines = [(runs.title, _summary(runs.records)) for runs in sets]
-    if not alone and not any(runs.origin == "local" for runs in sets):
-        lines.append((ORIGINS["local"], "nothing yet"))
-    everything = [run for runs in sets for run in runs.records]
-    time = duration(sum(run.seconds for run in everything))
-    return [*lines, ("In all", f"{count_of(len(everything), 'run')}, {time}")]
+def summary(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
+    """(title, what it holds in words) of each run set."""
+    return [(runs.title, _summary(runs.records)) for runs in sets]
 
 
 def _summary(runs: Sequence[Record]) -> str:
     done = sum(run.done for run in runs)
     count = count_of(len(runs), "run") + f", {done} finished" * (done < len(runs))
     images = sorted({n for run in runs if (n := run.n_train) is not None})
-    trained_on = f", {' or '.join(f'{n:,}' for n in images)} training images" if images else ""
-    seeds = sorted({run.seed for run in runs})
-    whole = len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1
-    named = f"seeds {seeds[0]} to {seeds[-1]}" if whole else numbered("seed", seeds)
-    start, end = min(run.started for run in runs)[:10], max(run.finished for run in runs)[:10]
+    trained_on = f"{' or '.join(f'{n:,}' for n in images)} training images" if images else ""
+    seeds = numbered("seed", sorted({run.seed for run in runs}))
     time = duration(sum(run.seconds for run in runs))
-    return (f"{count}, {named}{trained_on}; {time}, {device_counts(runs)}; "
-            f"{' to '.join(dict.fromkeys((start, end)))}")  # fmt: skip
-
-
-def device_counts(runs: Sequence[Record]) -> str:
-    """ "85 runs on CPU X, 1 thread, bf16 convolutions; 4 runs on …", or the one device of all."""
-    counts = Counter(run.machine for run in runs).most_common()
-    return counts[0][0] if len(counts) == 1 else "; ".join(f"{count_of(n, 'run')} on {name}" for name, n in counts)
+    devices = Counter(run.machine for run in runs).most_common()
+    machines = "; ".join(f"{count_of(n, 'run')} on {name}" for name, n in devices)
+    return ", ".join(filter(None, (count, seeds, trained_on, time, machines)))
 
 
 def gpu_hours(part: str = "") -> float:
@@ -68,7 +54,7 @@ def missing_data(sets: Sequence[RunSet]) -> list[str]:
 
 
 def any_number_comparable(sets: Sequence[RunSet]) -> bool:
-    """Can any of the paper's numbers be set against a run?"""
+    """Can any of the paper's numbers be compared with a run?"""
     counts = count_numbers(sets)
     return any(counts[label] for label in COMPARABLE)
 
@@ -76,23 +62,15 @@ def any_number_comparable(sets: Sequence[RunSet]) -> bool:
 def provenance(sets: Iterable[RunSet]) -> list[tuple[str, str]]:
     """Commits, versions, data fingerprints and devices of all runs, and whose the photographs are."""
     runs = [run for runs_of_set in sets for run in runs_of_set.records]
-    data = {(run.data.name, run.data.split, "×".join(map(str, run.data.shape)), run.data.fingerprint) for run in runs}
     values = {
         "Code": {commit(run, 40) for run in runs},
         "Versions": {f"{name} {version}" for run in runs for name, version in run.versions.items()},
-        "Data": {f"{name} {split} {shape}: {fingerprint}" for name, split, shape, fingerprint in data},
-        "Photographs": {*CREDITS} if any(name in WITH_PIP for name, *_ in data) else set(),
+        "Data": {f"{data_title(run.data.name)} {run.data.split} {'×'.join(map(str, run.data.shape))}: "
+                 f"{run.data.fingerprint}" for run in runs},
+        "Photographs": {*CREDITS} if any(run.data.name in WITH_PIP for run in runs) else set(),
         "Devices": {run.machine for run in runs},
-    }
+    }  # fmt: skip
     return [(name, "; ".join(sorted(texts))) for name, texts in values.items() if texts]
-
-
-def image_terms(data: str) -> tuple[str, ...]:
-    """Who owns the images of a data set, and their terms."""
-    if data in WITH_PIP:
-        return CREDITS
-    entry = entry_of(data)
-    return (entry.terms if entry else "Images of one's own: say here whose they are, and their terms.",)
 
 
 def commit(run: Record, digits: int) -> str:

@@ -8,15 +8,17 @@ from typing import Any
 
 from markupsafe import Markup
 
+from cqlib.data import WITH_PIP
+from cqlib.data.photos10 import CREDITS
+from cqlib.data.sets import entry_of
 from cqlib.experiments import load
 from cqlib.experiments.experiment import Experiment
 from cqlib.experiments.record import Record, machine_path, undamaged_record
 from cqlib.experiments.rows import label_of
 from cqlib.metrics.metric import sentence
-from cqlib.metrics.quantities import decimal, heading, score_of
+from cqlib.metrics.quantities import decimal, heading
 from cqlib.models.base import System
-from cqlib.report.compare import NOT_OF_THE_MODEL
-from cqlib.report.facts import commit, image_terms
+from cqlib.report.facts import commit
 from cqlib.report.jinja import environment
 from cqlib.util.errors import UsageError, UserError
 from cqlib.util.files import write_atomic
@@ -64,25 +66,21 @@ def _files(e: Experiment, runs_dir: Path) -> dict[str, Path]:
 
 def card(record: Record, system: System, files: list[str]) -> str:
     """The card in Markdown; what comes from the record is escaped, and absolute paths in it are cut."""
-    measured = dict.fromkeys(score_of(name) for name in record.metrics if not name.endswith(NOT_OF_THE_MODEL))
-    front = {
-        "license": "mit",
-        "library_name": "cqlib",
-        "tags": ["image-generation", "coverage-and-quality", "arxiv:1901.01091", record.row],
-        "datasets": [without_paths(record.data.name)],
-        "metrics": [name.lower() for name in measured],
-    }
+    data, entry = record.data.name, entry_of(record.data.name)
+    own = entry.terms if entry else "Images of one's own: say here whose they are, and their terms."
+    front = {"license": "mit", "library_name": "cqlib", "datasets": [without_paths(data)],
+             "tags": ["image-generation", "arxiv:1901.01091", record.row]}  # fmt: skip
     template = environment(finalize=_escaped, keep_trailing_newline=True).get_template("card.md.j2")
     return template.render(
         front=Markup("\n".join(f"{key}: {json.dumps(value)}" for key, value in front.items())),  # JSON is YAML
         record=record,
-        title=f"{label_of(record.variant)} on {record.data.name}, {'×'.join(map(str, system.shape[1:]))} pixels",
+        title=f"{label_of(record.variant)} on {data}, {'×'.join(map(str, system.shape[1:]))} pixels",
         pictures=[Markup(name) for name in files if name.startswith("samples")],
         shape=", ".join(map(str, system.shape)),
         commit=commit(record, 40),
         time=duration(record.seconds),
         versions=", ".join(f"{name} {version}" for name, version in record.versions.items()),
-        terms=image_terms(record.data.name),
+        terms=CREDITS if data in WITH_PIP else (own,),
         decimal=decimal,
         heading=heading,
         sentence=sentence,

@@ -16,15 +16,13 @@ from markupsafe import Markup
 from cqlib.experiments import paper
 from cqlib.experiments.ablations import FOLDER, SEEDS
 from cqlib.experiments.record import Record, load_records
-from cqlib.experiments.rows import ROWS, label_of
+from cqlib.experiments.rows import PROFILES, ROWS, label_of
 from cqlib.metrics.quantities import QUANTITIES, heading
-from cqlib.report import ablations, digits, facts, pictures, small_tables, tables, trade_off
-from cqlib.report.claim_cards import VERDICTS, cards, count_claims, matrix
-from cqlib.report.headlines import headlines
+from cqlib.report import ablations, answer, digits, facts, pictures, small_tables, tables, trade_off
+from cqlib.report.claim_cards import VERDICTS, cards, count_claims, matrix, scales
 from cqlib.report.jinja import environment
 from cqlib.report.numbers import COMPARABLE, count_numbers
 from cqlib.report.run_sets import ORIGINS, RunSet, display_groups, nearest_first, run_sets
-from cqlib.report.verdicts import DIGITS, ClaimResult
 from cqlib.util import VERSION
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED
@@ -38,13 +36,13 @@ def render(
     profile: str | None = None,
 ) -> Path:  # fmt: skip
     """Write `out`/index.html, whole or not at all, and return its path. It is made from the records and samples in
-    `runs_dir`, the published ones, and `out`/notebooks. Equal input gives an equal page. OSError
-    where it cannot be written.
+    `runs_dir`, from the published ones, and from the pages in `out`/notebooks; equal input gives an equal page. It
+    names `failures` and the records that cannot be read. OSError where it cannot be written.
 
-    Where `runs_dir` is `PUBLISHED`, the page leaves out this machine's runs and is the same everywhere: grids below
-    `out` are linked, and real test images are shown of photos10 alone, which needs no files. Else they are shown of all
-    data that can be loaded (`data_dir`: local copies). The page names `failures` and the records that cannot be read;
-    `profile` is the one in the commands shown, by default that of this machine's runs, else "quick".
+    Where `runs_dir` is `PUBLISHED`, the page is about the published runs alone and the same on every machine: grids
+    below `out` are linked, and real test images are shown only of data sets that need no files. Else they are shown of
+    all data that can be loaded (`data_dir`: local copies). `profile` is the one in the commands shown, by default that
+    of this machine's runs, else "quick".
     """
     alone = os.path.realpath(runs_dir) == os.path.realpath(PUBLISHED)  # a loop of links is no error
     local, unreadable = ([], []) if alone else load_records(runs_dir)
@@ -54,59 +52,66 @@ def render(
     sets = run_sets(local, published)
     profile = profile or next((runs.profile for runs in sets if runs.origin == "local"), "quick")
     all_cards = cards(sets)
-    results = [result for card in all_cards for result in card.tests]
     beside = out if alone else None
     table1 = [row.id for row in paper.TABLE1.rows]
     first = next(iter(display_groups(sets, table1, profile)), [])
-    first_samples = pictures.grids(first, table1, runs_dir, data_dir, beside, columns=8)
+    first_samples = pictures.grids(first, table1, runs_dir, data_dir, beside)
+    counted = digits.lines(first, table1)
+    legible = {line.label: f"{line.by_eye} legible" for line in counted if line.by_eye}
     already = [figure["of"] for figure in first_samples]
     rest = [(runs, [row for row in runs.rows if (runs, row) not in already]) for runs in sets]
     more = [(runs, pictures.grids([runs], rows, runs_dir, data_dir, beside)) for runs, rows in rest]
     ordered = [*nearest_first(first), *(runs for runs in sets if runs not in first)]
+    ends = scales(sets, table1)
+    columns = [*(runs for runs in first if runs.origin == "local" and runs not in ends), *ends]
+    of_table1 = [card for card in all_cards if card.claim.table == "table1"]
+    others = [card for card in all_cards if card not in of_table1]
     page = _environment().get_template("index.html.j2").render(
         title=TITLE,
         css=_css("style.css"),
         version=VERSION,
-        alone=alone,
+        answer=answer.sentences(ends),
         sets=sets,
         number_counts=count_numbers(sets),
         small_tables=small_tables,
         failures=[" ".join(line.split()) for line in (*failures, *problems)],
         first=first,
-        first_samples=first_samples,
-        digits=digits.lines(first, table1),
-        headlines=headlines(first) if first else {},
-        views=[_views(table, sets, results, profile, alone) for table in paper.TABLES],
+        first_samples=[{**figure, "legible": legible.get(figure["label"].replace("Real test", "Real"), "")}
+                       for figure in first_samples],
+        nearest=pictures.nearest_images(out, alone),
+        digits=counted,
+        profiles=PROFILES,
+        views=[_views(table, sets, profile, alone) for table in paper.TABLES],
         trade_off=[figure for i, runs in enumerate(trade_off.sets_with_fronts(sets, profile))
                    for figure in trade_off.figures(runs, how_to_read=i == 0)],
-        claims=matrix(all_cards),
+        chief=[card for card in of_table1 if not card.claim.own],
+        claims=matrix(of_table1, columns),
+        rest=others,
+        other_claims=matrix(others, columns),
         untested=[card for card in all_cards if not card.tests],
-        claim_counts=count_claims(card for card in all_cards if not card.claim.own),
-        own_counts=count_claims(card for card in all_cards if card.claim.own),
+        count_claims=count_claims,
         effects=ablations.effect_table(ablations.run_set(changed)) if changed else None,
         all_cards=all_cards,
         systems=[row for row in ROWS if paper.canonical(row) == row],
         samples=[(runs, found) for runs, found in more if found],
         exact=pictures.EXACT,
         plots=pictures.plots_of(ordered, alone),
-        notebooks=_links(out),
+        notebooks={file.stem: f"notebooks/{file.name}" for file in sorted((out / "notebooks").glob("*.html"))},
         fresh=functools.partial(next, itertools.count(1)),
     )  # fmt: skip
     return write_atomic(out / "index.html", page)
 
 
-def _views(
-    table: paper.Table, sets: Sequence[RunSet], results: Sequence[ClaimResult], profile: str, alone: bool
-) -> list[tables.View]:
+def _views(table: paper.Table, sets: Sequence[RunSet], profile: str, alone: bool) -> list[tables.View]:
     """The views of a table: the one shown first, with the commands for missing rows, then one for each other group of
     run sets that has a row of this table which is not a row of an earlier table too."""
     first, *more = display_groups(sets, [row.id for row in table.rows], profile) or [[]]
-    views = [tables.view(table, first, results, tables.missing(table, sets, profile, alone))]
+    views = [tables.view(table, first, tables.missing(table, sets, profile, alone))]
     own = [row.id for row in table.rows if paper.canonical(row.id) == row.id]
     others = (place for place in more if any(runs.records_of(row) for runs in place for row in own))
     for i, place in enumerate(others, 2):
         title = f"{table.name}. {place[0].label}"
-        views.append(replace(tables.view(table, place, results), id=f"{table.id}-{i}", title=title))
+        views.append(replace(tables.view(table, place), id=f"{table.id}-{i}", title=title))
     return views
 
 
@@ -134,7 +139,6 @@ def _environment() -> Environment:
         tones=COMPARABLE,
         verdicts=VERDICTS,
         better=ablations.BETTER,
-        decimals=DIGITS,
         origins=ORIGINS,
         footnotes=paper.FOOTNOTES,
         quantities=QUANTITIES,
@@ -149,12 +153,3 @@ def _environment() -> Environment:
 
 def _css(name: str) -> Markup:
     return Markup((Path(__file__).parent / "templates" / name).read_text(encoding="utf-8"))
-
-
-def _links(out: Path) -> dict[str, list[tuple[str, str]]]:
-    """Name of each notebook in `out`/notebooks -> (kind, relative link) for its "page" (HTML) and its "notebook"."""
-    links: dict[str, list[tuple[str, str]]] = {}
-    for file in sorted((out / "notebooks").glob("*.*")):
-        if kind := {".html": "page", ".ipynb": "notebook"}.get(file.suffix):
-            links.setdefault(file.stem, []).append((kind, f"notebooks/{file.name}"))
-    return links

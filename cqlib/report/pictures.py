@@ -4,7 +4,6 @@ import io
 import math
 import os
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,17 +20,17 @@ from cqlib.experiments.record import Record
 from cqlib.experiments.rows import marker_numbers, short_label
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import plots
-from cqlib.report.fronts import mean, points_of, spread
-from cqlib.report.run_sets import ORIGINS, RunSet, nearest_first, on_front
+from cqlib.report.run_sets import RunSet, data_title, nearest_first
 from cqlib.util.errors import UserError
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import without_paths
 
 FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # curves that are not `more`: held-out scores, the paper's two losses
-MEASURED = ("BPD", "FD", "FID", "KD", "KID", "Coverage")  # along training, on held-out images
 MAX_LINES = 8  # curves in one plot that can still be told apart
 IGNORANCE = "knows nothing, 2 ln 2"
 """The label of the cross-entropy of a critic whose score says nothing: 0 for every image."""
+NEAREST = "nearest"
+"""Folder of pictures, made beforehand, of the nearest that each model can draw to test images."""
 
 
 def samples_folder(runs: RunSet, runs_dir: Path | str) -> Path:
@@ -41,21 +40,20 @@ def samples_folder(runs: RunSet, runs_dir: Path | str) -> Path:
 
 def grids(
     sets: Sequence[RunSet], rows: Sequence[str], runs_dir: Path | str, data_dir: Path | str | None,
-    out: Path | None = None, columns: int = 16,
+    out: Path | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Figures for the macro `grids`: real test images, `columns` in a line, then the samples of each of `rows`, of the
-    first seed, from the nearest of `sets` that has some. `sets` are on the same data. `out` is the folder of a page
-    that is to be the same everywhere: files below it are linked, and real images are shown of `WITH_PIP` data alone.
-    A figure's `of` is its run set and row, or None. Empty without samples."""
+    """Figures for the macro `grids`: real test images, then the samples of each of `rows`, of the first seed, from the
+    nearest of `sets` that has some. `sets` are on the same data. `out` is the folder of a page that is to be the same
+    everywhere: files below it are linked, and real images are shown of `WITH_PIP` data alone. A figure's `of` is its
+    run set and row, or None. Empty without samples."""
     figures: list[dict[str, Any]] = []
     for row in rows:
         found = (_samples(runs, row, samples_folder(runs, runs_dir), out) for runs in nearest_first(sets))
-        figures += islice(filter(None, found), 1)
+        figures += [figure for figure in found if figure][:1]
     can_be_shown = figures and (out is None or sets[0].data in WITH_PIP)
-    if can_be_shown and (content := real_images(sets[0].data, sets[0].size, data_dir, columns)):
-        image = _image(content, f"Real test images of {without_paths(sets[0].data)}")
-        real = {"label": "Real test images", "text": "(the first ones)", "image": image, "of": None, "origin": ""}
-        figures.insert(0, real)
+    if can_be_shown and (content := real_images(sets[0].data, sets[0].size, data_dir)):
+        image = _image(content, f"Real test images of {data_title(sets[0].data)}")
+        figures.insert(0, {"label": "Real test images", "text": "(the first ones)", "image": image, "of": None})
     return figures
 
 
@@ -67,8 +65,7 @@ def _samples(runs: RunSet, row: str, folder: Path, out: Path | None) -> dict[str
         if file := sample_file(folder / run.folder):
             text = f"seed {run.seed}{', which ' * bool(run.ending)}{run.ending}"
             image = _image(file.read_bytes(), f"Samples of {label}", _link(file, out))
-            return {"label": label, "text": text, "image": image, "of": (runs, row),
-                    "origin": ORIGINS[runs.origin].lower()}  # fmt: skip
+            return {"label": label, "text": text, "image": image, "of": (runs, row)}
     return None
 
 
@@ -76,6 +73,15 @@ def sample_file(folder: Path) -> Path | None:
     """The grid of a run's samples, PNG or WebP; None where there is none."""
     places = (folder / "samples.png", folder / "samples.webp")
     return next((file for file in places if os.path.isfile(file)), None)  # False where its name is too long for a file
+
+
+def nearest_images(out: Path, alone: bool) -> list[dict[str, Any]]:
+    """The pictures in the folder `NEAREST` of a page's folder, or else of what is published; linked where the page is
+    `alone` about that."""
+    folders = [place / NEAREST for place in (out, PUBLISHED)]
+    found = next(filter(None, ([*folder.glob("*.webp"), *folder.glob("*.png")] for folder in folders)), [])
+    alt = "Test images, and below each the nearest image that each model can draw"
+    return [_image(file.read_bytes(), alt, _link(file, out if alone else None)) for file in sorted(found)]
 
 
 def _link(file: Path, out: Path | None) -> str:
@@ -100,32 +106,31 @@ def plots_of(sets: Sequence[RunSet], alone: bool = False) -> dict[str, list[dict
     for runs in sets:
         figures = drawn.setdefault(runs.title, [])
         for name, rows in boards(runs):
-            losses = alone or runs.origin == "local"
-            figures += [*quality(runs, rows, name), *learning_curves(runs, rows, name, losses)]
+            figures += quality(runs, rows, name)
+            if alone or runs.origin == "local":
+                figures += learning_curves(runs, rows, name)
     return {title: figures for title, figures in drawn.items() if figures}
 
 
 def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
     """The rows that share a picture: (title, rows that ran) for each table that has a row which no earlier picture
-    shows, then for rows of no table. Other points of the trade-off are left out (`cqlib.report.trade_off`)."""
-    shared: dict[str, list[str]] = {}
+    shows."""
+    shared: list[tuple[str, list[str]]] = []
     shown: set[str] = set()
     for table in paper.TABLES:
         ran = [row.id for row in table.all_rows if runs.records_of(row.id)]
         if not shown.issuperset(map(paper.canonical, ran)):
-            shared[" with ".join([table.name, *(short_label(row) for row in table.beside if row in ran)])] = ran
+            beside = [short_label(row) for row in table.beside if row in ran]
+            shared.append((" with ".join([table.name, *beside]), ran))
             shown.update(map(paper.canonical, ran))
-    others = [row for row in runs.rows if row not in shown and not on_front(row, runs.profile, runs.data, runs.size)]
-    if others:
-        shared["Beside the tables"] = others
-    return list(shared.items())
+    return shared
 
 
 def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]]:
     """Quality against likelihood of `rows`, for every kind of features they were scored with."""
     figures = []
     for distance in QUANTITIES["fid"].names:
-        points = [point for row in rows for point in points_of_row(runs, row, distance)]
+        points = [point for row in rows if (point := point_of(runs, row, distance))]
         if len({point.label for point in points}) > 1:
             ylabel = f"{distance} (lower is better)"
             figure = plots.quality_against_likelihood(points, ylabel=ylabel, marks=marker_numbers(rows))
@@ -137,25 +142,24 @@ def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]
     return figures
 
 
-def points_of_row(runs: RunSet, row: str, distance: str) -> list[plots.Point]:
-    """BPD and a distance, over the runs that have measured both; empty where none has."""
-    points = points_of(runs.done(row), distance).values()
-    return [plots.Point(short_label(row), *mean(points), *spread(points))] if points else []
+def point_of(runs: RunSet, row: str, score: str, label: str = "", line: str = "") -> plots.Point | None:
+    """BPD and a score of a row, means and standard deviations over seeds; None where either was not measured."""
+    bpd, measured = runs.mean(row, "BPD"), runs.mean(row, score)
+    if bpd is None or measured is None:
+        return None
+    spreads = bpd.std or 0.0, measured.std or 0.0
+    return plots.Point(label or short_label(row), bpd.value, measured.value, *spreads, line)
 
 
-def learning_curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) -> list[dict[str, Any]]:
-    """A picture for every curve of `rows`; without `losses` only of what was measured on held-out images."""
+def learning_curves(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]]:
+    """A picture for every curve of `rows`."""
     figures = []
     for curve in dict.fromkeys(curve for row in rows for run in runs.done(row) for curve in run.curve):
-        measured = curve.startswith(MEASURED)
-        if not losses and not measured:
-            continue
         every = {short_label(row): lines for row in rows if (lines := curves(runs.done(row), curve))}
         series = dict(list(every.items())[:MAX_LINES])
         looks: dict[str, Any] = {"marks": marker_numbers(rows), "levels": levels(curve)}
         figure = plots.learning_curves(series, ylabel=axis(without_paths(curve)), **looks)
         ends = ", ".join(f"{label} {lines[0][-1][1]:.2f}" for label, lines in series.items())
-        ends += "".join(f"; {label}: {height:.2f}" for label, height in levels(curve).items())
         alt = f"{without_paths(curve)} over training steps, {name}. {runs.title}. At the end of the first seed: {ends}"
         caption = f"{name}, {curve} over training steps, {plots.describe_lines(series)}. {runs.title}."
         if left_out := [label for label in every if label not in series]:
@@ -187,14 +191,14 @@ def plot(figure: Figure, alt: str, caption: str, more: bool = False) -> dict[str
     return {"svg": Markup(plots.to_svg(figure, alt)), "caption": caption, "more": more}
 
 
-def real_images(data: str, size: int, data_dir: Path | str | None, columns: int = 16) -> bytes | None:
+def real_images(data: str, size: int, data_dir: Path | str | None) -> bytes | None:
     """The first test images as a WebP grid of eight rows (four for images larger than `EXACT` pixels a side); None
     where the data is not on this machine."""
     if missing_files(data, data_dir):
         return None
     rows, repeated = (8, 4) if size <= EXACT else (4, 1)
     try:
-        images = load(data, size=size, data_dir=data_dir).test.images[: rows * columns]
-        return webp(grid(images, columns=columns, scale=repeated), size)
+        images = load(data, size=size, data_dir=data_dir).test.images[: rows * 8]
+        return webp(grid(images, columns=8, scale=repeated), size)
     except (UserError, OSError, ValueError):
         return None

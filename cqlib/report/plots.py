@@ -13,7 +13,6 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 import matplotlib
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -25,7 +24,6 @@ INK, FAINT, PAPER = "#1b1f24", "#8b929c", "#fdfdfb"
 SERIES = ("#0072b2", "#d55e00", "#007a59", "#a8478a", "#8a6a00", "#4b5563", "#b4174b", "#4d7c0f")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 DASHES = ("-", "--", ":")
-MANY = 5  # up to so many models in a plot have a line per seed
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif", "font.size": 9.0, "axes.titlesize": 9.0, "axes.labelsize": 9.0,
     "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left",
@@ -93,20 +91,14 @@ def sample_board(rows: Mapping[str, Mapping[str, Tensor]], *, columns: int) -> F
 def learning_curves(
     series: Mapping[str, Sequence[Curve]], *, ylabel: str, marks: Mapping[str, int], levels: Mapping[str, float] = {}
 ) -> Figure:
-    """Curves over training steps: `series[label]` holds one per seed. `marks`: label -> its number in
-    `colour_and_marker`. Of more than `MANY` models the means over seeds; `describe_lines` says so. `levels`: label ->
-    height of a thin line to compare the curves with."""
+    """Curves over training steps: `series[label]` holds one per seed, of which the mean is drawn. `marks`: label -> its
+    number in `colour_and_marker`. `levels`: label -> height of a thin line to compare the curves with."""
     with subplots(5.6, 3.1, style=PLAIN) as (figure, ax):
-        for label, curves in _drawn(series).items():
+        for label, curve in mean_curves(series).items():
             (colour, _), dash = colour_and_marker(marks[label]), DASHES[marks[label] // len(SERIES) % len(DASHES)]
-            for i, curve in enumerate(curves):
-                width = 1.7 if len(curves) == 1 else 1.0
-                ax.plot(*zip(*curve, strict=True), dash, color=colour, linewidth=width, label="" if i else label)
+            ax.plot(*zip(*curve, strict=True), dash, color=colour, linewidth=1.7, label=label)
         ax.set(xlabel="training step", ylabel=ylabel)
         ax.margins(x=0.01)
-        if (limits := y_limits(series)) is not None:
-            heights = (*limits, *levels.values())
-            ax.set_ylim(min(heights), max(heights))
         for label, height in levels.items():
             ax.axhline(height, color=INK, linewidth=0.8, zorder=1, label=label)
         _legend_beside(figure)
@@ -119,46 +111,20 @@ def _legend_beside(figure: Figure) -> None:
     figure.legend(fontsize=8.5, **place)
 
 
-def _drawn(series: Mapping[str, Sequence[Curve]]) -> Mapping[str, Sequence[Curve]]:
-    if not _means(series):
-        return series
-    means = {}
+def mean_curves(series: Mapping[str, Sequence[Curve]]) -> dict[str, Curve]:
+    """Label -> the mean over its curves at every step that any of them has."""
+    means: dict[str, Curve] = {}
     for label, curves in series.items():
         values: dict[float, list[float]] = {}
         for step, value in chain(*curves):
             values.setdefault(step, []).append(value)
-        means[label] = [[(step, fmean(values[step])) for step in sorted(values)]]
+        means[label] = [(step, fmean(values[step])) for step in sorted(values)]
     return means
 
 
-def _means(series: Mapping[str, Sequence[Curve]]) -> bool:
-    return len(series) > MANY and any(len(curves) > 1 for curves in series.values())
-
-
-def y_limits(series: Mapping[str, Sequence[Curve]]) -> tuple[float, float] | None:
-    """Limits of the y axis that leave outliers out: the 1 % and 99 % quantiles of what is drawn, widened to the end of
-    every curve, with some margin. None where all values span at most three times that range."""
-    series = _drawn(series)
-    values = np.array([value for curves in series.values() for curve in curves for _, value in curve])
-    low, high = np.quantile(values, (0.01, 0.99))
-    ends = [curve[-1][1] for curves in series.values() for curve in curves]
-    low, high = min(low, *ends), max(high, *ends)
-    if np.ptp(values) <= 3 * (high - low):
-        return None
-    margin = 0.08 * (high - low)
-    return float(max(low - margin, values.min())), float(min(high + margin, values.max()))
-
-
 def describe_lines(series: Mapping[str, Sequence[Curve]]) -> str:
-    """What the lines of `learning_curves` are, and what `y_limits` leaves out: "one line per seed; cut: GAN reaches
-    41"."""
-    lines = "means over seeds" if _means(series) else "one line per seed"
-    if (limits := y_limits(series)) is None:
-        return lines
-    found = {label: [value for _, value in chain(*curves)] for label, curves in _drawn(series).items()}
-    beyond = [f"{label} reaches {f'{end:,.3g}'.replace('-', '−')}" for label, values in found.items()
-              for end in (min(values), max(values)) if not limits[0] <= end <= limits[1]]  # fmt: skip
-    return f"{lines}; cut: {', '.join(beyond)}"
+    """What the lines of `learning_curves` are."""
+    return "means over seeds" if any(len(curves) > 1 for curves in series.values()) else "one seed"
 
 
 def quality_against_likelihood(

@@ -3,7 +3,7 @@ records. A test fails where a committed part is out of date."""
 
 import json
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain, groupby
 from operator import itemgetter
@@ -17,10 +17,9 @@ from cqlib.experiments.load import published_weights
 from cqlib.experiments.record import slug, undamaged_records
 from cqlib.experiments.rows import RESULT_PROFILES, default_data, training_command
 from cqlib.metrics.quantities import QUANTITIES, heading
-from cqlib.report import claims_file, mixture
-from cqlib.report.claim_cards import Card, cards, count_claims
+from cqlib.report import answer, claims_file
+from cqlib.report.claim_cards import Card, cards, count_claims, scales
 from cqlib.report.facts import gpu_hours
-from cqlib.report.headlines import headlines, in_words
 from cqlib.report.run_sets import RunSet, display_groups, run_sets
 from cqlib.report.tables import NO_IS
 from cqlib.util.errors import UserError
@@ -43,12 +42,9 @@ def displayed(sets: RunSets, table: paper.Table) -> RunSet | None:
 
 
 def chief_claims(sets: RunSets) -> str:
-    """The chief claims of Table 1 with their verdicts."""
-    if (runs := displayed(sets, paper.TABLE1)) is None:
-        return "Nothing has been published yet."
-    lines = [f"- {text}: **{in_words(parts)}**." for text, parts in headlines([runs]).items()]
-    title = f"Results on `{runs.data}`, {runs.size}×{runs.size}, {seeds(runs, paper.TABLE1)}:"
-    return "\n".join([title, "", *lines, "", "Each verdict with its interval: [docs/results.md](docs/results.md)."])
+    """Whether the paper's chief claims came out, in sentences."""
+    _, *told = answer.sentences(scales(sets, [row.id for row in paper.TABLE1.rows]))
+    return "\n\n".join([*told, "Each claim with its interval: [docs/results.md](docs/results.md)."])
 
 
 def profiles(sets: RunSets) -> str:
@@ -62,16 +58,15 @@ def profiles(sets: RunSets) -> str:
         scores = [mean(runs, "table1/cq-f", name) if runs else "—" for name in ("BPD", FD)]
         lines.append([f"`{profile}`", f"`{data}` {size}×{size}", *cost(profile, runs), *scores])
     table = markdown_table(["profile", "images", "time", "memory", f"CQ-F: {heading('BPD')}", heading(FD)], lines)
-    if (run := default_run()) is None:
-        return f"{table}\n\nTimes are those of one seed of Table 1."
-    quick = f"`quick`: the default command (seed 0), installation included, on {run['machine']}."
+    quick = f"`quick`: the default command (seed 0), installation included, on {default_run()['machine']}."
     return f"{table}\n\n{quick} `study` and `paper`: one seed of Table 1."
 
 
 def cost(profile: str, runs: RunSet | None) -> tuple[str, str]:
-    """Time and memory of a profile. `quick`: those of the default command, if measured. `paper`: one seed of Table 1,
-    as estimated. Others: one seed of Table 1, by the rows' median times over seeds and the most memory of any run."""
-    if profile == "quick" and (run := default_run()):
+    """Time and memory of a profile. `quick`: those of the default command. `paper`: one seed of Table 1, as estimated.
+    Others: one seed of Table 1, by the rows' median times over seeds and the most memory of any run."""
+    if profile == "quick":
+        run = default_run()
         return duration(run["seconds"]), format_bytes(run["memory_mb"] * 1e6)
     if profile == "paper":
         return f"{gpu_hours('Table 1'):.0f} h of an A100, estimated", "—"
@@ -82,10 +77,9 @@ def cost(profile: str, runs: RunSet | None) -> tuple[str, str]:
     return f"{duration(seconds)} of a core", format_bytes(max(run.peak_memory_bytes for run in chain(*done)))
 
 
-def default_run() -> dict[str, Any] | None:
-    """Time and memory of the default command, of the slowest machine that it was measured on; None before it was."""
-    measured = json.loads((PUBLISHED / "bench" / "default_run.json").read_text())
-    return max(measured, key=itemgetter("seconds"), default=None)
+def default_run() -> dict[str, Any]:
+    """Time and memory of the default command, on the slowest machine that it was measured on."""
+    return max(json.loads((PUBLISHED / "bench" / "default_run.json").read_text()), key=itemgetter("seconds"))
 
 
 # --- tables
@@ -94,19 +88,16 @@ def default_run() -> dict[str, Any] | None:
 def slim_table(sets: RunSets) -> str:
     """Table 1 for README, each model a link to its published weights."""
     table, names = paper.TABLE1, ["BPD", FD, COVERAGE]
-    runs = displayed(sets, table)
+    if (runs := displayed(sets, table)) is None:
+        return f"Not trained yet: `{training_command(table.id, 'quick')}`."
     lines = []
     for row in table.rows:
-        bpd, fid = printed(row.numbers[0]), printed(row.numbers[2])
-        weights = published_weights(slug(row.id, runs.data, runs.profile, 0)) if runs else ROOT
+        weights = published_weights(slug(row.id, runs.data, runs.profile, 0))
         label = f"[{row.label}]({weights.relative_to(ROOT)})" if weights.is_file() else row.label
-        lines.append([label, f"{bpd}, {fid}", *(mean(runs, row.id, name) if runs else "" for name in names)])
+        papers = f"{printed(row.numbers[0])}, {printed(row.numbers[2])}"
+        lines.append([label, papers, *(mean(runs, row.id, name) for name in names)])
     header = ["model (link: weights)", "paper: BPD ↓, FID ↓", *map(heading, names)]
-    if runs is None:
-        return markdown_table(header, lines)
-    mixed, remarks = _mixture(runs, names, [""])
-    return "\n\n".join([caption(runs, table), markdown_table(header, [*lines, _real(runs, names, [""]), *mixed]),
-                        *remarks])  # fmt: skip
+    return f"{caption(runs, table)}\n\n{markdown_table(header, [*lines, _real(runs, names, [''])])}"
 
 
 def whole_table(which: str, sets: RunSets) -> str:
@@ -121,20 +112,19 @@ def whole_table(which: str, sets: RunSets) -> str:
         lines = [[_name(row, table), *map(printed, row.numbers[:3]), *(mean(runs, row.id, name) for name in COLUMNS),
                   _seeds_of(runs, row.id)] for row in table.all_rows]  # fmt: skip
         lines.append([*_real(runs, COLUMNS, empty), ""])
-        mixed, remarks = _mixture(runs, COLUMNS, empty) if table is paper.TABLE1 else ([], [])
-        lines += [[*line, ""] for line in mixed]
         command = runs.command(which, [row.id for row in table.rows])
         header = ["", *papers, *map(heading, COLUMNS), "seeds"]
-        parts = [f"{caption(runs, table)} To train it: `{command}`.", markdown_table(header, lines), *remarks]
+        parts = [f"{caption(runs, table)} To train it: `{command}`.", markdown_table(header, lines)]
         parts += [NO_IS.format(runs.data)] * (runs.data in IS_MISLEADS)
     return "\n\n".join([*parts, *(paper.FOOTNOTES[note] for row in table.rows for note in row.footnotes)])
 
 
 def caption(runs: RunSet, table: paper.Table) -> str:
     """Data, profile, seeds, how samples are scored, and the records that all numbers are of."""
-    n = sorted({run.metrics[FD].n for run in runs.records if FD in run.metrics})
-    scored = f"n = {' or '.join(f'{count:,}' for count in n)} at side {' or '.join(map(str, runs.sides))}"
-    text = f"Here: {runs.label}, {seeds(runs, table)}, {scored}."
+    scores = [run.metrics[FD] for run in runs.records if FD in run.metrics]
+    n, sides = sorted({score.n for score in scores}), sorted({score.protocol.side or 0 for score in scores})
+    scored = f"n = {' or '.join(f'{count:,}' for count in n)} at side {' or '.join(map(str, sides))}"
+    text = f"Here: {runs.name}, {seeds(runs, table)}, {scored}."
     if any(bpd.starred for row in table.all_rows if (bpd := runs.mean(row.id, "BPD"))):
         note = paper.FOOTNOTES["frozen-gan"]
         text += rf" \*: {note[0].lower()}{note[1:]}."
@@ -174,13 +164,6 @@ def _real(runs: RunSet, names: Sequence[str], papers: Sequence[str]) -> list[str
     return ["real images", *papers, *(runs.real_cell(name).text for name in names)]
 
 
-def _mixture(runs: RunSet, names: Sequence[str], papers: Sequence[str]) -> tuple[list[list[str]], list[str]]:
-    """The line of the mixture of GAN and VAE-F, and what it means; neither without both models."""
-    if (found := mixture.cells(runs, names)) is None:
-        return [], []
-    return [[mixture.LABEL, *papers, *(cell.text.replace("—", "") for cell in found[:-1])]], [mixture.MEANING]
-
-
 # --- claims
 
 
@@ -188,7 +171,9 @@ def claims(which: str, sets: RunSets) -> str:
     """The claims of a table: how many have which verdict, those tested with their effects, and those not run."""
     runs = displayed(sets, TABLES[which])
     found = cards([runs] if runs else [], f"{which}/")
-    parts = [" ".join(_counts(found, which))]
+    own = [card for card in found if card.claim.own]
+    counts = _counts([card for card in found if card not in own], TABLES[which].name)
+    parts = [" ".join(filter(None, (counts, _counts(own, "this project's own"))))]
     tested = [card for card in found if card.tests]
     if not tested:
         return parts[0]
@@ -201,19 +186,16 @@ def claims(which: str, sets: RunSets) -> str:
                       (result.reason or result.text) + " †" * result.survives_holm])  # fmt: skip
     parts.append(markdown_table(["verdict", "claim", "paper", "measured effect and 95 % interval"], lines))
     if any(card.tests[0].survives_holm for card in tested):
-        name = which.replace("table", "Table ")
-        parts.append(f"†: survives Holm's correction for the number of tests of {name}.")
+        parts.append(f"†: survives Holm's correction for the number of tests of {TABLES[which].name}.")
     untested = sorted((card for card in found if not card.tests), key=lambda card: card.reason)
     for reason, same in groupby(untested, key=lambda card: card.reason):
         parts.append(f"Not run ({reason}): {'; '.join(card.claim.sentence for card in same)}.")
     return "\n\n".join([*parts, *(f"<sup>{i}</sup> {note}" for i, note in enumerate(notes, 1))])
 
 
-def _counts(found: Sequence[Card], which: str) -> Iterator[str]:
-    for own, whose in ((False, which.replace("table", "Table ")), (True, "this project's own")):
-        if of := [card for card in found if card.claim.own == own]:
-            verdicts = ", ".join(f"{name}: {n}" for name, n in count_claims(of).items() if n)
-            yield f"{len(of)} claims of {whose}; {verdicts}."
+def _counts(of: Sequence[Card], whose: str) -> str:
+    verdicts = ", ".join(f"{name}: {n}" for name, n in count_claims(of).items() if n)
+    return f"{len(of)} claims of {whose}; {verdicts}." if of else ""
 
 
 DOCUMENTS: Mapping[Path, Mapping[str, Callable[[RunSets], str]]] = {

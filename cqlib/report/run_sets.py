@@ -1,6 +1,6 @@
-"""The flat table of values, and run sets: the runs that may be averaged. A run set holds the runs of one origin
-(published with this project, or made here) on the same images, of one size, with one profile, in one precision, of any
-seeds. Every run that ended counts in every mean; one that diverged is shown and has no numbers.
+"""Run sets: the runs that may be averaged. A run set holds the runs of one origin (published with this project, or made
+here) on the same images, of one size, with one profile, in one precision, of any seeds. Every run that ended counts in
+every mean; one that diverged is shown and has no numbers.
 
 Which run set is taken:
 
@@ -8,11 +8,12 @@ Which run set is taken:
     most_complete_by    the pictures of a notebook
     display_groups      those that stand side by side in a table; the first of them in README and docs
     claim_cards.cards   the one that decides a claim
+    claim_cards.scales  the columns of the claims
 """
 
 import json
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -21,15 +22,27 @@ from cqlib.experiments.record import Record
 from cqlib.experiments.rows import ROWS, training_command
 from cqlib.experiments.trade_off import WITHOUT_L_Q, front
 from cqlib.experiments.variants import Changes, in_words
-from cqlib.metrics.metric import Metric
-from cqlib.metrics.quantities import QUANTITIES, decimal, real_name
-from cqlib.report.values import Cell, Mean, Value, cell_of, flat_table, mean_of
+from cqlib.metrics.quantities import decimal, real_name
+from cqlib.report.values import Cell, Mean, Value, cell_of, mean_of, values_of
 from cqlib.util.errors import UserError
 from cqlib.util.files import canonical_json
 from cqlib.util.text import without_paths
 
 ROW_ORDER = {row: i for i, row in enumerate(ROWS)}
-ORIGINS = {"published": "This project", "local": "This machine"}
+ORIGINS = {"published": "Published", "local": "This machine"}
+NAMES = {
+    "photodigits": "Digits on photographs",
+    "tiny-imagenet": "Tiny ImageNet",
+    "npz:cifar10-jpeg": "CIFAR-10 from JPEG",
+    **{name: data.label for name, data in paper.DATA_SETS.items()},
+}
+"""Data set, without paths -> what readers call it; others go by their own name."""
+
+
+def data_title(data: str) -> str:
+    """What readers call a data set: "CIFAR-10"; of someone's own images the last part of the path: "npz:cats.npz"."""
+    name = without_paths(data)
+    return NAMES.get(name) or NAMES.get(name.partition(":")[0], name)
 
 
 @dataclass(frozen=True)
@@ -42,42 +55,38 @@ class RunSet:
     profile: str
     records: tuple[Record, ...] = field(repr=False)
     distinguished_by: str = ""
-    """Suffix that tells it from another run set of the same name: "images 01234567", "scores at side 128", "bf16"."""
+    """Suffix that distinguishes it from another run set of the same name: "images 01234567", "bf16"."""
     changes: Changes = field(default_factory=dict)
     """The changes to the recipes of all its rows. Records with other changes count as rows of their own, under their
     `variant`."""
 
     @property
+    def name(self) -> str:
+        """ "photodigits 16×16, quick, λ 25": with the data set's name on the command line; of a path its last part."""
+        return self._named(without_paths(self.data))
+
+    @property
     def label(self) -> str:
-        """ "photos10 16×16, quick, λ 25"; of a path only its last part."""
-        place = f"{without_paths(self.data)} {self.size}×{self.size}"
-        parts = place, self.profile, self.distinguished_by, in_words(self.changes)
+        """ "Digits on photographs 16×16, quick, λ 25"."""
+        return self._named(data_title(self.data))
+
+    def _named(self, data: str) -> str:
+        parts = f"{data} {self.size}×{self.size}", self.profile, self.distinguished_by, in_words(self.changes)
         return ", ".join(filter(None, parts))
 
     @property
     def title(self) -> str:
-        """ "This project: photos10 16×16, quick"."""
+        """ "Published: Digits on photographs 16×16, quick"."""
         return f"{ORIGINS[self.origin]}: {self.label}"
-
-    def _row_of(self, record: Record) -> str:
-        return paper.canonical(record.row if record.changes == self.changes else record.variant)
 
     @cached_property
     def rows(self) -> dict[str, list[Record]]:
         """Row -> its records by seed: each model once, under its first id, in the order of `records`."""
         runs: dict[str, list[Record]] = {}
         for record in self.records:
-            runs.setdefault(self._row_of(record), []).append(record)
+            row = record.row if record.changes == self.changes else record.variant
+            runs.setdefault(paper.canonical(row), []).append(record)
         return {row: sorted(records, key=lambda record: record.seed) for row, records in runs.items()}
-
-    @cached_property
-    def values(self) -> dict[tuple[str, str], list[Value]]:
-        """(row, metric) -> the lines of the flat table about it, a seed each, of all runs that ended."""
-        values: dict[tuple[str, str], list[Value]] = {}
-        for row in self.rows:
-            for value in flat_table(self.done(row)):
-                values.setdefault((row, value.metric), []).append(value)
-        return values
 
     def records_of(self, row: str) -> list[Record]:
         """The records of `row`, or of the same model under another id, in the order of seeds."""
@@ -100,16 +109,16 @@ class RunSet:
 
     def metrics_of(self, row: str) -> list[str]:
         """The names of all metrics that finished runs of `row` have measured."""
-        return [metric for name, metric in self.values if name == paper.canonical(row)]
+        return list(dict.fromkeys(name for run in self.done(row) for name in run.metrics))
 
     @property
     def metrics(self) -> list[str]:
         """The names of all metrics that finished runs of any row have measured."""
-        return list(dict.fromkeys(metric for _, metric in self.values))
+        return list(dict.fromkeys(name for run in self.finished for name in run.metrics))
 
     def numbers(self, row: str, metric: str) -> list[Value]:
-        """The lines of the flat table about a row's metric, a seed each, of the runs that ended."""
-        return self.values.get((paper.canonical(row), metric), [])
+        """The values of a row's metric, one per seed, of the runs that ended."""
+        return values_of(self.done(row), metric)
 
     def mean(self, row: str, metric: str) -> Mean | None:
         """The metric's mean over the row's runs that ended and have it; None where none does."""
@@ -120,23 +129,11 @@ class RunSet:
         """`mean`, to print."""
         return cell_of(metric, self.mean(row, metric))
 
-    @property
-    def sides(self) -> list[int]:
-        """The sides to which images are magnified before lite0 scores them, in pixels."""
-        return sorted({side for run in self.records if (side := _side(run))})
-
-    def real_images(self, name: str) -> Metric | None:
-        """The score `name` of real images, the same in all runs; None if unknown."""
-        return next((metric for metric, _ in self._of_real_images(name)), None)
-
     def real_cell(self, name: str) -> Cell:
-        """`real_images`, to print; empty if unknown."""
-        found = self._of_real_images(name)
-        return next((Cell(decimal(name, metric.value), source=file) for metric, file in found), Cell(""))
-
-    def _of_real_images(self, name: str) -> Iterator[tuple[Metric, str]]:
+        """The score `name` of real images, the same in all runs, to print; empty if unknown."""
         real = real_name(name)
-        return ((run.metrics[real], f"{run.folder}.json") for run in self.records if real in run.metrics)
+        run = next((run for run in self.records if real in run.metrics), None)
+        return Cell(decimal(name, run.metrics[real].value), source=f"{run.folder}.json") if run else Cell("")
 
     def command(self, only: str, rows: Iterable[str]) -> str:
         """The command that trains `only` with as many seeds as that of its `rows` which has most here."""
@@ -221,16 +218,8 @@ def display_groups(sets: Iterable[RunSet], rows: Sequence[str], profile: str) ->
 
 def _scoring(record: Record) -> str:
     """How its samples were scored."""
-    n = record.setting("evaluation", "fidelity_images")
-    side = record.setting("evaluation", "side") or _side(record)
-    at = f"at side {side}, " if isinstance(side, int) else "with "
-    return f"scores {at}n = {n:,}" if isinstance(n, int) and n else ""
-
-
-def _side(record: Record) -> int | None:
-    """The side at which lite0 scored its samples."""
-    metric = record.metrics.get(QUANTITIES["fid"].lite0)
-    return metric.protocol.side if metric else None
+    n, side = (record.setting("evaluation", name) for name in ("fidelity_images", "side"))
+    return f"scores of {n} samples at side {side}"
 
 
 def most_common(values: Iterable[str]) -> str:

@@ -2,13 +2,10 @@
 
 import itertools
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
-from cqlib.experiments.record import Record
 from cqlib.experiments.rows import short_label
-from cqlib.metrics.metric import Protocol, counts_of, in_words
-from cqlib.metrics.protocols import PROTOCOLS
+from cqlib.metrics.metric import sentence
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report.run_sets import RunSet, most_common
 from cqlib.report.values import source_of
@@ -51,30 +48,9 @@ def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, A
 
 
 def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
-    """(metrics, protocol) for every protocol, where those that differ only in numbers of images are one; then the
-    protocols of the literature, where any was used, and those that a data set was too small for."""
-    measured = [item for runs in sets for run in runs.records for item in run.metrics.items()]
-    counts: dict[tuple[str, Protocol], dict[str, set[int]]] = {}
-    for name, metric in measured:
-        of_any_size = replace(metric.protocol, n_real=None, n_fake=None, subset_size=None)
-        for count, n in counts_of(metric).items():
-            counts.setdefault((name, of_any_size), {}).setdefault(count, set()).add(n)
-    merged: dict[str, list[str]] = {}
-    for (name, protocol), numbers in counts.items():
-        words = {count: " or ".join(f"{n:,}" for n in sorted(of)) for count, of in numbers.items()}
-        merged.setdefault(in_words(name, protocol, words), []).append(name)
-    texts = [(", ".join(names), words) for words, names in merged.items()]
-    used = {metric.protocol.preset for _, metric in measured} - {None}
-    texts += [(name, preset.about) for name, preset in PROTOCOLS.items() if used and name in {"paper", *used}]
-    left_out = ((runs.label, f"protocol {name} left out: {lacks}") for runs in sets for run in runs.finished
-                for name, lacks in _left_out(run))  # fmt: skip
-    return texts + list(dict.fromkeys(left_out))
-
-
-def _left_out(run: Record) -> Iterator[tuple[str, str]]:
-    """The protocols of the literature that a run's profile asks for and its data set is too small for, and why."""
-    measured = {metric.protocol.preset for metric in run.metrics.values()}
-    asked = run.setting("evaluation", "protocols")
-    for name in PROTOCOLS:
-        if isinstance(asked, list) and name in asked and name not in measured:
-            yield name, PROTOCOLS[name].shortfall(run.n_train or 0, run.data.shape[0])
+    """(metrics, how they were measured), for every way in which any was."""
+    ways: dict[str, dict[str, None]] = {}
+    for run in (run for runs in sets for run in runs.records):
+        for name, metric in run.metrics.items():
+            ways.setdefault(sentence(name, metric), {})[name] = None
+    return [(", ".join(names), way) for way, names in ways.items()]

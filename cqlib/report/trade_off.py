@@ -1,6 +1,6 @@
 """The trade-off as pictures and in words: likelihood against quality along lambda, without f and with f."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from statistics import fmean
 from typing import Any
@@ -14,10 +14,9 @@ from cqlib.experiments.trade_off import CQ, CQ_F, GAN, LAMBDA, NOTEBOOK, WITHOUT
 from cqlib.experiments.variants import row_and_changes
 from cqlib.metrics.quantities import QUANTITIES, Quantity, decimal
 from cqlib.report import plots
-from cqlib.report.fronts import Point, mean, points_by_weight, points_of, spread
-from cqlib.report.pictures import plot
+from cqlib.report.pictures import plot, point_of
 from cqlib.report.run_sets import RunSet, most_complete_by
-from cqlib.util.text import count_of, join_with_and
+from cqlib.util.text import count_of
 
 FRONTS = {"without f": CQ, "with f": CQ_F}
 REAL, COVERS = "samples look more real", "samples cover more"
@@ -63,21 +62,24 @@ def figures(runs: RunSet, how_to_read: bool = True) -> list[dict[str, Any]]:
     return panels
 
 
-def fronts(runs: RunSet, score: str) -> dict[str, dict[float, dict[int, Point]]]:
-    """ "without f", "with f" -> lambda -> seed -> BPD and `score`, of what is finished."""
-    return {words: points_by_weight(runs.done, _front(row, runs), score) for words, row in FRONTS.items()}
+def fronts(runs: RunSet, score: str) -> dict[str, dict[float, plots.Point]]:
+    """ "without f", "with f" -> lambda -> BPD and `score`, means over seeds, of what is finished."""
+    found: dict[str, dict[float, plots.Point]] = {}
+    for words, row in FRONTS.items():
+        line = f"{words} ({short_label(WITHOUT_L_Q[row])}, {short_label(row)})"
+        points = {weight: point_of(runs, name, score, f"{weight:,g}" if weight else "λ = 0", line)
+                  for weight, name in _front(row, runs).items()}  # fmt: skip
+        found[words] = {weight: point for weight, point in points.items() if point}
+    return found
 
 
 def draw_fronts(runs: RunSet, quantity: Quantity, name: str) -> tuple[Figure, str]:
     """The figure, and what it shows in words."""
-    lines = {words: f"{words} ({short_label(WITHOUT_L_Q[row])}, {short_label(row)})" for words, row in FRONTS.items()}
-    points = [
-        plots.Point(f"{weight:,g}" if weight else "λ = 0", *mean(seeds.values()), *spread(seeds.values()), lines[words])
-        for words, front in fronts(runs, name).items() for weight, seeds in front.items()
-    ]  # fmt: skip
-    if gan := points_of(runs.done(GAN), name).values():
-        points.append(plots.Point(short_label(GAN), *mean(gan), *spread(gan)))
-    marks = {lines[words]: marker_numbers([row])[short_label(row)] for words, row in FRONTS.items()}
+    points = [point for along in fronts(runs, name).values() for point in along.values()]
+    marks = {point.line: marker_numbers([FRONTS[words]])[short_label(FRONTS[words])]
+             for words, along in fronts(runs, name).items() for point in along.values()}  # fmt: skip
+    if gan := point_of(runs, GAN, name):
+        points.append(gan)
     ylabel = f"{name}: {quantity.better} = {DRAWN[quantity]}"
     figure = plots.quality_against_likelihood(
         points, ylabel=ylabel, xlabel=BITS, marks=marks | marker_numbers([GAN]), size=(6.4, 4.2)
@@ -96,23 +98,14 @@ def _point_to_better(axes: Axes, better: str) -> None:
 
 
 def _caption(runs: RunSet, quantity: Quantity, name: str, how_to_read: bool) -> str:
-    """The caption of a picture. For `FIRST` it also tells how to read all of them (if `how_to_read`), what the picture
-    shows, and which points are not trained yet."""
+    """The caption of a picture. For `FIRST` it also says how to read all of them (if `how_to_read`), how many seeds
+    stand behind a point, and which points are not trained yet."""
     parts = [f"{name} against likelihood. {runs.title}."]
     if quantity is FIRST:
         parts += [HOW_TO_READ.format(usual_lambda(runs.data, runs.size))] * how_to_read
-        parts += [of_seeds(runs, name), not_trained(runs)]
+        counts = sorted({len(runs.done(name)) for row in FRONTS.values() for name in _front(row, runs).values()} - {0})
+        parts += [f"{' or '.join(count_of(n, 'seed') for n in counts)} a point.", not_trained(runs)]
     return " ".join(filter(None, parts))
-
-
-def of_seeds(runs: RunSet, score: str) -> str:
-    """A sentence with the number of seeds at each point of both fronts, and a warning where that is one."""
-    points = fronts(runs, score).values()
-    weights = sorted({*chain(*points)})
-    counts = {weight: min(len(line[weight]) for line in points if weight in line) for weight in weights}
-    parts = [f"{count_of(n, 'seed')} at λ = {join_with_and(f'{w:,g}' for w, of in counts.items() if of == n)}"
-             for n in sorted({*counts.values()})]  # fmt: skip
-    return f"{'; '.join(parts)}." + " What one seed says, another may not." * (1 in counts.values())
 
 
 def not_trained(runs: RunSet) -> str:
@@ -122,5 +115,5 @@ def not_trained(runs: RunSet) -> str:
     return f"Not trained yet: {'; '.join(absent)}. {runs.command(NOTEBOOK, rows)} trains them." if absent else ""
 
 
-def _front(row: str, runs: RunSet) -> Mapping[float, str]:
+def _front(row: str, runs: RunSet) -> dict[float, str]:
     return front(row, runs.profile, runs.data, runs.size)

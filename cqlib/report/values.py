@@ -1,46 +1,34 @@
-"""The flat table that all of the report is made of: a line for each number of each record; means and cells of it."""
+"""Numbers of runs as the report prints them: a value per seed, means over seeds, cells of tables."""
 
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cqlib.experiments import paper
 from cqlib.experiments.record import Record
-from cqlib.experiments.variants import Changes
 from cqlib.metrics.quantities import decimal, digits
 from cqlib.util.text import count_of, without_paths
 
 
 class Value(NamedTuple):
-    """A line of the flat table: one number of one `record`, which is the name of its file."""
+    """A number of one run; `record` is the name of its record's file. `starred`: a BPD that was obtained with a VAE
+    around a frozen GAN."""
 
-    row: str
-    """Its model under its first id; a changed one by its `variant`."""
-    changes: Changes
-    data: str
-    size: int
-    profile: str
-    metric: str
     seed: int
     value: float
     record: str
     starred: bool
 
 
-def flat_table(records: Iterable[Record]) -> list[Value]:
-    """A line for each number of each record, in their order."""
-    return [
-        Value(paper.canonical(r.variant), r.changes, r.data.name, r.data.shape[-1], r.profile, metric, r.seed, m.value,
-              f"{r.folder}.json", m.protocol.starred)
-        for r in records for metric, m in r.metrics.items()
-    ]  # fmt: skip
+def values_of(records: Iterable[Record], metric: str) -> list[Value]:
+    """The values of a metric in those of `records` that have it."""
+    return [Value(run.seed, found.value, f"{run.folder}.json", found.protocol.starred)
+            for run in records if (found := run.metrics.get(metric))]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of a metric over the seeds of `values` and its standard deviation (None for one seed). `starred`: it is
-    a BPD that was obtained with a VAE around a frozen GAN."""
+    """The mean of a metric over the seeds of `values` and its standard deviation (None for one seed)."""
 
     value: float
     std: float | None
@@ -61,15 +49,15 @@ def mean_of(values: Sequence[Value]) -> Mean:
 
 
 def source_of(files: Iterable[str]) -> str:
-    """Which records a number is of, in words for a tooltip."""
+    """The records that a number comes from, for its tooltip."""
     names = list(files)
     return f"{count_of(len(names), 'seed')}: {', '.join(map(without_paths, names))}" if names else ""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One number to print: `text`, its spread over seeds, the slide's footnote mark, columns it spans, and its
-    `source`, the records that it is of."""
+    """A number to print: `text`, its spread over seeds, the slide's footnote mark, the columns it spans, and its
+    `source`, the records that it comes from."""
 
     text: str
     std: str = ""

@@ -72,13 +72,6 @@ class ClaimResult:
         ends = (signed(end, _digits(end, DIGITS[self.claim.unit])) for end in (self.low, self.high))
         return f"{self.size} [{', '.join(ends)}]"
 
-    def bar(self, end_of_axis: float) -> dict[str, float]:
-        """Positions of effect, interval and band of equality between 0 and 200, the width of the macro `bar`, on an
-        axis from -end_of_axis to end_of_axis."""
-        margin = QUANTITIES[self.claim.metric].equal
-        ends = {"effect": self.effect, "low": self.low, "high": self.high, "left": -margin, "right": margin}
-        return {name: round(100 * (1 + end / end_of_axis), 1) for name, end in ends.items() if end is not None}
-
     @property
     def source(self) -> str:
         """ "this project, 5 seeds" or "this project, 3 and 5 seeds": origin, and seeds of each row."""
@@ -95,14 +88,6 @@ class ClaimResult:
         """Whether it is decided after Holm's correction, too."""
         decided = self.label in ("holds", "contradicted")
         return decided and self.n_tests > 1 and self.p_holm is not None and self.p_holm <= LEVEL
-
-
-def axis_end(results: Sequence[ClaimResult], covered: Sequence[ClaimResult] = ()) -> float:
-    """Where the axis in the pictures of `results` ends: it runs from minus that to that and covers every effect, the
-    margin of equality, and the intervals of `covered`."""
-    ends = [end for r in results for end in (r.effect, QUANTITIES[r.claim.metric].equal)]
-    ends += [end for r in covered for end in (r.low, r.high)]
-    return 1.1 * max(abs(end) for end in ends if end is not None)
 
 
 def _digits(end: float, digits: int) -> int:

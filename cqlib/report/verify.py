@@ -1,4 +1,4 @@
-"""Published weights, evaluated again and compared with their records: what was recorded, what came out, a receipt."""
+"""Published weights, evaluated again and compared with their records."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,6 @@ from cqlib.metrics.quantities import QUANTITIES, decimal, score_of
 from cqlib.util import provenance
 from cqlib.util.checkpoint import CheckpointError
 from cqlib.util.errors import StoppedEarly, UserError
-from cqlib.util.files import sha256
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import columns, duration, signed, without_paths
 
@@ -27,11 +26,10 @@ weights are in half precision."""
 
 @dataclass(frozen=True)
 class Check:
-    """The check of a run: its weight files with their hashes, each metric's name with its recorded and its measured
-    value and the largest difference allowed, or the `problem` that prevented it, and the `seconds` that it took."""
+    """The check of a run: each metric's name with its recorded and its measured value and the largest difference
+    allowed, or the `problem` that prevented it, and the `seconds` that it took."""
 
     run: str
-    weights: dict[str, str]
     numbers: list[tuple[str, float, float, float]]
     problem: str
     seconds: float
@@ -58,14 +56,14 @@ def published(
 
 def verify(record: Record, runs_dir: Path, **options: Any) -> Check:
     """Evaluate a record's published weights in `runs_dir`, a folder with no other use, and compare; `options` as for
-    `run_experiment`. UserError, CheckpointError and OSError become the `problem`; StoppedEarly is raised."""
+    `run_experiment`. Weights or images that are not the record's become the `problem`."""
     clock, numbers, problem = time.monotonic(), [], ""
     try:
         e = experiment_of(record)
         if e.config_hash != record.config_hash:
-            raise UserError("the row's recipe is another one today than in the record")
+            raise UserError("the row's recipe has changed since the record was made")
         if fingerprint(load_data(e, options.get("data_dir"))) != record.data.fingerprint:
-            raise UserError(f"{record.data.name} has other images here than in the record")
+            raise UserError(f"the images of {record.data.name} are not those of the record")
         if not fetch_published(e, runs_dir, record.data.fingerprint):
             raise UserError("the weights are damaged, or not of the record's config, seed and images")
         metrics = run_experiment(e, runs_dir=runs_dir, **options).metrics
@@ -77,9 +75,7 @@ def verify(record: Record, runs_dir: Path, **options: Any) -> Check:
         raise
     except (UserError, CheckpointError, OSError) as error:
         problem = without_paths(str(error))
-    files = sorted((PUBLISHED / "models").glob(f"{record.folder}.*"))
-    hashes = {file.name: sha256(file.read_bytes()) for file in files}
-    return Check(record.folder, hashes, numbers, problem, round(time.monotonic() - clock, 1))
+    return Check(record.folder, numbers, problem, round(time.monotonic() - clock, 1))
 
 
 def allowed(metric: str, recorded: float) -> float | None:
@@ -91,8 +87,8 @@ def allowed(metric: str, recorded: float) -> float | None:
 
 def lines(check: Check) -> Iterator[str]:
     """A check in words."""
-    came_out = "as recorded" if check.passed else check.problem or "not as recorded"
-    yield f"{check.run}: {came_out} ({duration(check.seconds)})"
+    outcome = "as recorded" if check.passed else check.problem or "not as recorded"
+    yield f"{check.run}: {outcome} ({duration(check.seconds)})"
     cells = [
         (name, decimal(name, then, 4), decimal(name, now, 4), signed(now - then, 5), f"{most:.5g}",
          "off" if abs(now - then) > most else "")
@@ -106,7 +102,6 @@ def receipt(checks: Sequence[Check], total: int) -> dict[str, Any]:
     checked and have passed."""
     return {
         "passed": len(checks) == total and all(check.passed for check in checks),
-        "of": total,
         "finished": provenance.now(),
         "git": vars(provenance.git_info()),
         "versions": provenance.versions(),

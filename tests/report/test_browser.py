@@ -72,6 +72,14 @@ def test_the_page_never_scrolls_sideways(visit, viewport):
     assert fits(visit(viewport=viewport))
 
 
+def test_on_a_phone_table_1_is_whole(visit):
+    """No cell of it is cut, or has to be scrolled to."""
+    page = visit(PHONE)
+    edges = page.evaluate("""[...document.querySelectorAll('#table1 .paper-table td')]
+        .filter(cell => cell.offsetWidth).map(cell => cell.getBoundingClientRect().right)""")
+    assert len(edges) > 40 and max(edges) <= PHONE["width"]
+
+
 def fits(page) -> bool:
     """Is a page whose hidden parts are opened no wider than its window?"""
     page.evaluate("document.querySelectorAll('details').forEach(item => item.open = true)")

@@ -10,16 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from bs4 import BeautifulSoup
 from fake_records import draw_samples, record, records, rendered_page
 from todays import of_today
 
+from cqlib.data.grids import grid_png
 from cqlib.experiments import paper
 from cqlib.experiments.ablations import ABLATIONS
 from cqlib.experiments.claims import CLAIMS
 from cqlib.experiments.rows import default_data
 from cqlib.metrics.metric import Metric, Protocol
-from cqlib.report.claim_cards import VERDICTS, cards
+from cqlib.report import answer
+from cqlib.report.claim_cards import cards, scales
 from cqlib.report.run_sets import run_sets
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
@@ -42,7 +45,8 @@ def full(tmp_path_factory) -> BeautifulSoup:
     diverged = record("table1/gan", 1, status="diverged", notes=["ten non-finite losses in a row"])
     draw_samples(local, out / "runs")
     (out / "notebooks").mkdir()
-    (out / "notebooks" / "table1_objectives.html").touch()
+    for kind in ("html", "ipynb"):
+        (out / "notebooks" / f"table1_objectives.{kind}").touch()
     row, changes = next(iter(ABLATIONS[0].changes.items()))
     data = default_data(row, "quick")[0]
     tried = [of_today(replace(record("table1/cq", 100, data=data), row=row, changes=each)) for each in ({}, changes)]
@@ -103,33 +107,53 @@ def test_a_measured_cell_holds_mean_and_standard_deviation_and_names_its_records
     files = ", ".join(f"table1_cq-f--photos10--quick--{seed}.json" for seed in range(5))
     assert bpd.span["title"] == f"5 seeds: {files}"
     for cell in full.select("td.published, td.local"):  # of every number
-        if re.match(r"[≈≤]?\s?[\d,]+\.\d", words(cell)):
+        if re.match(r"[\d,]+\.\d", words(cell)):
             assert ".json" in cell.span["title"], words(cell)
 
 
 def test_every_claim_stands_on_the_page_with_what_each_run_set_says_of_it(full):
     sets = run_sets([*records(1), record("table1/gan", 1, status="diverged")], records(5))
     tested = {card.claim.sentence: card for card in cards(sets) if card.tests}
-    matrix = full.find("table", class_="matrix")
-    columns = [words(head) for head in matrix.thead.find_all("th")[1:]]
-    assert sorted(columns) == sorted(runs.title.replace(": ", " ") for runs in sets)
     seen = set()
-    for line in matrix.select("tr[id]"):
-        card = tested[words(line.summary)]
-        by_set = {result.runs.title.replace(": ", " "): result for result in card.tests}
-        for column, square in zip(columns, line.find_all("td", recursive=False), strict=True):
-            if column not in by_set:
-                assert not words(square)
-                continue
-            result, sign = by_set[column], square.find(class_="verdict")
-            assert (sign.get_text(), sign["aria-label"]) == (VERDICTS[result.verdict].sign, result.verdict)
-            effect = square.find(class_="effect")
-            assert (words(effect), effect["title"]) == (result.size or result.reason, result.files)
-            assert (result.text or result.reason) in words(line.details)  # the interval
-        seen.add(card.claim.sentence)
+    for matrix in full.find_all("table", class_="matrix"):
+        columns = [words(head) for head in matrix.thead.find_all("th")[1:]]
+        assert sorted(columns) == sorted(runs.title.replace(": ", " ") for runs in sets)  # one scale, of either origin
+        for line in matrix.select("tr[id]"):
+            card = tested[words(line.summary)]
+            by_set = {result.runs.title.replace(": ", " "): result for result in card.tests}
+            for column, cell in zip(columns, line.find_all("td", recursive=False), strict=True):
+                result = by_set[column]
+                effect = cell.find(class_="effect")
+                assert words(cell.find(class_="verdict")).endswith(result.verdict)
+                assert (words(effect), effect["title"]) == (result.size or result.reason, result.files)
+                assert (result.text or result.reason) in words(line.details)  # the interval
+            seen.add(card.claim.sentence)
     assert seen == tested.keys()
     untested = [words(line.th) for line in full.select('[aria-label="Claims that were not tested"] tbody tr')]
     assert sorted([*seen, *untested]) == sorted(claim.sentence for claim in CLAIMS)
+
+
+def test_the_first_screen_answers_from_the_records(full):
+    """Sentences, then what the models draw, then Table 1."""
+    sets = scales(run_sets(records(1), records(5)), paper.row_ids("table1"))
+    assert [words(line) for line in full.select(".lead p")] == answer.sentences(sets)
+    section = full.find(id="table1")
+    assert [words(head) for head in section.find_all("h2")] == ["What it draws"]
+    labels = [words(figure.b) for figure in section.select(".strip figure")]
+    assert labels == ["Real test images", "VAE", "VAE-F", "CQ", "CQ-F", "GAN"]
+    assert section.select_one(".strip").find_next("table").caption.get_text().startswith("Table 1")
+
+
+def test_the_nearest_images_are_shown_where_there_are_any(tmp_path):
+    (tmp_path / "nearest").mkdir()
+    (tmp_path / "nearest" / "a.png").write_bytes(grid_png(torch.zeros(4, 3, 16, 16, dtype=torch.uint8)))
+    (picture,) = page(tmp_path, [record("table1/vae")]).select(".nearest img")
+    assert picture["src"].startswith("data:image/png") and picture["alt"]
+
+
+def test_notebooks_are_linked_as_pages(full):
+    links = [link["href"] for link in full.find(id="notebooks").find_next("ul").find_all("a")]
+    assert links == ["notebooks/table1_objectives.html"]
 
 
 def test_what_failed_and_what_diverged_is_told(full):
@@ -141,8 +165,8 @@ def test_what_failed_and_what_diverged_is_told(full):
 def test_the_report_of_nothing_says_so(tmp_path):
     soup = page(tmp_path)
     assert "nothing yet" in words(soup) and "No claim has been tested yet" in words(soup)
-    assert len(soup.find_all(class_="paper-table")) == 3 and soup.find(id="baselines-caption") is None
-    assert not soup.select(".strip, .headlines, .digits")
+    assert len(soup.find_all(class_="paper-table")) == 3 and soup.find(id="baselines") is None
+    assert not soup.select(".strip, .digits, .nearest")
     for table in paper.TABLES:
         assert f"./run_all.sh --only {table.id}" in words(soup)
 

@@ -32,11 +32,11 @@ def test_one_system_has_one_colour_everywhere():
 
 def test_marks_and_bars_are_mean_and_standard_deviation_of_the_seeds():
     runs = run_sets(records(3, ROWS), [])[0]
-    (point,) = made = pictures.points_of_row(runs, "table2/cqf-residual", "FD-lite0")
+    point = pictures.point_of(runs, "table2/cqf-residual", "FD-lite0")
     for name, mean, std in (("BPD", point.bpd, point.bpd_std), ("FD-lite0", point.distance, point.distance_std)):
         values = [run.metrics[name].value for run in runs.records_of("table2/cqf-residual")]
         assert mean == pytest.approx(np.mean(values)) and std == pytest.approx(np.std(values, ddof=1))
-    (bars,) = plots.quality_against_likelihood(made, ylabel="", marks={point.label: 0}).axes[0].containers
+    (bars,) = plots.quality_against_likelihood([point], ylabel="", marks={point.label: 0}).axes[0].containers
     mark, _, ends = bars.lines
     np.testing.assert_allclose(mark.get_xydata(), [(point.bpd, point.distance)])
     assert np.ptp(ends[0].get_segments()[0][:, 0]) == pytest.approx(2 * point.bpd_std)
@@ -55,34 +55,12 @@ def test_every_table_has_its_picture_and_two_scales_stand_with_table_2():
     assert len(quality) == 2 and ">CQF + IAF + Residual<" in quality[1]["svg"]
 
 
-def test_a_few_values_far_off_are_cut_and_named_and_no_end_of_a_curve_is():
-    calm = [[(step, 1.0 + 0.01 * (step % 7)) for step in range(200)]]
-    spiky = [[(step, 41.0 if step == 50 else 0.5) for step in range(200)]]
-    series = {"CQ-F": calm, "GAN": spiky}
-    low, high = plots.learning_curves(series, ylabel="", marks={"CQ-F": 0, "GAN": 1}).axes[0].get_ylim()
-    assert low <= 0.5 and 1.06 <= high < 2 and plots.describe_lines(series) == "one line per seed; cut: GAN reaches 41"
-    late = {"CQ": calm, "GAN": [[*spiky[0][:-1], (199, 60.0)]]}  # where a curve ends is what the picture is for
-    assert plots.y_limits(late) is None and plots.y_limits({"CQ": calm}) is None
-
-
-def test_of_many_models_a_line_is_the_mean_over_seeds():
+def test_a_learning_curve_is_the_mean_over_seeds():
     seeds = [[(0, 1.0), (10, 2.0)], [(0, 3.0), (10, 6.0)]]
-    for n, words, lines in ((5, "one line per seed", 10), (6, "means over seeds", 6)):
-        series = {str(i): seeds for i in range(n)}
-        figure = plots.learning_curves(series, ylabel="", marks={str(i): i for i in range(n)})
-        assert len(figure.axes[0].lines) == lines and plots.describe_lines(series) == words
-        assert [text.get_text() for text in figure.legends[0].get_texts()] == list(series)
-    assert figure.axes[0].lines[0].get_xydata().tolist() == [[0, 2], [10, 4]]
-
-
-def test_critics_are_compared_with_one_that_knows_nothing_and_curves_without_room_are_named(monkeypatch):
-    assert pictures.levels("discriminator") == {pictures.IGNORANCE: pytest.approx(2 * np.log(2))}
-    monkeypatch.setattr(pictures, "MAX_LINES", 2)
-    rows = ("table1/cq", "table1/cq-f", "table1/gan")
-    (runs,) = run_sets([replace(record(row), curve={"discriminator": [[1, 2.0], [2, 1.0]]}) for row in rows], [])
-    (plot,) = pictures.learning_curves(runs, rows, "Table 1", losses=True)
-    assert f">{pictures.IGNORANCE}</text>" in plot["svg"] and plot["caption"].endswith(" Not drawn: GAN.")
-    assert pictures.learning_curves(runs, rows, "Table 1", losses=False) == []
+    figure = plots.learning_curves({"CQ": seeds, "GAN": seeds[:1]}, ylabel="", marks={"CQ": 0, "GAN": 1})
+    first, second = (line.get_xydata().tolist() for line in figure.axes[0].lines)
+    assert first == [[0, 2], [10, 4]] and second == [[0, 1], [10, 2]]
+    assert plots.describe_lines({"CQ": seeds}) == "means over seeds"
 
 
 def test_a_picture_is_an_element_with_a_text_and_without_ids_that_repeat():
@@ -140,7 +118,7 @@ def test_the_pictures_of_the_trade_off_show_every_point_once():
 def test_points_of_few_seeds_and_missing_points_are_named():
     runs_of = on_fronts(3)
     (mixed,) = run_sets([run for run in runs_of if run.seed == 0 or not run.changes], [])
-    assert "1 seed at λ = 100, 400 and 1,600; 3 seeds at λ = 0 and 25." in trade_off.of_seeds(mixed, "FD-lite0")
+    assert "1 seed or 3 seeds a point" in trade_off.figures(mixed)[0]["caption"]
     (some,) = run_sets([run for run in runs_of if run.changes != {"system.quality_weight": 400.0}], [])
     command = some.command("figure_trade_off", [CQ, CQ_F])
     assert trade_off.not_trained(some) == f"Not trained yet: CQ, λ 400; CQ-F, λ 400. {command} trains them."

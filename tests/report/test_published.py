@@ -70,6 +70,20 @@ def test_the_page_is_what_the_records_give(monkeypatch):
     assert re.search(r'src="samples/table1_cq-f--\w+--quick--0/samples.webp"', page) and "nothing yet" not in page
 
 
+def test_the_page_is_short():
+    """At most 7 sections, 2,000 words before anything is unfolded and 8,000 words folded under how it was measured."""
+    soup = BeautifulSoup((FOLDER / "index.html").read_text(), "html.parser")
+    for svg in soup.find_all("svg"):
+        svg.decompose()
+    assert len(soup.find_all("section")) <= 7
+    assert len(soup.find(id="measured").get_text(" ").split()) <= 8000
+    for fold in soup.find_all("details"):
+        for part in fold.find_all(recursive=False):
+            if part.name != "summary":
+                part.decompose()
+    assert len(soup.body.get_text(" ").split()) <= 2000
+
+
 @pytest.mark.slow
 def test_a_published_model_gives_its_record_again(tmp_path, monkeypatch):
     """In half precision, without its critic, measured by `evaluate` and not trained again."""

