@@ -6,14 +6,15 @@ Standard library only.
 """
 
 from cqlib.experiments.variants import Changes, variant
+from cqlib.recipe import NATURAL_LAMBDA
 
 LAMBDA = "system.quality_weight"
 """The place of lambda in a recipe."""
 CQ, CQ_F, GAN = "table1/cq", "table1/cq-f", "table1/gan"
 WITHOUT_L_Q = {CQ: "table1/vae", CQ_F: "table1/vae-f"}
 """What each of the two is without a quality loss."""
-LAMBDA_OF_DATA, NATURAL_LAMBDA = {"photodigits": 400.0}, 25.0
-"""Data set -> lambda of CQ and CQ-F in its tables at 16x16, chosen on tuning seeds; and that of any other set."""
+LAMBDA_OF_DATA = {"photodigits": 400.0}
+"""Data set -> lambda of CQ and CQ-F in its tables at 16x16, chosen on tuning seeds; any other has `NATURAL_LAMBDA`."""
 SIZES = {"smoke": 16, "quick": 16, "study": 32, "paper": 32}
 """Profile -> the usual side length of its images. A data set that lacks it is taken at its nearest one; under `paper`,
 published data sets are taken at the paper's."""

@@ -97,15 +97,15 @@ def publish(runs_dir: Path) -> list[Path]:
 
 
 def _publish_model(folder: Path, name: str) -> list[Path]:
-    """Publish a run's weights in half precision, without its critic; of a GAN also those of the encoder that gives it a
-    BPD, without the copy of the generator that is in them. Returns the files."""
+    """Publish a run's weights in half precision; of a GAN also those of the encoder that gives it a BPD, without the
+    copy of the GAN that is in them. Returns the files."""
     targets = {file: published_weights(name, file) for file in (WEIGHTS, ENCODER) if (folder / file).is_file()}
     for file, target in targets.items():
-        state, unused = load_checkpoint(folder / file), {"critic", "generator"} if file == ENCODER else {"critic"}
+        state = load_checkpoint(folder / file)
         state["weights"] = {
             key: value.half() if value.is_floating_point() else value
             for key, value in state["weights"].items()
-            if unused.isdisjoint(key.split("."))
+            if not (file == ENCODER and key.startswith("generator."))
         }
         state["notes"] = [*state["notes"], "weights as published, in half precision"]
         if not (target.is_file() and _equal(load_checkpoint(target), state)):  # equal states give files that differ

@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import os
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -72,6 +73,6 @@ def wall_clock(action: Callable[[], object], device: torch.device) -> float:
 def keep_freed_memory() -> bool:
     """Make this process keep the memory that it frees, for the tensors of the next step. Returns whether that could be
     set, which is so on glibc only."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     limits = (1 << 30, 1 << 25)  # bytes; older versions of glibc refuse more than the second
     return mallopt is not None and any(mallopt(MMAP_THRESHOLD, n) and mallopt(TRIM_THRESHOLD, n) for n in limits)

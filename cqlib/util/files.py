@@ -38,6 +38,8 @@ def move(source: Path | str, target: Path) -> None:
     """Rename `source`, whose content is on the disk already, to `target`, durably where the file system can sync a
     folder. Raises OSError."""
     os.replace(source, target)
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folder
+        return
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
