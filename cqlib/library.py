@@ -284,8 +284,9 @@ def uint8_images(images: Any, shape: tuple[int, ...] | None = None) -> Tensor:
     if stack.is_floating_point():
         low, high = (float(end) for end in stack.aminmax())
         if not (-1 <= low < 0 and high <= 1):
-            raise ValueError(f"images are uint8, or floats in [-1, 1], not floats from {low:.3g} to {high:.3g}: of those "
-                             "in [0, 1] pass (255 * images).round() as uint8")  # fmt: skip
+            found = f"floats from {low:.3g} to {high:.3g}"
+            remedy = "of floats in [0, 1] pass (255 * images).round() as uint8"
+            raise ValueError(f"images are uint8, or floats in [-1, 1], not {found}: {remedy}")
         stack = to_uint8(stack)
     if stack.dtype != torch.uint8:
         kind = str(stack.dtype).removeprefix("torch.")
