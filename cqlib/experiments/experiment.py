@@ -107,6 +107,8 @@ def experiment(
     that its nets can be built. UsageError where one of these is wrong."""
     check_row(row)
     check_profile(profile)
+    if not isinstance(data, str | None):
+        raise UsageError("data is the name of a data set; a model of cqlib.CQF(…) takes images themselves, with `fit`")
     data = data or default_data(row, profile)[0]
     size = image_size(data, profile)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:

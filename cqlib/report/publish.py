@@ -24,7 +24,7 @@ from cqlib.report.pictures import sample_file
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
-from cqlib.util.paths import PUBLISHED
+from cqlib.util.paths import IN_REPOSITORY, PUBLISHED
 
 PICTURE = {"profile": "quick", "data": default_data("table1/cq-f", "quick")[0]}
 """The run set of README's picture of Table 1, seed 0, and of the published models."""
@@ -66,6 +66,8 @@ def of_tables(record: Record) -> bool:
 def publish(runs_dir: Path) -> list[Path]:
     """Publish the runs in `runs_dir`: copy records, the weights and samples of first seeds that ended; draw README's
     picture, render README, docs and page. Returns the files written."""
+    if not IN_REPOSITORY:
+        raise UserError("runs are published to the repository: start in a clone of it")
     records = publishable(runs_dir, of_tables)
     undamaged_records(PUBLISHED / "records")  # before anything is written
     finished = {record.folder for record in records if record.done}  # others may finish meanwhile
