@@ -7,7 +7,7 @@ dependencies = ["torch", "torch_fidelity", "safetensors", "pydantic", "skimage",
 
 
 def cqlib_model(row: str = "table1/cq-f", **settings: Any) -> Any:
-    """The system of a published row of the paper's tables, in evaluation mode (`cqlib.load`)."""
+    """A published model of the paper's tables, in evaluation mode: `cqlib.load`, of which `settings` are."""
     from cqlib import load
 
     return load(row, **settings)

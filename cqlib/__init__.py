@@ -1,21 +1,34 @@
-"""A companion to "Coverage and Quality Driven Training of Generative Image Models" (arXiv 1901.01091).
+"""VAE, VAE-F, CQ, CQ-F and GAN: a companion to "Coverage and Quality Driven Training of Generative Image Models"
+(arXiv 1901.01091), published as "Adaptive Density Estimation for Generative Models" (NeurIPS 2019).
 
     import cqlib
-    model = cqlib.load("table1/cq-f", profile="quick", data="photos10", seed=0)
-    images = model.sample(64)
+    model = cqlib.load("table1/cq-f", profile="quick", data="photodigits", seed=0)   # published weights, or a run
+    model = cqlib.CQF(size=28, channels=1).fit(images, steps=4000)                   # images of your own
+    samples = model.sample(64)
 
 Importing the package costs nothing: what needs torch is loaded when it is first used.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cqlib.util import VERSION as __version__
 
-__all__ = ["__version__", "load", "run"]
+if TYPE_CHECKING:
+    from cqlib.experiments.load import load
+    from cqlib.experiments.run import run
+    from cqlib.library import CQ, CQF, GAN, VAE, VAEF, bits_per_dimension, scores
+
+__all__ = ["CQ", "CQF", "GAN", "VAE", "VAEF", "__version__", "bits_per_dimension", "load", "run", "scores"]
 
 
 def __getattr__(name: str) -> Any:
     if name in ("load", "run"):
         return getattr(import_module(f"cqlib.experiments.{name}"), name)
+    if name in __all__:
+        return getattr(import_module("cqlib.library"), name)
     raise AttributeError(f"module 'cqlib' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -104,6 +104,8 @@ def experiment(
     """The experiment of a row of the tables, with `changes` to its recipe. UsageError for a wrong name or value."""
     check_row(row)
     check_profile(profile)
+    if not isinstance(data, str | None):
+        raise UsageError("data is the name of a data set; a model of cqlib.CQF(…) takes images themselves, with `fit`")
     data = data or default_data(row, profile)[0]
     size = image_size(data, profile)
     if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:

@@ -12,7 +12,8 @@ from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
 from cqlib.experiments.experiment import TRAIN_IMAGES, Experiment, experiment, experiment_of
 from cqlib.experiments.record import Record, read_record
-from cqlib.experiments.rows import short_label
+from cqlib.experiments.rows import ROWS, short_label
+from cqlib.library import RECORD, WEIGHTS, as_own_model, load_saved
 from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.models.base import System
 from cqlib.models.frozen_decoder import FrozenDecoder
@@ -23,10 +24,9 @@ from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, RUNS
 from cqlib.util.text import without_paths
 
-RECORD = "record.json"
-WEIGHTS, ENCODER = "model.safetensors", "encoder.safetensors"
-"""Files in a run's folder: the averaged weights of the model, and those of the encoder around a GAN's frozen decoder,
-each with the hashes of the experiment and of the data that they belong to."""
+ENCODER = "encoder.safetensors"
+"""Like `WEIGHTS` a file in a run's folder: the weights of the encoder around a GAN's frozen decoder. Both hold averaged
+weights, with the hashes of the experiment and of the data that they belong to."""
 STORED: dict[str, Any] = {
     "git": dict, "weights": dict, "status": str, "steps": int, "seconds": (int, float), "skipped": int, "notes": list,
     "device": str,
@@ -35,19 +35,25 @@ STORED: dict[str, Any] = {
 
 
 def load(row: str, *, runs_dir: Path | str = RUNS, device: torch.device | str = "cpu", **settings: Any) -> System:
-    """The system of a finished run, or of a published checkpoint, which lacks the critic, with averaged weights, in
-    evaluation mode.
+    """The model of a finished run, or of published weights, in evaluation mode: `load("table1/cq-f")`,
+    `load("my-model")`. Rows of Table 1 are classes of `cqlib.library`, with `fit` and `save`.
 
-    `settings` are the `profile`, `data`, `seed` and `changes` of `experiment`; `row` may also be the folder of a run or
-    of a model card. UserError, a sentence with the command that trains it, where there are no such weights.
+    `row` is a row of the tables, with the `profile`, `data`, `seed` and `changes` of `experiment` as `settings`, or the
+    folder of a run, of a model card, or of `model.save`. UserError, a sentence that says what to do, where there are no
+    such weights.
     """
-    file = Path(row).expanduser() / RECORD
-    if not file.is_file():
-        return load_system(experiment(row, **settings), Path(runs_dir).expanduser()).to(device)
+    folder = Path(row).expanduser()
+    if row in ROWS or not folder.is_dir():
+        e = experiment(row, **settings)
+        return as_own_model(load_system(e, Path(runs_dir).expanduser()), e.row).to(device)
     if settings:
-        raise UsageError(f"{row} is one run's folder: leave out {', '.join(settings)}")
+        raise UsageError(f"{row} is a folder: leave out {', '.join(settings)}")
+    file = folder / RECORD
+    if not file.is_file():
+        return load_saved(folder).to(device)
     try:
-        return _load(experiment_of(read_record(file)), file.with_name(WEIGHTS)).to(device)
+        e = experiment_of(read_record(file))
+        return as_own_model(_load(e, folder / WEIGHTS), e.row).to(device)
     except ValueError as error:
         raise UserError(f"{file}: {error}") from error
 
@@ -70,8 +76,6 @@ def _load(e: Experiment, *paths: Path) -> System:
             except CheckpointError as error:
                 raise UserError(f"{error}: {e.command}") from error
     why = f"{e.variant} has not been trained with profile {e.profile} on {e.data}, seed {e.seed}"
-    if not PUBLISHED.is_dir():
-        raise UserError(f"{why}; published weights lie in the repository: start in a clone of it")
     raise UserError(f"{why} (published weights: {_published_rows() or 'none'}): {e.command}")
 
 
@@ -129,11 +133,8 @@ def stored_training(path: Path, e: Experiment, data: str | None = None) -> dict[
 
 
 def load_weights(system: System, weights: dict[str, Tensor], path: Path) -> None:
-    """Load `weights`, read from `path`, into `system`. Published files lack the critic, and those of an encoder lack
-    the frozen generator: the former is then removed from `system`, the latter kept. UserError where names or shapes do
-    not fit."""
-    if system.critic is not None and not any(name.startswith("critic.") for name in weights):
-        system.critic, system.lacks_critic = None, True
+    """Load `weights`, read from `path`, into `system`; those of an encoder lack the frozen generator if they are
+    published: `system` keeps its own. UserError where names or shapes do not fit."""
     own = system.state_dict() if isinstance(system, FrozenDecoder) else {}
     try:
         system.load_state_dict({name: value for name, value in own.items() if name.startswith("generator.")} | weights)

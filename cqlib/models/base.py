@@ -21,8 +21,6 @@ class System(nn.Module):
     shape: tuple[int, int, int]
     critic: nn.Module | None
     """The net that judges samples; None for a system trained by its likelihood alone."""
-    lacks_critic: bool = False
-    """Whether it has published weights, which leave the critic out, so that it cannot be trained further."""
     uses_labels: bool = False
     """Whether `generator_losses` and `critic_losses` take `labels` (N,), int64, -1 where an image has none. Other
     systems are never given labels."""
@@ -81,9 +79,7 @@ class System(nn.Module):
         return [p for p in self.parameters() if p.requires_grad and p not in critic]
 
     def critic_parameters(self) -> list[nn.Parameter]:
-        """The critic's trainable parameters; empty without a critic. ValueError where published weights lack it."""
-        if self.lacks_critic:
-            raise ValueError("published weights lack the critic: build the system again and train it from the start")
+        """The critic's trainable parameters; empty without a critic."""
         return [p for p in self.critic.parameters() if p.requires_grad] if self.critic is not None else []
 
     def parameter_counts(self) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """VAE, VAE-F, CQ and CQ-F: one latent-variable model, with and without f, with and without L_Q.
 
 Reference: Lucas, Shmelkov, Alahari, Schmid, Verbeek, "Coverage and Quality Driven Training of Generative Image
-Models", arXiv 1901.01091; Eqs. (1) to (8) of its slides.
+Models", arXiv 1901.01091 (version 3, at NeurIPS 2019: "Adaptive Density Estimation for Generative Models"); Eqs. (1)
+to (8) of its slides.
 
     z ~ N(0, I),   y ~ N(mu(z), diag(sigma(z)^2)),   x = f^-1(y)
 
@@ -311,11 +312,17 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     }[profile]
     config = CoverageQualityConfig(size, pyramid(base, size), latent)
     if "flow" in parts:
-        share = {16: 0.95 if profile == "smoke" else 0.97, 32: 0.99, 48: 0.99, 64: 1.0}[size]
-        config = replace(config, flow=flow, widths=pyramid(share * base, size, multiple=2))
+        config = replace(config, flow=flow, widths=pyramid(_share(profile, size) * base, size, multiple=2))
     if "critic" in parts:
         config = replace(config, critic=CriticConfig(pyramid(critic_base, size), penalty_weight, penalty_every))
     return Recipe(config, training(profile, size))
+
+
+def _share(profile: str, size: int) -> float:
+    """The width of encoder and decoder with f, as a share of the width without."""
+    if size <= 16:
+        return 0.95 if profile == "smoke" else 0.97
+    return 0.99 if size < 64 else 1.0
 
 
 def training(profile: str, size: int) -> TrainingConfig:

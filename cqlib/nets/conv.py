@@ -37,10 +37,12 @@ def bottom_size(size: int, widths: tuple[int, ...]) -> int:
 
 
 def num_resolutions(size: int) -> int:
-    """How many widths a net needs at `size`: 3 at 16, 4 at 32 and 48, 5 at 64; ValueError for other sizes."""
-    if size not in BOTTOM:
-        raise ValueError(f"image size {size} is not one of {sorted(BOTTOM)}")
-    return (size // BOTTOM[size]).bit_length()
+    """How many widths a net needs at `size`, which is halved while it is even and at least 8: 3 at 16, 4 at 32 and 48,
+    5 at 64."""
+    halvings = 0
+    while size >= 8 and size % 2 == 0:
+        size, halvings = size // 2, halvings + 1
+    return halvings + 1
 
 
 def pyramid(base: float, size: int, *, multiple: int = 1) -> tuple[int, ...]:

@@ -16,16 +16,21 @@ from cqlib.experiments.experiment import Experiment
 from cqlib.experiments.record import Record, machine_path, undamaged_record
 from cqlib.experiments.rows import label_of
 from cqlib.metrics.metric import sentence
-from cqlib.metrics.quantities import decimal, heading
+from cqlib.metrics.quantities import SCORES, decimal, heading, score_of
 from cqlib.models.base import System
 from cqlib.report.facts import commit
 from cqlib.report.jinja import environment
+from cqlib.util import VERSION
 from cqlib.util.errors import UsageError, UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import duration, without_paths
 
 CONFIG = "config.json"
+TASK = "unconditional-image-generation"
+"""What the model does, in the words of the hub."""
+MEASURED = {"BPD", "BPD-IW", *(name for score in SCORES for name in score.names)}
+"""Metrics on the card; the record beside it has all."""
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#&!$~])")
 """A character that has a meaning in Markdown and is to be escaped."""
 
@@ -68,17 +73,31 @@ def card(record: Record, system: System, files: list[str]) -> str:
     """The card in Markdown; what comes from the record is escaped, and absolute paths in it are cut."""
     data, entry = record.data.name, entry_of(record.data.name)
     own = entry.terms if entry else "Images of one's own: say here whose they are, and their terms."
-    front = {"license": "mit", "library_name": "cqlib", "datasets": [without_paths(data)],
-             "tags": ["image-generation", "arxiv:1901.01091", record.row]}  # fmt: skip
+    title = f"{label_of(record.variant)} on {data}, {'×'.join(map(str, system.shape[1:]))} pixels"
+    metrics = {name: metric for name, metric in record.metrics.items() if score_of(name) in MEASURED}
+    results = {
+        "task": {"type": TASK},
+        "dataset": {"type": without_paths(data), "name": without_paths(data), "split": record.data.split},
+        "metrics": [{"type": score_of(name).lower(), "name": name, "value": m.value} for name, m in metrics.items()],
+    }
+    front = {
+        "license": "mit",
+        "library_name": "cq-companion",
+        "pipeline_tag": TASK,
+        "tags": ["image-generation", "coverage-and-quality", "arxiv:1901.01091", record.row],
+        "model-index": [{"name": without_paths(title), "results": [results]}],
+    }
     template = environment(finalize=_escaped, keep_trailing_newline=True).get_template("card.md.j2")
     return template.render(
         front=Markup("\n".join(f"{key}: {json.dumps(value)}" for key, value in front.items())),  # JSON is YAML
         record=record,
-        title=f"{label_of(record.variant)} on {data}, {'×'.join(map(str, system.shape[1:]))} pixels",
+        title=title,
+        metrics=metrics,
         pictures=[Markup(name) for name in files if name.startswith("samples")],
         shape=", ".join(map(str, system.shape)),
         commit=commit(record, 40),
         time=duration(record.seconds),
+        version=VERSION,
         versions=", ".join(f"{name} {version}" for name, version in record.versions.items()),
         terms=CREDITS if data in WITH_PIP else (own,),
         decimal=decimal,

@@ -24,7 +24,7 @@ from cqlib.report.pictures import sample_file
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
-from cqlib.util.paths import PUBLISHED
+from cqlib.util.paths import IN_REPOSITORY, PUBLISHED
 
 PICTURE = {"profile": "quick", "data": default_data("table1/cq-f", "quick")[0]}
 """The run set of README's picture of Table 1, seed 0, and of the published models."""
@@ -65,6 +65,8 @@ def of_tables(record: Record) -> bool:
 def publish(runs_dir: Path) -> list[Path]:
     """Publish the runs in `runs_dir`: copy records, the weights and samples of first seeds that ended; draw README's
     picture, render README, docs and page. Returns the files written."""
+    if not IN_REPOSITORY:
+        raise UserError("runs are published to the repository: start in a clone of it")
     records = publishable(runs_dir, of_tables)
     undamaged_records(PUBLISHED / "records")  # before anything is written
     finished = {record.folder for record in records if record.done}  # others may finish meanwhile
@@ -96,15 +98,15 @@ def publish(runs_dir: Path) -> list[Path]:
 
 
 def _publish_model(folder: Path, name: str) -> list[Path]:
-    """Publish a run's weights in half precision, without its critic; of a GAN also those of the encoder that gives it a
-    BPD, without the copy of the generator that is in them. Returns the files."""
+    """Publish a run's weights in half precision; of a GAN also those of the encoder that gives it a BPD, without the
+    copy of the GAN that is in them. Returns the files."""
     targets = {file: published_weights(name, file) for file in (WEIGHTS, ENCODER) if (folder / file).is_file()}
     for file, target in targets.items():
-        state, unused = load_checkpoint(folder / file), {"critic", "generator"} if file == ENCODER else {"critic"}
+        state = load_checkpoint(folder / file)
         state["weights"] = {
             key: value.half() if value.is_floating_point() else value
             for key, value in state["weights"].items()
-            if unused.isdisjoint(key.split("."))
+            if not (file == ENCODER and key.startswith("generator."))
         }
         state["notes"] = [*state["notes"], "weights as published, in half precision"]
         if not (target.is_file() and _equal(load_checkpoint(target), state)):  # equal states give files that differ

@@ -81,9 +81,9 @@ def train(
     `log_every` steps on a line, in nats per image; where a step updates a net several times, only the last update
     counts. A call with the `key` of an earlier one in this folder resumes where that stopped, whatever else has
     changed; without a key every call starts from the beginning. A run that diverges returns its last good state, with
-    status "diverged"; its log goes up to the divergence. Raises ValueError for images that do not fit the system,
-    labels that do not fit the images, and a system without its critic; UserError for labels that the system cannot use;
-    `StoppedEarly`, with all saved, when `stop` asks for it.
+    status "diverged"; its log goes up to the divergence. Raises ValueError for images that do not fit the system and
+    labels that do not fit the images; UserError for labels that the system cannot use; `StoppedEarly`, with all saved,
+    when `stop` asks for it.
     """
     device = torch.device(device)
     with fork_rng(device), full_fp32():

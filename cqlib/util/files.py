@@ -36,6 +36,8 @@ def move(source: Path | str, target: Path) -> None:
     """Rename `source` to `target`, and sync the folder so that the new name survives a power cut. The content of
     `source` must be on the disk already. Raises OSError."""
     os.replace(source, target)
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folder
+        return
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

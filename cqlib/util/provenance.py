@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Self
 
+import psutil
 import torch
 from pydantic.dataclasses import dataclass
 
@@ -121,7 +122,10 @@ def peak_memory_bytes(device: torch.device) -> int:
     with suppress(OSError):
         if kilobytes := re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE):
             return 1024 * int(kilobytes[1])
-    import resource  # not on Windows
-
+    try:
+        import resource
+    except ImportError:  # on Windows
+        memory = psutil.Process().memory_info()
+        return getattr(memory, "peak_wset", memory.rss)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

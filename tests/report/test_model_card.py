@@ -95,8 +95,11 @@ def test_what_comes_from_a_record_is_text(tmp_path, published):
                   versions={evil: evil})  # fmt: skip
     plain, text = (model_card.card(r, cqlib.load(PUBLISHED_ROW), []) for r in (of_card, bad))
     meta, body = front_matter(text)
-    assert meta["license"] == "mit" and meta["library_name"] == "cqlib"
-    assert meta["datasets"][0].startswith('x" ]\n---\n# <script>')
+    (model,) = meta["model-index"]
+    (result,) = model["results"]
+    assert meta["license"] == "mit" and meta["pipeline_tag"] == result["task"]["type"]
+    assert {"type": "bpd", "name": "BPD", "value": of_card.metrics["BPD"].value} in result["metrics"]
+    assert result["dataset"]["name"].startswith('x" ]\n---\n# <script>')
     assert "\\<script\\>" in body and "<script>" not in body.replace("\\<", "")
     assert "someone" not in text and "\u202e" not in text and "](javascript" not in body.replace("\\]", "")
     for start in ("#", "| BPD |", "---", "```"):

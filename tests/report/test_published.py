@@ -86,7 +86,7 @@ def test_the_page_is_short():
 
 @pytest.mark.slow
 def test_a_published_model_gives_its_record_again(tmp_path, monkeypatch):
-    """In half precision, without its critic, measured by `evaluate` and not trained again."""
+    """In half precision, measured by `evaluate` and not trained again."""
     runs, place, row = tmp_path / "runs", tmp_path / "published", "table1/cq-f"
     first = run.run(row, profile="smoke", runs_dir=runs)
     name = slug(row, DATA, "smoke", 0)

@@ -15,7 +15,6 @@ from todays import of_today
 from cqlib.experiments import paper
 from cqlib.experiments.claims import BY_ID, Claim
 from cqlib.experiments.record import Record
-from cqlib.metrics.metric import Protocol
 from cqlib.report import claims_file
 from cqlib.report.claim_cards import cards
 from cqlib.report.inference import Comparison, holm, welch

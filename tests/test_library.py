@@ -1,0 +1,282 @@
+"""Models for images of one's own: every size and channel, one road with the rows, files that come back, and one line
+for whatever does not fit."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+import cqlib
+from cqlib import library
+from cqlib.experiments.experiment import experiment
+from cqlib.library import MODELS, SIDES, uint8_images
+from cqlib.metrics import fidelity
+from cqlib.metrics.features import extract, lite0
+from cqlib.models.registry import build
+from cqlib.training.loop import train
+from cqlib.util.errors import UserError
+
+GREY = np.random.default_rng(0).integers(256, size=(12, 8, 8), dtype=np.uint8)
+COLOUR = torch.from_numpy(np.random.default_rng(1).integers(256, size=(12, 3, 16, 16), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sides_of_every_kind_have_their_nets_in_grey_and_in_colour(name, monkeypatch):
+    """On the device `meta`, where shapes are computed and nothing else."""
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: False)  # which does not know this device
+    for side in (8, 12, 20, 28, 44, 100, 128):
+        assert side in SIDES
+        channels = 3 if side % 8 else 1
+        with torch.device("meta"):
+            model = getattr(cqlib, name)(size=side, channels=channels)
+            x = torch.zeros(2, channels, side, side, dtype=torch.uint8)
+            assert model.generator_losses(x)["total"].shape == ()
+            assert model.sample(2).shape == x.shape
+            assert model.critic is None or model.critic(x.float()).shape == (2,)
+    assert (model.critic is None) == (name in ("VAE", "VAEF"))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_is_that_of_its_row(name):
+    """With the same nets and as many parameters; CQ-F and CQ, and VAE-F and VAE, are equally large at any size."""
+    model = getattr(cqlib, name)(size=16)
+    row = build(experiment(model.row).recipe.system)
+    assert isinstance(model, type(row)) and model.parameter_counts() == row.parameter_counts()
+    assert model.state_dict().keys() == row.state_dict().keys()
+    if name != "GAN":
+        totals = [MODELS[f](28, 1).parameter_counts()["total"] for f in ("VAE", name)]
+        assert totals[0] == pytest.approx(totals[1], rel=0.02)
+
+
+def test_lambda_weighs_a_value_as_it_does_in_the_rows():
+    of_row = experiment("table1/cq-f", data="photos10").recipe.system
+    assert cqlib.CQF(16).config.quality_weight == of_row.quality_weight
+    assert cqlib.CQ(32, 1).config.quality_weight == pytest.approx(25 * 4 / 3)
+    assert cqlib.CQ(32, 1, quality_weight=7.0, latent=5).config.quality_weight == 7
+    assert cqlib.CQ(32, 1, latent=5).encoder.head.out_features == 10
+
+
+def test_fit_is_the_training_of_the_rows(tmp_path):
+    """From the present weights on; the result has the averaged ones."""
+    torch.manual_seed(0)
+    model, other = cqlib.CQF(16), build(cqlib.CQF(16).config)
+    other.load_state_dict(model.state_dict())
+    config = experiment("table1/cq-f", data="photodigits").recipe.training
+    config = type(config)(**{**vars(config), "steps": 3, "batch_size": 4})
+    trained = train(other, COLOUR, config, seed=5, folder=tmp_path).system
+    assert model.fit(COLOUR, steps=3, batch_size=4, seed=5, device="cpu", progress=False) is model
+    assert not model.training
+    for (name, value), of_row in zip(model.state_dict().items(), trained.state_dict().values(), strict=True):
+        assert torch.equal(value, of_row), name
+
+
+def test_a_fit_that_was_cut_off_goes_on(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    models = [cqlib.VAE(8, 1) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    options = {"steps": 6, "batch_size": 2, "log_every": 1, "progress": False, "device": "cpu"}
+    models[0].fit(GREY, **options)
+
+    class CutOff(Exception):
+        pass
+
+    def show_and_stop(bar, n):
+        bar.n += n
+        if bar.n == 4:
+            raise CutOff
+
+    with monkeypatch.context() as patch:
+        patch.setattr(library.tqdm, "update", show_and_stop)
+        patch.setattr("cqlib.training.loop.CHECKPOINT_SECONDS", 0)
+        patch.setitem(train.__kwdefaults__, "checkpoint_seconds", 0)
+        with pytest.raises(CutOff):
+            models[1].fit(GREY, **options, folder=tmp_path)
+    steps = []
+    monkeypatch.setattr(library.tqdm, "update", lambda bar, n: steps.append(n))
+    resumed = models[1].fit(GREY, **options, folder=tmp_path)
+    assert len(steps) == 3  # the third step was saved
+    for a, b in zip(models[0].state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_bar_is_shown_unless_it_is_not_wanted(capsys):
+    cqlib.VAE(8, 1).fit(GREY, steps=2, batch_size=2, device="cpu")
+    assert "VAE: 100%" in capsys.readouterr().err
+    cqlib.VAE(8, 1).fit(GREY, steps=2, batch_size=2, device="cpu", progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_training_that_diverges_says_so_and_keeps_the_last_good_weights():
+    model = cqlib.VAE(8, 1)
+    with pytest.raises(UserError, match="diverged: 10 non-finite steps .* a lower learning_rate may help"):
+        model.fit(GREY, steps=40, batch_size=2, learning_rate=1e30, gradient_clip=None, progress=False)
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_saved_model_comes_back(tmp_path, name):
+    model = getattr(cqlib, name)(8, 1, latent=5)
+    assert model.save(tmp_path / "mine") == tmp_path / "mine" / "model.safetensors"
+    state = torch.get_rng_state()
+    found = cqlib.load(tmp_path / "mine")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert type(found) is type(model) and found.config == model.config and not found.training
+    for a, b in zip(model.state_dict().values(), found.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+class Mine(cqlib.VAE):
+    """With a decoder of its own."""
+
+    def make_nets(self):
+        super().make_nets()
+        self.decoder = nn.Sequential(nn.Linear(self.config.latent, 2 * 8 * 8), nn.Unflatten(1, (2, 8, 8)))
+
+
+def test_nets_of_ones_own(tmp_path):
+    model = Mine(8, 1).fit(GREY, steps=2, batch_size=4, progress=False)
+    model.save(tmp_path)
+    assert torch.equal(Mine.load(tmp_path).decoder[0].weight, model.decoder[0].weight)
+    with pytest.raises(UserError, match=r"is of your class Mine: call Mine\.load"):
+        cqlib.load(str(tmp_path))
+    with pytest.raises(UserError, match=r"is a Mine, not a VAE"):
+        cqlib.VAE.load(tmp_path)
+    other = cqlib.VAE(8, 1)
+    other.decoder = model.decoder
+    other.save(tmp_path)
+    with pytest.raises(UserError, match="has nets of your own: make them in a subclass of VAE"):
+        cqlib.load(tmp_path)
+
+
+def test_a_folder_without_a_model(tmp_path):
+    for make in (lambda: None, lambda: (tmp_path / "model.safetensors").write_bytes(b"no")):
+        make()
+        with pytest.raises(UserError, match=r"model\.safetensors cannot be read: model\.save\(folder\) writes it"):
+            cqlib.load(str(tmp_path))
+    with pytest.raises(UserError, match="is a folder: leave out profile"):
+        cqlib.load(str(tmp_path), profile="quick")
+    (tmp_path / "record.json").touch()
+    with pytest.raises(ValueError, match="is a run with its record"):
+        cqlib.VAE(8).save(tmp_path)
+
+
+class Pictures(Dataset):
+    """PIL images with labels, as torchvision's data sets give them."""
+
+    def __len__(self):
+        return len(GREY)
+
+    def __getitem__(self, i):
+        return Image.fromarray(GREY[i]), 3
+
+
+@pytest.mark.parametrize(("images", "expected"), [
+    (GREY, torch.from_numpy(GREY)[:, None]),
+    (torch.from_numpy(GREY), torch.from_numpy(GREY)[:, None]),
+    (Pictures(), torch.from_numpy(GREY)[:, None]),
+    (GREY[..., None], torch.from_numpy(GREY)[:, None]),
+    (COLOUR, COLOUR),
+    (COLOUR.numpy().transpose(0, 2, 3, 1)[::-1], COLOUR.flip(0)),
+    (TensorDataset(COLOUR, torch.zeros(12)), COLOUR),
+    (list(COLOUR.permute(0, 2, 3, 1)), COLOUR),
+    (COLOUR / 127.5 - 1, COLOUR),  # as torchvision's ToTensor and Normalize(0.5, 0.5) make them
+    ((COLOUR.numpy() + 0.5) / 128 - 1, COLOUR),
+])  # fmt: skip
+def test_images_are_taken_as_they_come(images, expected):
+    for shape in (None, tuple(expected.shape[1:])):
+        found = uint8_images(images, shape)
+        assert found.dtype == torch.uint8 and found.is_contiguous() and torch.equal(found, expected)
+
+
+ONE_SHAPE = r"images are \(N, 3, 16, 16\), not "
+
+
+@pytest.mark.parametrize(("images", "error", "line"), [
+    (GREY, ValueError, ONE_SHAPE + r"\(12, 1, 8, 8\)"),
+    (COLOUR[0], ValueError, ONE_SHAPE + r"\(3, 1, 16, 16\)"),
+    (COLOUR[:0], ValueError, ONE_SHAPE + r"\(0, 3, 16, 16\)"),
+    ([], ValueError, ONE_SHAPE),
+    (COLOUR / 255, ValueError, r"not floats from 0 to 1: of floats in \[0, 1\] pass \(255 \* images\)\.round\(\)"),
+    (COLOUR / 2 - 60, ValueError, "not floats from -60 to 67.5"),
+    (COLOUR * torch.nan, ValueError, "not floats from nan to nan"),
+    (COLOUR.long(), ValueError, "not int64: pass values 0 to 255 as uint8"),
+    (COLOUR > 9, ValueError, "not bool"),
+    ([COLOUR[0], COLOUR[0, :, 1:]], ValueError, "differ in shape"),
+    (["a.png"], ValueError, "arrays of numbers"),
+    ("pictures", TypeError, 'not str; .* of files cqlib.data.load'),
+    (DataLoader(COLOUR), TypeError, "not DataLoader; of a DataLoader pass its dataset"),
+    (None, TypeError, "not NoneType"),
+])  # fmt: skip
+def test_what_does_not_fit_is_told_in_one_line(images, error, line):
+    model = cqlib.VAE(16)
+    for use in (model.fit, lambda images: cqlib.bits_per_dimension(model, images)):
+        with pytest.raises(error, match=line) as caught:
+            use(images)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("make", "error", "line"), [
+    (lambda: cqlib.CQF(30), ValueError, "multiple of 4 from 8 to 128, not 30: resize the images to 28"),
+    (lambda: cqlib.CQF(4), ValueError, "to 8"),
+    (lambda: cqlib.CQF(28, 4), ValueError, r"channels is 1 \(grey\) or 3 \(colour\), not 4"),
+    (lambda: cqlib.CQF(28, latnt=4), TypeError, "latnt"),
+    (lambda: cqlib.VAE(8, 1).fit(GREY, stps=4), TypeError, "stps"),
+    (lambda: cqlib.VAE(8, 1).fit(GREY, device="gpu"), UserError, "device gpu is not available"),
+    (lambda: cqlib.bits_per_dimension(cqlib.GAN(8, 1), GREY), TypeError, "a GAN has no likelihood"),
+    (lambda: cqlib.scores(GREY, COLOUR), ValueError, r"\(12, 1, 8, 8\) and images \(12, 3, 16, 16\) differ in shape"),
+    (lambda: cqlib.scores(GREY[:5], GREY), ValueError, "at least 6 samples"),
+    (lambda: cqlib.run("table1/vae", data=COLOUR), UserError, r"a model of cqlib\.CQF\(…\) takes images themselves"),
+])  # fmt: skip
+def test_wrong_settings_are_told_in_one_line(make, error, line):
+    with pytest.raises(error, match=line):
+        make()
+
+
+def test_bits_fall_with_training():
+    torch.manual_seed(0)
+    dark = np.minimum(GREY, 9)
+    model = cqlib.VAEF(8, 1)
+    before = cqlib.bits_per_dimension(model, dark)
+    model.fit(dark, steps=60, progress=False)
+    after = cqlib.bits_per_dimension(model, dark)
+    assert after < before - 1 and cqlib.bits_per_dimension(model, dark, importance_samples=20) < after
+
+
+def test_scores_are_those_of_the_rows_and_grey_is_grey_in_colour():
+    fake, real = COLOUR.flip(0)[:, :1], torch.from_numpy(GREY)[:, None].repeat(1, 1, 2, 2)
+    found = cqlib.scores(fake, real.numpy(), side=32)
+    features = lite0(32)
+    pooled = [extract(x.repeat(1, 3, 1, 1), features, features.pooled)[features.pooled] for x in (fake, real)]
+    expected = fidelity.pooled_scores(*pooled, ["fid", "kid", "coverage"], features=features)
+    assert found.keys() == {*expected, "IS-lite0"} and found["IS-lite0"] >= 1
+    assert {name: found[name] for name in expected} == {name: metric.value for name, metric in expected.items()}
+
+
+WITHOUT_POSIX = """
+import os, sys
+import psutil  # whose own Linux part imports resource
+for name in ("resource", "fcntl", "pwd", "grp", "termios", "posix_ipc"):
+    sys.modules[name] = None
+del os.O_DIRECTORY
+import torch, cqlib
+from cqlib.util import provenance
+images = torch.randint(256, (16, 3, 16, 16), dtype=torch.uint8)
+model = cqlib.load("table1/vae-f").fit(images, steps=2, batch_size=4, progress=False, device="cpu")
+model.save("mine")
+assert cqlib.load("mine").sample(2).shape == (2, 3, 16, 16)
+provenance.Path = lambda path: type("Missing", (), {"read_text": lambda self: (_ for _ in ()).throw(OSError())})()
+assert provenance.peak_memory_bytes(torch.device("cpu")) > 10**7
+"""
+
+
+def test_models_are_loaded_trained_and_saved_without_posix_modules(tmp_path):
+    root = Path(cqlib.__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", WITHOUT_POSIX], cwd=tmp_path, capture_output=True, text=True,
+                          env={"PYTHONPATH": str(root), "CQLIB_RUNS": str(tmp_path)})  # fmt: skip
+    assert done.returncode == 0, done.stderr
