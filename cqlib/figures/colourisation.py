@@ -19,6 +19,7 @@ from cqlib.nets import colour
 from cqlib.pixels import to_uint8
 from cqlib.report.cells import mean_and_error, picture, table
 from cqlib.util.errors import UserError
+from cqlib.util.text import signed
 
 ROWS = NOTEBOOK_ROWS["colourisation"]  # the conditional model, and the unconditional one beside it
 
@@ -154,6 +155,8 @@ def pairwise_costs(values: Mapping[str, Tensor], model: ModelAndData) -> HTML:
         if name != "true colours":
             more = (others - truth) * math.prod(model.model.shape)
             error = float(more.std()) / len(more) ** 0.5
-            lines.append([name, f"{float((more > 0).double().mean()):.0%}", f"{more.mean():+,.0f} ± {error:,.0f}"])
+            lines.append(
+                [name, f"{float((more > 0).double().mean()):.0%}", f"{signed(float(more.mean()), 0)} ± {error:,.0f}"]
+            )
     head = ["Instead of the true colours", "true ones cost less", "the others cost more by, bits per image"]
     return table(f"{len(truth)} test images, {model.source}", head, lines)

@@ -16,7 +16,7 @@ from cqlib.figures.strips import strips
 from cqlib.models.cq import CoverageQuality
 from cqlib.pixels import LN_LEVELS, to_uint8
 from cqlib.report import plots
-from cqlib.report.cells import panels, picture, subplots, table
+from cqlib.report.cells import number, panels, picture, subplots, table
 
 ROWS = ("table1/cq-f", "table1/cq", "table1/vae-f", "table1/vae")  # the first is shown where the notebook names none
 STEPS = 9
@@ -127,7 +127,7 @@ def traversals(model: CoverageQuality, x: Tensor, many: Tensor, n: int = 6) -> H
     values = torch.linspace(-3, 3, STEPS)
     rows = {f"z{k + 1}, {bits[k]:.1f} bits": with_latent(model, x.expand(STEPS, -1, -1, -1), int(k), values)
             for k in bits.argsort(descending=True)[:n]}  # fmt: skip
-    figure = strips(rows, columns=[f"{float(v):g}" for v in values])
+    figure = strips(rows, columns=[number(float(value), 2).removesuffix(".00") for value in values])
     return picture(figure, f"One test image, each of its {n} most used latent variables moved from -3 to 3")
 
 

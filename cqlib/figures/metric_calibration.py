@@ -1,6 +1,5 @@
 """The notebook on the metric: what each score sees of known damage to real images, at each side of its input."""
 
-
 from IPython.display import HTML
 from pydantic import TypeAdapter, ValidationError
 
@@ -36,8 +35,8 @@ def damaged(size: int, damages: Damages = DAMAGES) -> HTML:
 
 
 def compared(calibration: Calibration) -> HTML:
-    """A line for each side and score: the score of undamaged images, and how far each damage moves it, in standard
-    deviations."""
+    """A line for each side and score, folded: the score of undamaged images, and how far each damage moves it, in
+    standard deviations."""
     lines = []
     for result in calibration.sides:
         for score, (mean, spread) in result.undamaged.items():
@@ -46,7 +45,8 @@ def compared(calibration: Calibration) -> HTML:
     formats: dict[str, Format | None] = {"Side, score": None, "Score of undamaged": None}
     what = f"{calibration.data} {calibration.size}×{calibration.size}, {calibration.resamples} draws"
     caption = f"Real images ({what}): distances from undamaged ones, in standard deviations"
-    return table(caption, formats | dict.fromkeys(calibration.sides[0].distances, 1), lines)
+    numbers = table(caption, formats | dict.fromkeys(calibration.sides[0].distances, 1), lines)
+    return HTML(f"<details><summary>The same in numbers</summary>{numbers.data}</details>")
 
 
 def costs(calibration: Calibration) -> HTML:

@@ -35,14 +35,6 @@ def shows_training_images(model: ModelAndData) -> bool:
     return model.experiment.data in WITH_PIP or live()
 
 
-def beside_real(model: ModelAndData, n: int = 64) -> HTML:
-    """Training images, or held-out ones where those may not be shown, and samples."""
-    training = shows_training_images(model)
-    name, split = ("training images", model.data.train) if training else ("held-out images", model.data.test)
-    board = {name: split.images[:n], "samples": draw(model.model, n)}
-    return picture(plots.sample_board({"": board}, columns=8), f"{n} {name}, then {n} samples of {model.label}")
-
-
 @dataclass(frozen=True)
 class Neighbours:
     """The nearest training images of n images: distances (n, 3), nearest first, and indices (n, 3)."""

@@ -59,5 +59,5 @@ def cost_board(
         ax.xaxis.set_major_locator(SymmetricalLogLocator(ax.xaxis.get_transform(), subs=(1, 3)))
         ax.xaxis.set_major_formatter(ScalarFormatter())
         ax.grid(True, axis="x")
-        ax.set_xlabel(f"{unit}: mean, and the middle 90 % of images")
+        ax.set_xlabel(f"{unit}:\nmean, and the middle 90 % of images")
     return figure, f"{what}: {', '.join(f'{name} {number(means[name])}' for name in order)}"

@@ -89,7 +89,7 @@ def test_costs_are_compared_pair_by_pair(conditional):
     (line,) = cells(colourisation.pairwise_costs(bits, conditional))
     more = 768 * (bits["no colour"] - bits["true colours"])
     share, error = float((more > 0).double().mean()), float(stats.sem(more))
-    assert line == ["no colour", f"{share:.0%}", f"{more.mean():+,.0f} ± {error:,.0f}"] and error > 1
+    assert line == ["no colour", f"{share:.0%}", f"{more.mean():+,.0f} ± {error:,.0f}".replace("-", "−")] and error > 1
 
 
 def test_without_models_the_error_names_the_command(tmp_path, monkeypatch):
