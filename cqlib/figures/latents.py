@@ -2,37 +2,21 @@
 latent variable at a time, and an image's ELBO in its two terms, the KL and the reconstruction."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from IPython.display import HTML
-from scipy import stats
 from torch import Tensor
 
 from cqlib import losses
-from cqlib.experiments.load import ModelAndData
-from cqlib.figures.common import bits
 from cqlib.figures.strips import strips
 from cqlib.models.cq import CoverageQuality
 from cqlib.pixels import LN_LEVELS, to_uint8
-from cqlib.report import plots
-from cqlib.report.cells import number, panels, picture, subplots, table
+from cqlib.report.cells import number, picture, table
 
 ROWS = ("table1/cq-f", "table1/cq", "table1/vae-f", "table1/vae")  # the first is shown where the notebook names none
 STEPS = 9
 LN2 = math.log(2)
-
-
-def overview(models: Mapping[str, ModelAndData], n: int = 250) -> HTML:
-    """Each model's latent variables, parameters and bits per dimension on the first n test images."""
-    first = next(iter(models.values()))
-    images, lines = first.data.test.images[:n], []
-    for name, one in models.items():
-        counts, latent = one.model.parameter_counts(), one.model.config.latent
-        lines.append([name, latent, counts["total"], counts.get("flow", 0), bits(one.model, images).mean()])
-    head = {"Model": None, "Latent variables": 0, "Parameters": 0, "of them in f": 0,
-            f"BPD ↓, {len(images)} test images": 2}  # fmt: skip
-    return table(f"Trained models ({first.source})", head, lines)
 
 
 @torch.no_grad()
@@ -82,36 +66,11 @@ def interpolations(model: CoverageQuality) -> HTML:
     return picture(figure, "Images along 3 linear and 3 spherical paths between two codes, t from 0 to 1")
 
 
-def lengths(model: CoverageQuality) -> HTML:
-    """‖z‖ along the two kinds of paths, mean over 500 pairs, beside the lengths of draws of the prior."""
-    (a, b), d = prior_pairs(model, 500), model.config.latent
-    t = torch.linspace(0, 1, 41)
-    means = {name: torch.stack([path(a, b, v).norm(dim=1) for v in t]).mean(1) for name, path in PATHS.items()}
-    lines = {name: (t, values, plots.SERIES[i], "", "-") for i, (name, values) in enumerate(means.items())}
-    figure = panels({"": lines}, xlabel="position on the path, t", ylabel="length of the code, ‖z‖", width=4.8)
-    low, middle, high = stats.chi(d).ppf([0.005, 0.5, 0.995])
-    figure.axes[0].axhspan(low, high, color=plots.FAINT, alpha=0.2, linewidth=0)
-    figure.axes[0].text(0.02, high, "99 % of N(0, I)", va="top", fontsize=8)
-    figure.axes[0].set(xlim=(0, 1), ylim=(0.6 * middle, 1.05 * high))
-    alt = f"Mean length of codes along linear and spherical paths in {d} dimensions: the linear ones leave the shell "
-    return picture(figure, f"{alt}where the prior lies")
-
-
 @torch.no_grad()
 def kl_by_latent(model: CoverageQuality, x: Tensor) -> Tensor:
     """KL(q(z_k|x) || p(z_k)) in bits, mean over uint8 images x: (latent,)."""
     kl = losses.kl_to_standard_normal(*(values.reshape(-1, 1) for values in posterior(model, x)))
     return kl.view(len(x), -1).mean(0) / LN2
-
-
-def latents_used(model: CoverageQuality, x: Tensor) -> HTML:
-    """How many bits each latent variable carries, in falling order."""
-    bits = kl_by_latent(model, x).sort(descending=True).values
-    with subplots(6.2, 2.4) as (figure, ax):
-        ax.bar(range(1, len(bits) + 1), bits.numpy(), color=plots.SERIES[0], width=0.8)
-        ax.set(xlabel="latent variable, by its KL", ylabel="KL, bits per image", xlim=(0.3, len(bits) + 0.7))
-    alt = f"Bits of {len(bits)} latent variables in falling order, from {bits[0]:.1f} to {bits[-1]:.2f}, "
-    return picture(figure, f"{alt}{bits.sum():.0f} together, mean over {len(x)} test images")
 
 
 def with_latent(model: CoverageQuality, x: Tensor, k: int, value: float | Tensor) -> Tensor:
