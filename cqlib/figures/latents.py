@@ -9,13 +9,11 @@ from IPython.display import HTML
 from torch import Tensor
 
 from cqlib import losses
-from cqlib.figures.strips import strips
 from cqlib.models.cq import CoverageQuality
 from cqlib.pixels import LN_LEVELS, to_uint8
-from cqlib.report.cells import number, picture, table
+from cqlib.report.cells import table
 
 ROWS = ("table1/cq-f", "table1/cq", "table1/vae-f", "table1/vae")  # the first is shown where the notebook names none
-STEPS = 9
 LN2 = math.log(2)
 
 
@@ -58,14 +56,6 @@ def prior_pairs(model: CoverageQuality, n: int, seed: int = 0) -> tuple[Tensor, 
     return a, b
 
 
-def interpolations(model: CoverageQuality) -> HTML:
-    """Three pairs of codes, each joined in a straight line and on the sphere."""
-    (a, b), t = prior_pairs(model, 3, seed=3), torch.linspace(0, 1, STEPS)[:, None]
-    rows = {f"{name}, {i + 1}": decoded(model, path(a[i], b[i], t)) for i in range(3) for name, path in PATHS.items()}
-    figure = strips(rows, columns=[f"{float(v):g}" for v in t])
-    return picture(figure, "Images along 3 linear and 3 spherical paths between two codes, t from 0 to 1")
-
-
 @torch.no_grad()
 def kl_by_latent(model: CoverageQuality, x: Tensor) -> Tensor:
     """KL(q(z_k|x) || p(z_k)) in bits, mean over uint8 images x: (latent,)."""
@@ -80,16 +70,6 @@ def with_latent(model: CoverageQuality, x: Tensor, k: int, value: float | Tensor
     return decoded(model, z)
 
 
-def traversals(model: CoverageQuality, x: Tensor, many: Tensor, n: int = 6) -> HTML:
-    """Test image x (C, S, S) with each of the n latent variables most used on `many` (uint8) moved from -3 to 3."""
-    bits = kl_by_latent(model, many)
-    values = torch.linspace(-3, 3, STEPS)
-    rows = {f"z{k + 1}, {bits[k]:.1f} bits": with_latent(model, x.expand(STEPS, -1, -1, -1), int(k), values)
-            for k in bits.argsort(descending=True)[:n]}  # fmt: skip
-    figure = strips(rows, columns=[number(float(value), 2).removesuffix(".00") for value in values])
-    return picture(figure, f"One test image, each of its {n} most used latent variables moved from -3 to 3")
-
-
 @torch.no_grad()
 def elbo_terms(model: CoverageQuality, x: Tensor, draws: int) -> tuple[Tensor, Tensor]:
     """The two terms of the ELBO in bits per image, means over draws of u and z, for uint8 x: the KL in closed form, and
@@ -102,15 +82,6 @@ def elbo_terms(model: CoverageQuality, x: Tensor, draws: int) -> tuple[Tensor, T
         kls.append(q.kl["z"])
         reconstructions.append(x[0].numel() * LN_LEVELS - model.log_density(v, q.z))
     return torch.stack(kls).mean(0) / LN2, torch.stack(reconstructions).mean(0) / LN2
-
-
-def reconstructions(model: CoverageQuality, x: Tensor) -> HTML:
-    """Test images, f^-1(mu(z)) of their codes, and one draw of p(x|z) for each."""
-    z = encode(model, x)
-    with torch.no_grad():
-        sample = to_uint8(model.image(model.sample_features(z, 1.0, torch.Generator().manual_seed(0))))
-    rows = {"test image x": x, "f⁻¹(μ(z))": decoded(model, z), "a draw of p(x|z)": sample}
-    return picture(strips(rows), f"{len(x)} test images, their reconstructions and draws of p(x given z)")
 
 
 def elbo(model: CoverageQuality, x: Tensor, draws: int = 32) -> HTML:

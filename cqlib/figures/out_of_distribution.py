@@ -6,17 +6,14 @@ Reference: Nalisnick et al., "Do deep generative models know what they don't kno
 from pathlib import Path
 
 import torch
-from IPython.display import HTML
 from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 from torchvision.transforms.functional import pil_to_tensor
 
 from cqlib.data.photos10 import BASE_SIDE, installed
-from cqlib.figures.common import bits, draw
-from cqlib.figures.strips import cost_board
+from cqlib.figures.common import draw
 from cqlib.models.cq import CoverageQuality
-from cqlib.report.cells import picture
 
 PICTURE = "skimage/data/camera.png"
 """A grey photograph by Lav Varshney (CC0 1.0) that comes with scikit-image and is in no data set here."""
@@ -39,14 +36,6 @@ def kinds(x: Tensor, model: CoverageQuality) -> dict[str, Tensor]:
         "uniform noise": torch.randint(256, x.shape, dtype=torch.uint8, generator=generator),
         "samples": draw(model, len(x)),
     }
-
-
-def costs_by_kind(model: CoverageQuality, x: Tensor) -> HTML:
-    """`kinds` of x with examples: mean and middle 90 % of their bits per dimension."""
-    images = kinds(x, model)
-    values = {name: bits(model, of_kind) for name, of_kind in images.items()}
-    alt = "Bits per dimension of test images, changed test images and other images"
-    return picture(*cost_board(images, values, "test images", "bits per dimension", alt))
 
 
 def read(path: Path | str | None) -> Image.Image:
