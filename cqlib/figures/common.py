@@ -110,9 +110,9 @@ def digits(rows: Sequence[str], sets: Sequence[RunSet]) -> HTML:
 
 
 def costs(rows: Sequence[str], sets: Iterable[RunSet]) -> HTML:
-    """Parameters, critics and time of `rows`; empty where none has been trained."""
+    """Parameters, critics and time of `rows`."""
     lines = small_tables.costs(list(sets), rows)
-    return HTML(page.macro("cost_table", lines) if lines else "")
+    return HTML(page.macro("cost_table", lines) if lines else "<p>Nothing to show yet.</p>")
 
 
 def baselines(table: str, sets: Sequence[RunSet]) -> HTML:
