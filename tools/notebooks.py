@@ -22,8 +22,8 @@ from nbformat.v4 import new_markdown_cell
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
-SOLUTION, EXAMPLE = "solution", "example"
-"""Tags of cells."""
+SOLUTION, EXAMPLE, PARAMETERS = "solution", "example", "parameters"
+"""Tags of cells. JupyterLab folds the cell of parameters."""
 TAUGHT = "06_cqf_put_together.ipynb", Path("examples", "cqf.py")
 """A lesson, and the file that has the same code."""
 MARKS = re.compile(r"(?<=written by tools/notebooks.py\n\n\n).*(?=\n\n\n# The end of the cells)", re.DOTALL)
@@ -47,7 +47,9 @@ def stripped(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNod
         if cell.cell_type == "code":
             cell.source = RUNS.sub(f'runs_dir = "{"../" * depth}runs"', cell.source)
             cell.outputs, cell.execution_count = [], None
-        cell.metadata = nbformat.from_dict({"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {})
+        tags = cell.metadata.get("tags", [])
+        folded = {"jupyter": {"source_hidden": True}} if PARAMETERS in tags else {}
+        cell.metadata = nbformat.from_dict({**folded, "tags": tags} if tags else {})
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}})
     return notebook

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from IPython.display import HTML
 
-from cqlib.experiments.ablations import ABLATIONS, FOLDER, PUBLISHED
+from cqlib.experiments.ablations import FOLDER, PUBLISHED, SEEDS
 from cqlib.experiments.record import Record, load_records
 from cqlib.report import ablations, page
 
@@ -15,13 +15,17 @@ def read(runs_dir: Path | str) -> list[Record]:
     return list({record.folder: record for record in (*published, *local)}.values())
 
 
-def overview(records: list[Record]) -> str:
-    """How many of the rows that ablations change have a finished run, in words."""
-    variants = {record.variant for record in records if record.done}
-    changed = {ablation.variant(row) for ablation in ABLATIONS for row in ablation.changes}
-    return f"{len(variants & changed)} of {len(changed)} changed rows have a finished run"
-
-
 def table(records: list[Record]) -> HTML:
-    """The effects on every score, question by question, with the command for what is missing."""
-    return HTML(page.macro("effect_table", ablations.effect_table(ablations.run_set(records))))
+    """The effects on every score of the changes that have been trained, question by question, and the command for the
+    others."""
+    found = ablations.effect_table(ablations.run_set(records))
+    effects = [effect for _, group in found["groups"] for effect in group]
+    missing = dict.fromkeys(effect.ablation for effect in effects if not effect.tested)
+    tested = [(question, [effect for effect in group if effect.tested]) for question, group in found["groups"]]
+    found["groups"] = [(question, group) for question, group in tested if group]
+    shown = page.macro("effect_table", found) if found["groups"] else ""
+    if not missing:
+        return HTML(shown)
+    options = f"--seeds {','.join(map(str, SEEDS))} --runs-dir runs/{FOLDER}"
+    command = f"./run_all.sh --only {','.join(missing) if found['groups'] else FOLDER} {options}"
+    return HTML(f"{shown}<p>Not trained yet: {', '.join(missing)}. <code>{command}</code> trains them.</p>")

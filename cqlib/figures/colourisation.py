@@ -1,7 +1,7 @@
 """The notebook on colourisation: what a grey image leaves open, colourings of it, and what colours cost in bits."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,13 +12,14 @@ from cqlib.experiments.load import ModelAndData
 from cqlib.experiments.rows import NOTEBOOK_ROWS
 from cqlib.experiments.selection import Selection
 from cqlib.figures.common import bits
-from cqlib.figures.strips import cost_board, strips
+from cqlib.figures.strips import cost_board
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.cqf_conditional import ConditionalCQF
 from cqlib.nets import colour
 from cqlib.pixels import to_uint8
 from cqlib.report.cells import mean_and_error, picture, table
 from cqlib.util.errors import UserError
+from cqlib.util.text import signed
 
 ROWS = NOTEBOOK_ROWS["colourisation"]  # the conditional model, and the unconditional one beside it
 
@@ -39,44 +40,9 @@ def grey_images(x: Tensor) -> Tensor:
     return colour.split(x)[0].expand(-1, 3, -1, -1)
 
 
-def change_of_variables(x: Tensor) -> HTML:
-    """Images x (N, 3, S, S), their grey images, and their chroma without the grey (U and V on mid-grey)."""
-    grey, chroma = colour.split(x)
-    u, v, middle = chroma.clone(), chroma.clone(), torch.full_like(grey, 128)
-    u[:, 1], v[:, 0] = 0, 0
-    alone = {"U alone": colour.into_gamut(middle, u), "V alone": colour.into_gamut(middle, v)}
-    rows = {"x": x, "grey g": grey_images(x)} | alone
-    return picture(strips(rows), f"{len(x)} test images, their grey images, and U and V on grey of one brightness")
-
-
 def draw(model: ConditionalCQF, x: Tensor, n: int, seed: int = 0) -> Tensor:
     """n colourings of the grey image of each uint8 x (N, 3, S, S): (N, n, 3, S, S) uint8."""
     return to_uint8(model.colourise(colour.split(x)[0], n, generator=torch.Generator().manual_seed(seed)))
-
-
-def colourings(model: ModelAndData, numbers: Sequence[int], n: int = 6) -> HTML:
-    """The grey image of each of the test images `numbers`, n colourings, and the truth."""
-    test = model.data.test
-    x = test.images[numbers]
-    coloured, grey = draw(model.model, x, n), grey_images(x)
-    names = [f"{number}, {model.data.classes[int(test.labels[number])]}" for number in numbers]
-    rows = {name: torch.cat([grey[[i]], coloured[i], x[[i]]]) for i, name in enumerate(names)}
-    figure = strips(rows, columns=["grey", *map(str, range(1, n + 1)), "truth"])
-    return picture(figure, f"{len(x)} grey test images, {n} colourings of each, the truth")
-
-
-def spread_maps(model: ConditionalCQF, x: Tensor, n: int = 32) -> HTML:
-    """The mean of n colourings, and their standard deviation per pixel (white: 128 levels of chroma or more)."""
-    grey, chroma = colour.split(draw(model, x, n).flatten(0, 1))
-    chroma = chroma.float().unflatten(0, (-1, n))
-    spread = chroma.var(1).sum(1, keepdim=True).sqrt()
-    rows = {
-        "grey": grey_images(x),
-        f"mean of {n}": colour.into_gamut(grey[::n], chroma.mean(1).round().to(torch.int16)),
-        "how they differ": (2 * spread).clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1),
-        "truth": x,
-    }
-    return picture(strips(rows), f"{len(x)} grey test images, the mean of {n} colourings, their spread, the truth")
 
 
 def diversity(model: ModelAndData, x: Tensor, n: int = 16) -> HTML:
@@ -154,6 +120,8 @@ def pairwise_costs(values: Mapping[str, Tensor], model: ModelAndData) -> HTML:
         if name != "true colours":
             more = (others - truth) * math.prod(model.model.shape)
             error = float(more.std()) / len(more) ** 0.5
-            lines.append([name, f"{float((more > 0).double().mean()):.0%}", f"{more.mean():+,.0f} ± {error:,.0f}"])
+            lines.append(
+                [name, f"{float((more > 0).double().mean()):.0%}", f"{signed(float(more.mean()), 0)} ± {error:,.0f}"]
+            )
     head = ["Instead of the true colours", "true ones cost less", "the others cost more by, bits per image"]
     return table(f"{len(truth)} test images, {model.source}", head, lines)

@@ -13,8 +13,9 @@ from cqlib.data.grids import tiles, unscaled
 from cqlib.experiments import paper
 from cqlib.experiments.load import ModelAndData, model_of
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import label_of, marker_numbers, short_label
+from cqlib.experiments.rows import marker_numbers, short_label
 from cqlib.experiments.selection import Selection
+from cqlib.figures.strips import strips
 from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
@@ -109,30 +110,33 @@ def digits(rows: Sequence[str], sets: Sequence[RunSet]) -> HTML:
 
 def costs(rows: Sequence[str], sets: Iterable[RunSet]) -> HTML:
     """Parameters, critics and time of `rows`."""
-    return HTML(page.macro("cost_table", small_tables.costs(list(sets), rows)))
+    lines = small_tables.costs(list(sets), rows)
+    return HTML(page.macro("cost_table", lines) if lines else "<p>Nothing to show yet.</p>")
 
 
 def baselines(table: str, sets: Sequence[RunSet]) -> HTML:
     """A table's rows against an untrained copy, Gaussian pixels and a histogram per pixel."""
     lines = small_tables.baselines(sets, paper.row_ids(table))
-    return HTML(page.macro("baseline_table", lines)) if lines else _nothing(table, sets)
+    return HTML(page.macro("baseline_table", lines)) if lines else _nothing(table)
 
 
-def _nothing(table: str, sets: Sequence[RunSet]) -> HTML:
-    """Why a table's rows have nothing to show: those that nobody has trained, with the command."""
-    rows = [row for row in paper.row_ids(table) if paper.canonical(row) == row]
-    absent = [label_of(row) for row in rows if not any(runs.records_of(row) for runs in sets)]
-    if not absent:
-        return HTML("<p>The rows that have been trained were not measured for this.</p>")
-    return HTML(f"<p>Not trained yet: {', '.join(absent)}. <code>./run_all.sh --only {table}</code> trains them.</p>")
+def _nothing(table: str) -> HTML:
+    """That a table's rows have nothing to show yet, with the command."""
+    return HTML(f"<p>Nothing to show yet: <code>./run_all.sh --only {table}</code> trains the rows.</p>")
+
+
+def real_images(runs: RunSet, n: int, data_dir: Path | str | None = None) -> dict[str, torch.Tensor]:
+    """The first n test images of a run set's data as {"real images": …}, uint8 (n, C, S, S); {} where they cannot be
+    had."""
+    with suppress(UserError):
+        return {"real images": data_sets.load(runs.data, size=runs.size, data_dir=data_dir).test.images[:n]}
+    return {}
 
 
 def samples(systems: Mapping[str, System], runs: RunSet, data_dir: Path | str | None = None, n: int = 25) -> HTML:
     """Real test images, then samples of every system."""
-    real = data_sets.load(runs.data, size=runs.size, data_dir=data_dir).test.images
-    images = {"real": real[:n]} | {label: draw(system, n) for label, system in systems.items()}
-    alt = f"Real test images beside samples of {', '.join(systems)}"
-    return picture(plots.sample_board({"": images}, columns=round(n**0.5)), alt)
+    images = real_images(runs, n, data_dir) | {label: draw(system, n) for label, system in systems.items()}
+    return picture(plots.sample_board({"": images}, columns=round(n**0.5)), f"Samples: {', '.join(images)}")
 
 
 def stored_samples(runs: RunSet, row: str, runs_dir: Path | str, n: int) -> torch.Tensor | None:
@@ -143,10 +147,13 @@ def stored_samples(runs: RunSet, row: str, runs_dir: Path | str, n: int) -> torc
     return None
 
 
-def grids(table: str, runs: RunSet, runs_dir: Path | str, data_dir: Path | str | None = None) -> HTML:
-    """Real test images, then the sample grids of every row of the table, of its first seed."""
-    figures = pictures.grids([runs], paper.row_ids(table), runs_dir, data_dir)
-    return HTML(page.macro("grids", figures)) if figures else _nothing(table, [runs])
+def sheet(table: str, runs: RunSet, runs_dir: Path | str, data_dir: Path | str | None = None, n: int = 10) -> HTML:
+    """One sheet: n real test images, then as many stored samples of each row of the table, of its first seed."""
+    stored = {short_label(row): stored_samples(runs, row, runs_dir, n) for row in paper.row_ids(table)}
+    rows = {label: images for label, images in stored.items() if images is not None}
+    if not rows:
+        return _nothing(table)
+    return picture(strips(real_images(runs, n, data_dir) | rows), f"Real images, then samples of {', '.join(rows)}")
 
 
 def curves(table: str, runs: RunSet, name: str) -> HTML:
@@ -154,7 +161,7 @@ def curves(table: str, runs: RunSet, name: str) -> HTML:
     rows = paper.row_ids(table)
     series = {short_label(row): lines for row in rows if (lines := pictures.curves(runs.done(row), name))}
     if not series:
-        return _nothing(table, [runs])
+        return _nothing(table)
     levels, marks = pictures.levels(name), marker_numbers(rows)
     figure = plots.learning_curves(series, ylabel=pictures.axis(name), marks=marks, levels=levels)
     alt = f"{name} over training steps for {', '.join(series)}"

@@ -4,23 +4,20 @@ Both take a few rows on one data set after the other, and of each data set one r
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from IPython.display import HTML
-from torch import Tensor
+from markupsafe import escape
 
-from cqlib import data as data_sets
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import NOTEBOOK_DATA, NOTEBOOK_ROWS, RESULT_PROFILES, short_label, training_command
 from cqlib.experiments.selection import Selection
-from cqlib.figures.common import sets_of, stored_samples
+from cqlib.figures.common import real_images, sets_of, stored_samples
 from cqlib.metrics.quantities import heading
 from cqlib.report import plots, tables
 from cqlib.report.cells import picture, table
 from cqlib.report.run_sets import RunSet, most_complete_by
-from cqlib.util.errors import UserError
 from cqlib.util.text import without_paths
 
 SEVEN, BESIDE_NVP = "table4", "figure_nvp_comparison"
@@ -84,12 +81,9 @@ def samples(
     notebook: str, best: Mapping[str, RunSet], runs_dir: Path | str, data_dir: Path | str | None = None
 ) -> HTML:
     """A line per data set: real test images where they can be had, then the stored samples of each row."""
-    board: dict[str, dict[str, Tensor]] = {}
+    board = {}
     for runs in best.values():
-        board[runs.label] = {}
-        with suppress(UserError):
-            real = data_sets.load(runs.data, size=runs.size, data_dir=data_dir).test.images
-            board[runs.label]["real"] = real[: SIDE**2]
+        board[runs.label] = real_images(runs, SIDE**2, data_dir)
         for row in ROWS[notebook]:
             if (images := stored_samples(runs, row, runs_dir, SIDE**2)) is not None:
                 board[runs.label][short_label(row)] = images
@@ -100,16 +94,19 @@ def samples(
 
 
 def missing(notebook: str, best: Mapping[str, RunSet], data: Sequence[str] = ()) -> HTML:
-    """The rows that have not been run on `data` (empty: the paper's data sets and those that stand in), each with the
-    command that trains them."""
-    lines = []
+    """The rows that have not been run on `data` (empty: the paper's data sets and those that stand in): a sentence for
+    each group of data sets that lack the same rows under the same profile, with the command that trains them."""
+    groups: dict[tuple[str, str], list[str]] = {}
     for name in data or (*NOTEBOOK_DATA[notebook], *OFFLINE[notebook]):
         absent = [row for row in ROWS[notebook] if name not in best or not best[name].done(row)]
         if absent:
             profile = best[name].profile if name in best else OFFLINE[notebook].get(name, "paper")
-            only = notebook if len(absent) == len(ROWS[notebook]) else ",".join(absent)
-            command = training_command(only, profile, name)
-            lines.append([data_label(name), ", ".join(map(short_label, absent)), command])
-    if not lines:
-        return HTML("<p>Nothing is missing.</p>")
-    return table("What has not been run", ["Data set", "Models", "Command"], lines)
+            groups.setdefault((",".join(absent), profile), []).append(name)
+    lines = []
+    for (absent, profile), (first, *others) in groups.items():
+        rows = absent.split(",")
+        command = escape(training_command(notebook if len(rows) == len(ROWS[notebook]) else absent, profile, first))
+        where = escape(", ".join(map(data_label, (first, *others))))
+        instead = f", or with {escape(', '.join(others))}" if others else ""
+        lines.append(f"<li>{', '.join(map(short_label, rows))} on {where}: <code>{command}</code>{instead}</li>")
+    return HTML(f"<ul>{''.join(lines)}</ul>" if lines else "<p>Nothing is missing.</p>")

@@ -2,37 +2,19 @@
 latent variable at a time, and an image's ELBO in its two terms, the KL and the reconstruction."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from IPython.display import HTML
-from scipy import stats
 from torch import Tensor
 
 from cqlib import losses
-from cqlib.experiments.load import ModelAndData
-from cqlib.figures.common import bits
-from cqlib.figures.strips import strips
 from cqlib.models.cq import CoverageQuality
 from cqlib.pixels import LN_LEVELS, to_uint8
-from cqlib.report import plots
-from cqlib.report.cells import panels, picture, subplots, table
+from cqlib.report.cells import table
 
 ROWS = ("table1/cq-f", "table1/cq", "table1/vae-f", "table1/vae")  # the first is shown where the notebook names none
-STEPS = 9
 LN2 = math.log(2)
-
-
-def overview(models: Mapping[str, ModelAndData], n: int = 250) -> HTML:
-    """Each model's latent variables, parameters and bits per dimension on the first n test images."""
-    first = next(iter(models.values()))
-    images, lines = first.data.test.images[:n], []
-    for name, one in models.items():
-        counts, latent = one.model.parameter_counts(), one.model.config.latent
-        lines.append([name, latent, counts["total"], counts.get("flow", 0), bits(one.model, images).mean()])
-    head = {"Model": None, "Latent variables": 0, "Parameters": 0, "of them in f": 0,
-            f"BPD ↓, {len(images)} test images": 2}  # fmt: skip
-    return table(f"Trained models ({first.source})", head, lines)
 
 
 @torch.no_grad()
@@ -74,29 +56,6 @@ def prior_pairs(model: CoverageQuality, n: int, seed: int = 0) -> tuple[Tensor, 
     return a, b
 
 
-def interpolations(model: CoverageQuality) -> HTML:
-    """Three pairs of codes, each joined in a straight line and on the sphere."""
-    (a, b), t = prior_pairs(model, 3, seed=3), torch.linspace(0, 1, STEPS)[:, None]
-    rows = {f"{name}, {i + 1}": decoded(model, path(a[i], b[i], t)) for i in range(3) for name, path in PATHS.items()}
-    figure = strips(rows, columns=[f"{float(v):g}" for v in t])
-    return picture(figure, "Images along 3 linear and 3 spherical paths between two codes, t from 0 to 1")
-
-
-def lengths(model: CoverageQuality) -> HTML:
-    """‖z‖ along the two kinds of paths, mean over 500 pairs, beside the lengths of draws of the prior."""
-    (a, b), d = prior_pairs(model, 500), model.config.latent
-    t = torch.linspace(0, 1, 41)
-    means = {name: torch.stack([path(a, b, v).norm(dim=1) for v in t]).mean(1) for name, path in PATHS.items()}
-    lines = {name: (t, values, plots.SERIES[i], "", "-") for i, (name, values) in enumerate(means.items())}
-    figure = panels({"": lines}, xlabel="position on the path, t", ylabel="length of the code, ‖z‖", width=4.8)
-    low, middle, high = stats.chi(d).ppf([0.005, 0.5, 0.995])
-    figure.axes[0].axhspan(low, high, color=plots.FAINT, alpha=0.2, linewidth=0)
-    figure.axes[0].text(0.02, high, "99 % of N(0, I)", va="top", fontsize=8)
-    figure.axes[0].set(xlim=(0, 1), ylim=(0.6 * middle, 1.05 * high))
-    alt = f"Mean length of codes along linear and spherical paths in {d} dimensions: the linear ones leave the shell "
-    return picture(figure, f"{alt}where the prior lies")
-
-
 @torch.no_grad()
 def kl_by_latent(model: CoverageQuality, x: Tensor) -> Tensor:
     """KL(q(z_k|x) || p(z_k)) in bits, mean over uint8 images x: (latent,)."""
@@ -104,31 +63,11 @@ def kl_by_latent(model: CoverageQuality, x: Tensor) -> Tensor:
     return kl.view(len(x), -1).mean(0) / LN2
 
 
-def latents_used(model: CoverageQuality, x: Tensor) -> HTML:
-    """How many bits each latent variable carries, in falling order."""
-    bits = kl_by_latent(model, x).sort(descending=True).values
-    with subplots(6.2, 2.4) as (figure, ax):
-        ax.bar(range(1, len(bits) + 1), bits.numpy(), color=plots.SERIES[0], width=0.8)
-        ax.set(xlabel="latent variable, by its KL", ylabel="KL, bits per image", xlim=(0.3, len(bits) + 0.7))
-    alt = f"Bits of {len(bits)} latent variables in falling order, from {bits[0]:.1f} to {bits[-1]:.2f}, "
-    return picture(figure, f"{alt}{bits.sum():.0f} together, mean over {len(x)} test images")
-
-
 def with_latent(model: CoverageQuality, x: Tensor, k: int, value: float | Tensor) -> Tensor:
     """The images of the codes of x with latent variable k set to `value`, (N, C, S, S) uint8."""
     z = encode(model, x)
     z[:, k] = value
     return decoded(model, z)
-
-
-def traversals(model: CoverageQuality, x: Tensor, many: Tensor, n: int = 6) -> HTML:
-    """Test image x (C, S, S) with each of the n latent variables most used on `many` (uint8) moved from -3 to 3."""
-    bits = kl_by_latent(model, many)
-    values = torch.linspace(-3, 3, STEPS)
-    rows = {f"z{k + 1}, {bits[k]:.1f} bits": with_latent(model, x.expand(STEPS, -1, -1, -1), int(k), values)
-            for k in bits.argsort(descending=True)[:n]}  # fmt: skip
-    figure = strips(rows, columns=[f"{float(v):g}" for v in values])
-    return picture(figure, f"One test image, each of its {n} most used latent variables moved from -3 to 3")
 
 
 @torch.no_grad()
@@ -143,15 +82,6 @@ def elbo_terms(model: CoverageQuality, x: Tensor, draws: int) -> tuple[Tensor, T
         kls.append(q.kl["z"])
         reconstructions.append(x[0].numel() * LN_LEVELS - model.log_density(v, q.z))
     return torch.stack(kls).mean(0) / LN2, torch.stack(reconstructions).mean(0) / LN2
-
-
-def reconstructions(model: CoverageQuality, x: Tensor) -> HTML:
-    """Test images, f^-1(mu(z)) of their codes, and one draw of p(x|z) for each."""
-    z = encode(model, x)
-    with torch.no_grad():
-        sample = to_uint8(model.image(model.sample_features(z, 1.0, torch.Generator().manual_seed(0))))
-    rows = {"test image x": x, "f⁻¹(μ(z))": decoded(model, z), "a draw of p(x|z)": sample}
-    return picture(strips(rows), f"{len(x)} test images, their reconstructions and draws of p(x given z)")
 
 
 def elbo(model: CoverageQuality, x: Tensor, draws: int = 32) -> HTML:

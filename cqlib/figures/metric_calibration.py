@@ -1,8 +1,7 @@
 """The notebook on the metric: what each score sees of known damage to real images, at each side of its input."""
 
-
 from IPython.display import HTML
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from cqlib import data as data_sets
 from cqlib.experiments.rows import DEVELOPMENT_DATA
@@ -11,22 +10,14 @@ from cqlib.metrics.calibration import COST, DAMAGES, Calibration, Damages, image
 from cqlib.metrics.quantities import decimal, digits
 from cqlib.report import plots
 from cqlib.report.cells import Format, log_scale, number, panels, picture, table
-from cqlib.util.errors import UserError, cause_of
 from cqlib.util.paths import PUBLISHED
-from cqlib.util.schema import first_error
 
 FOLDER = PUBLISHED / "calibration"
 
 
 def read(size: int) -> Calibration:
-    """The published calibration of the default data at that size. UserError where there is none, or a damaged one."""
-    path = FOLDER / f"{DEVELOPMENT_DATA}-{size}.json"
-    try:
-        return TypeAdapter(Calibration).validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: {cause_of(error)}; python tools/calibrate.py makes it") from error
-    except ValidationError as error:
-        raise UserError(f"{path} is damaged: {first_error(error)}") from error
+    """The published calibration of the default data at that size; `python tools/calibrate.py` makes it."""
+    return TypeAdapter(Calibration).validate_json((FOLDER / f"{DEVELOPMENT_DATA}-{size}.json").read_bytes())
 
 
 def damaged(size: int, damages: Damages = DAMAGES) -> HTML:
@@ -36,8 +27,8 @@ def damaged(size: int, damages: Damages = DAMAGES) -> HTML:
 
 
 def compared(calibration: Calibration) -> HTML:
-    """A line for each side and score: the score of undamaged images, and how far each damage moves it, in standard
-    deviations."""
+    """A line for each side and score, folded: the score of undamaged images, and how far each damage moves it, in
+    standard deviations."""
     lines = []
     for result in calibration.sides:
         for score, (mean, spread) in result.undamaged.items():
@@ -46,7 +37,8 @@ def compared(calibration: Calibration) -> HTML:
     formats: dict[str, Format | None] = {"Side, score": None, "Score of undamaged": None}
     what = f"{calibration.data} {calibration.size}×{calibration.size}, {calibration.resamples} draws"
     caption = f"Real images ({what}): distances from undamaged ones, in standard deviations"
-    return table(caption, formats | dict.fromkeys(calibration.sides[0].distances, 1), lines)
+    numbers = table(caption, formats | dict.fromkeys(calibration.sides[0].distances, 1), lines)
+    return HTML(f"<details><summary>The same in numbers</summary>{numbers.data}</details>")
 
 
 def costs(calibration: Calibration) -> HTML:

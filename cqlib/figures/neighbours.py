@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from IPython.display import HTML
@@ -15,14 +14,10 @@ from cqlib.experiments.load import ModelAndData
 from cqlib.figures.common import draw
 from cqlib.figures.memorisation import CHUNK, MAX_REFERENCE, SIGMA, copier_samples
 from cqlib.figures.strips import strips
-from cqlib.metrics.cache import FeatureCache
-from cqlib.metrics.features import features_for
-from cqlib.metrics.metric import NETWORKS
 from cqlib.report import plots
 from cqlib.report.cells import live, picture, subplots, table
 
 QUANTILE = 0.01  # an image nearer to training images than all but this share of held-out ones is suspect
-FEATURE_IMAGES = 120  # samples, and held-out images, that features are taken of
 GROUPS = {
     "samples": ("samples", plots.SERIES[3], "-"), "test": ("held-out images", plots.INK, "-"),
     "noise": ("copies under noise", plots.SERIES[1], "--"), "mirror": ("mirrored copies", plots.SERIES[0], "-."),
@@ -35,18 +30,12 @@ def shows_training_images(model: ModelAndData) -> bool:
     return model.experiment.data in WITH_PIP or live()
 
 
-def beside_real(model: ModelAndData, n: int = 64) -> HTML:
-    """Training images, or held-out ones where those may not be shown, and samples."""
-    training = shows_training_images(model)
-    name, split = ("training images", model.data.train) if training else ("held-out images", model.data.test)
-    board = {name: split.images[:n], "samples": draw(model.model, n)}
-    return picture(plots.sample_board({"": board}, columns=8), f"{n} {name}, then {n} samples of {model.label}")
-
-
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest training images of n images: distances (n, 3), nearest first, and indices (n, 3)."""
+    """The n images (n, C, H, W), and their nearest training images: distances (n, 3), nearest first, and indices
+    (n, 3)."""
 
+    images: Tensor
     distances: Tensor
     index: Tensor
 
@@ -63,117 +52,81 @@ class Neighbours:
 
 @torch.no_grad()
 def nearest(queries: Tensor, reference: Tensor, k: int = 3) -> Neighbours:
-    """The k nearest of `reference` (N, …) for each of `queries` (n, …): root mean square differences (n, k) float64 in
-    the units of the values, and indices into `reference`."""
+    """The k nearest of `reference` (N, C, H, W) for each of `queries` (n, C, H, W): root mean square differences (n, k)
+    in the units of the values, float64, and indices into `reference`."""
     a = queries.flatten(1).float()
     parts = [torch.cdist(a, part.flatten(1).float()) for part in reference.split(CHUNK)]
     best = torch.cat(parts, 1).topk(k, largest=False).indices
     # the search in float32 loses digits in |a|^2 - 2ab + |b|^2; the distances returned do not
     found = reference[best.flatten()].flatten(1).view(len(a), k, -1).double()
     rms, order = (queries.flatten(1).double()[:, None] - found).square().mean(2).sqrt().sort(1)
-    return Neighbours(rms, best.gather(1, order))
+    return Neighbours(queries, rms, best.gather(1, order))
 
 
-@dataclass(frozen=True)
-class NearestImages:
-    """Images by group (`GROUPS`), and in each space ("pixels", and "features" of the first images of some groups) their
-    neighbours by group; `description` says how many were compared."""
-
-    images: Mapping[str, Tensor]
-    spaces: Mapping[str, Mapping[str, Neighbours]]
-    description: str
-
-
-def nearest_images(
-    model: ModelAndData, *, runs_dir: Path | str, data_dir: Path | str | None = None,
-    feature_weights: Path | str | None = None, sigma: float = SIGMA,
-) -> NearestImages:  # fmt: skip
-    """The nearest training images of 1,000 held-out images (or as many as there are), of as many samples, of half as
-    many copies of training images under noise of `sigma` grey levels, and of as many mirrored ones: copies that a test
-    of copying has to find.
-
-    Features are compared for `FEATURE_IMAGES` samples (or fewer, by the profile), as many held-out images and half as
-    many mirrored copies, with those training images that are nearest in pixels to one of these or to its mirror image.
-    """
-    e, train, test = model.experiment, model.data.train.images[:MAX_REFERENCE], model.data.test.images[:1000]
-    n, generator = len(test), torch.Generator().manual_seed(e.seed)
+def compare(model: ModelAndData, *, sigma: float = SIGMA) -> dict[str, Neighbours]:
+    """Group (`GROUPS`) -> its nearest training images: of 1,000 held-out images (or as many as there are), of as many
+    samples, of half as many copies of training images under noise of `sigma` grey levels, and of as many mirrored ones,
+    to see which kinds of copies the test finds."""
+    train, test = model.data.train.images[:MAX_REFERENCE], model.data.test.images[:1000]
+    n, generator = len(test), torch.Generator().manual_seed(model.experiment.seed)
     images = {
         "samples": draw(model.model, n),
         "test": test,
         "noise": copier_samples(train, n // 2, sigma=sigma, generator=generator),
         "mirror": train[torch.randint(len(train), (n // 2,), generator=generator)].flip(3),
     }
-    in_pixels = {name: nearest(group, train) for name, group in images.items()}
-    most = min(FEATURE_IMAGES, e.evaluation.fidelity_images // 4)
-    groups = {"samples": images["samples"][:most], "test": test[:most], "mirror": images["mirror"][: most // 2]}
-    candidates = []
-    for group in groups.values():
-        candidates += [nearest(group, train).index[:, 0], nearest(group.flip(3), train).index[:, 0]]
-    index, cache = torch.cat(candidates).unique(), Path(runs_dir) / "features"
-    weights = Path(feature_weights) if feature_weights else None
-    features = features_for(weights, data_dir, profile=e.profile, side=e.evaluation.side)
-    pooled = FeatureCache(features, cache if cache.is_dir() else None).pooled
-    reference, in_features = pooled(train[index]), {}
-    for name, group in groups.items():
-        near = nearest(pooled(group), reference)
-        in_features[name] = Neighbours(near.distances, index[near.index])
-    description = f"in pixels: {n:,} samples against {len(train):,} training images\n"
-    description += f"in features ({NETWORKS[features.name]}): {most} samples against {len(index):,} of them"
-    return NearestImages(images, {"pixels": in_pixels, "features": in_features}, description)
+    return {name: nearest(group, train) for name, group in images.items()}
 
 
-def board(model: ModelAndData, found: NearestImages, n: int = 6) -> HTML:
-    """The first n samples and the n with the lowest `ratio` in pixels, each above its three nearest training images in
-    pixels and in features; below, held-out images in the same way. Training images are left out where they may not be
-    shown."""
+def board(model: ModelAndData, found: Mapping[str, Neighbours], n: int = 6) -> HTML:
+    """The first n samples and the n with the lowest `ratio`, each above its three nearest training images; below,
+    held-out images in the same way. Training images are left out where they may not be shown."""
     train, may_show, rows = model.data.train.images, shows_training_images(model), {}
     for group, title in (("samples", "samples"), ("test", "held out")):
-        count = len(found.spaces["features"][group].nearest)
-        columns = torch.cat((torch.arange(n), found.spaces["pixels"][group].ratio[:count].argsort()[:n]))
-        rows[title] = found.images[group][columns]
-        for name, space in found.spaces.items() if may_show else ():
-            rows |= {f"{title}, {name} {k + 1}": train[space[group].index[columns, k]] for k in range(3)}
+        near = found[group]
+        columns = torch.cat((torch.arange(n), near.ratio.argsort()[:n]))
+        rows[title] = near.images[columns]
+        if may_show:
+            rows |= {f"{title}, nearest {k + 1}": train[near.index[columns, k]] for k in range(3)}
     heads = [""] * (2 * n)
     heads[n // 2], heads[n + n // 2] = f"the first {n}", f"the {n} most suspect"
     alt = f"Samples of {model.label} and held-out images, the first {n} and the {n} most suspect"
-    alt += ", each with three training images nearest in pixels and in features" * may_show
+    alt += ", each with its three nearest training images" * may_show
     remark = f"<p>Training images of {escape(model.source)} are not shown in a page that may be passed on.</p>"
     return HTML(str(picture(strips(rows, columns=heads), alt).data) + remark * (not may_show))
 
 
-def distances(found: NearestImages) -> HTML:
+def distances(found: Mapping[str, Neighbours]) -> HTML:
     """What share of each group lies within a distance of its nearest training image; and the same for that distance
     over the one to the second nearest. Grey line: 1 % of the held-out images lie left of it."""
-    with subplots(7.6, 5.6, 2, 2) as (figure, axes):
-        for line, (name, space), unit in zip(axes, found.spaces.items(), ("grey levels", "r.m.s."), strict=True):
-            for ax, quantity in zip(line, ("nearest", "ratio"), strict=True):
-                for group, near in space.items():
-                    label, colour, style = GROUPS[group]
-                    ax.ecdf(getattr(near, quantity).numpy(), label=label, color=colour, linestyle=style)
-                limit = float(getattr(space["test"], quantity).quantile(QUANTILE))
-                ax.axvline(limit, color=plots.FAINT, linewidth=1, label="left of it: 1 % of held-out images")
-                ax.set_xlim(left=0)
-            line[0].set(xlabel=f"distance to the nearest, {name} ({unit})", ylabel="share of images")
-            line[1].set_xlabel(f"nearest over second nearest, {name}")
-        handles, labels = axes[0, 0].get_legend_handles_labels()
+    with subplots(7.6, 3.2, 1, 2) as (figure, axes):
+        for ax, quantity in zip(axes, ("nearest", "ratio"), strict=True):
+            for group, near in found.items():
+                label, colour, style = GROUPS[group]
+                ax.ecdf(getattr(near, quantity).numpy(), label=label, color=colour, linestyle=style)
+            limit = float(getattr(found["test"], quantity).quantile(QUANTILE))
+            ax.axvline(limit, color=plots.FAINT, linewidth=1, label="left of it: 1 % of held-out images")
+            ax.set_xlim(left=0)
+        axes[0].set(xlabel="distance to the nearest (grey levels)", ylabel="share of images")
+        axes[1].set_xlabel("nearest over second nearest")
+        handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=3, frameon=False)
     alt = "Cumulative shares of images over the distance to the nearest training image and over its ratio to the second"
     return picture(figure, alt)
 
 
-def suspects(found: NearestImages) -> HTML:
+def suspects(found: Mapping[str, Neighbours]) -> HTML:
     """Medians of the distance to the nearest training image and of its ratio to the second, and for both the share of
     images that lie below the lowest 1 % of held-out images, with its 95 % interval (Clopper and Pearson)."""
     lines = []
-    for name, space in found.spaces.items():
-        for group, near in space.items():
-            line = [f"{GROUPS[group][0]}, {name}", f"{len(near.nearest):,}"]
-            for quantity in ("nearest", "ratio"):
-                values, limit = getattr(near, quantity), getattr(space["test"], quantity).quantile(QUANTILE)
-                count = int((values < limit).sum())
-                interval = binomtest(count, len(values)).proportion_ci(0.95)
-                share, low, high = (f"{100 * p:.1f}" for p in (count / len(values), interval.low, interval.high))
-                line += [f"{float(values.median()):.3g}", f"{share} % [{low}, {high}]"]
-            lines.append(line)
+    for group, near in found.items():
+        line = [GROUPS[group][0], f"{len(near.nearest):,}"]
+        for quantity in ("nearest", "ratio"):
+            values, limit = getattr(near, quantity), getattr(found["test"], quantity).quantile(QUANTILE)
+            count = int((values < limit).sum())
+            interval = binomtest(count, len(values)).proportion_ci(0.95)
+            share, low, high = (f"{100 * p:.1f}" for p in (count / len(values), interval.low, interval.high))
+            line += [f"{float(values.median()):.3g}", f"{share} % [{low}, {high}]"]
+        lines.append(line)
     head = ["Images", "n", "Distance, median", "in the nearest 1 %", "Ratio, median", "in the lowest 1 %"]
     return table("Nearest training images (shares with 95 % intervals)", head, lines)

@@ -6,18 +6,14 @@ Reference: Nalisnick et al., "Do deep generative models know what they don't kno
 from pathlib import Path
 
 import torch
-from IPython.display import HTML
 from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 from torchvision.transforms.functional import pil_to_tensor
 
-from cqlib.data.grids import grid
 from cqlib.data.photos10 import BASE_SIDE, installed
-from cqlib.figures.common import bits, draw
-from cqlib.figures.strips import cost_board
+from cqlib.figures.common import draw
 from cqlib.models.cq import CoverageQuality
-from cqlib.report.cells import picture, subplots
 
 PICTURE = "skimage/data/camera.png"
 """A grey photograph by Lav Varshney (CC0 1.0) that comes with scikit-image and is in no data set here."""
@@ -42,14 +38,6 @@ def kinds(x: Tensor, model: CoverageQuality) -> dict[str, Tensor]:
     }
 
 
-def costs_by_kind(model: CoverageQuality, x: Tensor) -> HTML:
-    """`kinds` of x with examples: mean and middle 90 % of their bits per dimension."""
-    images = kinds(x, model)
-    values = {name: bits(model, of_kind) for name, of_kind in images.items()}
-    alt = "Bits per dimension of test images, changed test images and other images"
-    return picture(*cost_board(images, values, "test images", "bits per dimension", alt))
-
-
 def read(path: Path | str | None) -> Image.Image:
     """The picture in a file, upright and in colour; None: `PICTURE`."""
     return ImageOps.exif_transpose(Image.open(installed(PICTURE) if path is None else path)).convert("RGB")
@@ -62,23 +50,3 @@ def tiles(image: Image.Image, size: int) -> tuple[Tensor, int]:
     small = image.resize((round(scale * image.width), round(scale * image.height)), Image.Resampling.BOX)
     cut = pil_to_tensor(small).unfold(1, size, size).unfold(2, size, size).permute(1, 2, 0, 3, 4)
     return cut.flatten(0, 1).contiguous(), cut.shape[1]
-
-
-def your_image(model: CoverageQuality, path: Path | str | None, test: Tensor) -> HTML:
-    """The picture in a file (None: `PICTURE`) beside the bits per dimension of each of its tiles, and a sentence that
-    compares them with `test`, uint8 test images."""
-    size = model.shape[-1]
-    cut, columns = tiles(read(path), size)
-    tile_bits, test_bits = bits(model, cut), bits(model, test)
-    cheaper = float((test_bits < tile_bits.mean()).double().mean())
-    with subplots(7.0, min(4.6, 0.6 + 3.0 * len(cut) / columns**2), 1, 2) as (figure, (left, right)):
-        left.imshow(grid(cut, columns=columns), interpolation="none")
-        left.set_title(f"{len(cut)} tiles of {size} × {size} pixels")
-        heat = right.imshow(tile_bits.view(-1, columns).numpy(), interpolation="none", cmap="viridis")
-        right.set_title("what each tile costs")
-        for ax in (left, right):
-            ax.set_axis_off()
-        figure.colorbar(heat, ax=right, label="bits per dimension", shrink=0.8)
-    sentence = (f"A tile costs {tile_bits.mean():.2f} bits per dimension on average, more than {cheaper:.0%} of "
-                f"{len(test)} test images do.")  # fmt: skip
-    return HTML(f"{picture(figure, f'A picture, and what its tiles cost. {sentence}').data}<p>{sentence}</p>")

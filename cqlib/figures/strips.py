@@ -56,8 +56,8 @@ def cost_board(
         ax.set_yticks(range(len(order)), [f"{name}  {number(means[name])}" for name in order])
         ax.set_ylim(len(order) - 0.5, -0.5)
         ax.set_xscale("symlog", linthresh=1)  # one kind may cost twenty times another, or less than nothing
-        ax.xaxis.set_major_locator(SymmetricalLogLocator(ax.xaxis.get_transform(), subs=(1, 3)))
+        ax.xaxis.set_major_locator(SymmetricalLogLocator(ax.xaxis.get_transform(), subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter(ScalarFormatter())
         ax.grid(True, axis="x")
-        ax.set_xlabel(f"{unit}: mean, and the middle 90 % of images")
+        ax.set_xlabel(f"{unit}:\nmean, and the middle 90 % of images")
     return figure, f"{what}: {', '.join(f'{name} {number(means[name])}' for name in order)}"

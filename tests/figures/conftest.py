@@ -1,4 +1,4 @@
-"""Published records that a test sets itself, and the rows of a picture instead of the picture."""
+"""Published records that a test sets itself."""
 
 from __future__ import annotations
 
@@ -17,16 +17,3 @@ def published(monkeypatch, tmp_path):
 
     publish()
     return publish
-
-
-@pytest.fixture
-def rows_shown(monkeypatch):
-    """rows_shown(module): from now on, the rows of its pictures of strips by name, instead of a picture."""
-
-    def watch(module):
-        rows = {}
-        monkeypatch.setattr(module, "strips", lambda of, **_: rows.update(of))
-        monkeypatch.setattr(module, "picture", lambda *_: None)
-        return rows
-
-    return watch

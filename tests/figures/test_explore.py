@@ -54,26 +54,6 @@ def test_the_kl_of_latents_sums_to_the_models(system):
     torch.testing.assert_close(bits.sum(), whole)
 
 
-def test_the_latents_that_are_moved_are_the_most_used_and_no_other_moves(system, rows_shown):
-    x, shown = images(3), rows_shown(latents)
-    latents.traversals(system, x[0], x, n=2)
-    bits = latents.kl_by_latent(system, x)
-    first, second = sorted(range(len(bits)), key=lambda k: -bits[k])[:2]
-    assert list(shown) == [f"z{k + 1}, {bits[k]:.1f} bits" for k in (first, second)]
-    z = latents.encode(system, x[:1]).repeat(2, 1)
-    z[:, first] = torch.tensor([-3.0, 3.0])
-    ends = latents.decoded(system, z).float()
-    assert ((next(iter(shown.values()))[[0, -1]].float() - ends).abs() <= 1).all()  # in batches of other sizes
-
-
-def test_reconstructions_are_of_the_mean_and_of_one_draw(system, rows_shown):
-    x, shown = images(3), rows_shown(latents)
-    latents.reconstructions(system, x)
-    whole, mean, draw = shown.values()
-    assert torch.equal(whole, x) and torch.equal(mean, latents.decoded(system, latents.encode(system, x)))
-    assert not torch.equal(draw, mean) and not torch.equal(mean, x)
-
-
 @torch.no_grad()
 def test_the_two_parts_of_the_elbo_sum_to_nats(system):
     """`nats` of the same draws estimates the KL by them, `elbo_terms` has it in closed form."""

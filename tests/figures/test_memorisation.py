@@ -95,38 +95,18 @@ def subject(system: System | None = None, data: str = "photos10") -> ModelAndDat
 def copying():
     """A model that copies training images, and their nearest training images."""
     model = subject(Copying(subject().data.train.images))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbours, "FEATURE_IMAGES", 16)
-        return model, neighbours.nearest_images(model, runs_dir="nowhere")
+    return model, neighbours.compare(model)
 
 
-@pytest.mark.slow
-def test_a_model_that_copies_is_caught_in_both_spaces(copying):
+def test_a_model_that_copies_is_caught(copying):
     _, found = copying
     table = by_name(neighbours.suspects(found))
-    for name in ("samples, pixels", "samples, features"):
-        _, median, share, _, ratio_share = table[name]
-        assert float(median) == 0 and share.startswith("100.0 %") and ratio_share.startswith("100.0 %")
-    n, _, share, _, _ = table["held-out images, pixels"]
+    _, median, share, _, ratio_share = table["samples"]
+    assert float(median) == 0 and share.startswith("100.0 %") and ratio_share.startswith("100.0 %")
+    assert float(table["copies under noise"][-1].split()[0]) > 50
+    n, _, share, _, _ = table["held-out images"]
     low, high = stats.beta.ppf(0.025, 1, 64), stats.beta.ppf(0.975, 2, 63)  # Clopper and Pearson, 1 of 64
     assert (n, share) == ("64", f"1.6 % [{100 * low:.1f}, {100 * high:.1f}]")
-
-
-def test_mirrored_copies_are_found_in_features(copying):
-    """Their sources are among the training images that features are taken of."""
-    model, found = copying
-    near = found.spaces["features"]["mirror"]
-    sources = neighbours.nearest(found.images["mirror"][: len(near.nearest)].flip(3), model.data.train.images)
-    assert sources.nearest.max() == 0
-    assert (near.index[:, 0] == sources.index[:, 0]).double().mean() > 0.5
-
-
-def test_a_neighbour_in_features_is_named_by_its_place_among_the_training_images(copying):
-    """Of few training images features are taken: the place among those is another."""
-    model, found = copying
-    near = found.spaces["features"]["samples"]
-    assert near.nearest.max() < 1e-5
-    assert torch.equal(model.data.train.images[near.index[:, 0]], found.images["samples"][: len(near.nearest)])
 
 
 @pytest.mark.parametrize("data, allowed", [("photos10", True), ("celeba", False)])
@@ -134,15 +114,11 @@ def test_training_images_are_shown_of_what_comes_with_pip_alone(copying, monkeyp
     model, found = copying
     model, shown = subject(model.model, data), []
     monkeypatch.setattr(neighbours, "strips", lambda rows, **_: shown.extend(torch.cat([*rows.values()])))
-    monkeypatch.setattr(neighbours.plots, "sample_board", lambda rows, **_: shown.extend(rows[""].values()))
     monkeypatch.setattr(neighbours, "picture", lambda figure, alt: HTML(escape(alt)))
-    monkeypatch.setattr(neighbours, "draw", lambda _, n: model.data.test.images[:n])
-    found = replace(found, images={**found.images, "samples": model.data.test.images})
+    found = found | {"samples": found["test"]}
     page = neighbours.board(model, found).data
     assert ("<p>Training images of" in page) != allowed
-    neighbours.beside_real(model, n=16)
-    *strips, first, _ = shown
-    distances = neighbours.nearest(torch.cat([torch.stack(strips), first]), model.data.train.images).nearest
+    distances = neighbours.nearest(torch.stack(shown), model.data.train.images).nearest
     assert bool((distances == 0).any()) == allowed
 
 

@@ -1,0 +1,29 @@
+"""The picture of the nearest that each model of Table 1 can draw, for README and the page: python tools/nearest.py
+
+It is of the published models and the first held-out images, and takes about a minute. `figure_samples` shows the same.
+"""
+
+from cqlib.experiments.rows import DEVELOPMENT_DATA
+from cqlib.experiments.selection import Selection
+from cqlib.figures import nearest
+from cqlib.figures.common import trained_models
+from cqlib.figures.strips import strips
+from cqlib.util.paths import PUBLISHED
+
+IMAGES, DPI = 8, 144
+TARGET = PUBLISHED / "nearest" / f"{DEVELOPMENT_DATA}-quick.webp"
+
+
+def main() -> None:
+    """Search, draw, write."""
+    nowhere = PUBLISHED / "no-runs"  # the published weights alone
+    models = trained_models(Selection(nearest.ROWS, runs_dir=nowhere))
+    x = next(iter(models.values())).data.test.images[:IMAGES]
+    figure = strips({nearest.REAL: x, **nearest.found_by(models, x, nowhere)})
+    TARGET.parent.mkdir(exist_ok=True)
+    figure.savefig(TARGET, dpi=DPI, pil_kwargs={"lossless": True, "method": 6})
+    print(TARGET)
+
+
+if __name__ == "__main__":
+    main()
