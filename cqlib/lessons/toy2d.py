@@ -14,9 +14,6 @@ SEED = 10
 class Density:
     """A density on the plane. All numbers are natural logarithms, in float64."""
 
-    modes: Tensor | None = None
-    """float64 (K, 2): the centres of the modes; None where modes have no centres."""
-
     def log_prob(self, points: Tensor) -> Tensor:
         """(n, 2) -> (n,): ln p(x, y), -inf outside the support."""
         raise NotImplementedError
@@ -27,13 +24,11 @@ class Density:
 
 
 class GaussianMixture(Density):
-    """Equal round Gaussians: p(x) = (1/K) sum_k N(x; centre_k, sigma^2 I), `centres` (K, 2). `modal`: whether every
-    centre is a mode (components that overlap are not)."""
+    """Equal round Gaussians: p(x) = (1/K) sum_k N(x; centre_k, sigma^2 I), `centres` (K, 2)."""
 
-    def __init__(self, centres: Tensor, sigma: float, *, modal: bool = True) -> None:
+    def __init__(self, centres: Tensor, sigma: float) -> None:
         self.centres = centres.double()
         self.sigma = sigma
-        self.modes = self.centres if modal else None
 
     def log_prob(self, points: Tensor) -> Tensor:
         # the matrix product that cdist prefers would lose digits
@@ -76,7 +71,7 @@ class Checkerboard(Density):
 
     def __init__(self) -> None:
         dark = [(i, j) for i in range(4) for j in range(4) if (i + j) % 2 == 0]
-        self.modes: Tensor = (torch.tensor(dark, dtype=torch.float64) + 0.5) * self.SQUARE - self.HALF
+        self.middles = (torch.tensor(dark, dtype=torch.float64) + 0.5) * self.SQUARE - self.HALF
 
     def log_prob(self, points: Tensor) -> Tensor:
         index = ((points.double() + self.HALF) / self.SQUARE).floor()
@@ -87,7 +82,7 @@ class Checkerboard(Density):
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         which = torch.randint(8, (n,), generator=generator)
         inside = torch.rand(n, 2, generator=generator, dtype=torch.float64) - 0.5
-        return self.modes[which] + self.SQUARE * inside
+        return self.middles[which] + self.SQUARE * inside
 
 
 def _eight_gaussians() -> Density:
@@ -103,7 +98,7 @@ def _grid() -> Density:
 def _spiral() -> Density:
     turn = torch.linspace(0.15, 1, 60, dtype=torch.float64).sqrt()  # even spacing along the arm
     arm = 0.8 * turn[:, None] * torch.stack([(3 * math.pi * turn).cos(), (3 * math.pi * turn).sin()], 1)
-    return GaussianMixture(torch.cat([arm, -arm]), 0.03, modal=False)
+    return GaussianMixture(torch.cat([arm, -arm]), 0.03)
 
 
 DENSITIES: dict[str, Callable[[], Density]] = {

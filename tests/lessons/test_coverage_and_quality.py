@@ -1,17 +1,16 @@
-"""Lesson 02: distances agree with closed forms, and models are trained by their losses."""
+"""Lesson 02: distances agree with closed forms, the model and its losses are what they say, training follows them."""
 
 import math
+from types import SimpleNamespace
 
-import matplotlib
 import pytest
 import torch
-from lesson_cells import run_cell, run_cells
-from notebook_cells import cells, value
+from lesson_cells import run_cells
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
+from cqlib import losses
 from cqlib.lessons import toy2d
-from cqlib.lessons.coverage_and_quality import objectives
-from cqlib.lessons.coverage_and_quality.distances import SUPPORT_MASS, Lattice
+from cqlib.lessons.lattice import SUPPORT_MASS, Lattice
 
 
 @pytest.fixture(scope="module")
@@ -21,17 +20,8 @@ def lattice():
 
 @pytest.fixture(scope="module")
 def lesson():
-    return run_cells("02", ("class Linears", "class PlaneModels", "def quality_loss(", "def train("))
-
-
-@pytest.fixture(scope="module")
-def train(lesson):
-    return lesson["train"]
-
-
-@pytest.fixture(scope="module")
-def comparison(train):
-    return objectives.compare("eight-gaussians", train, (0, 1), 25)
+    cells = ("def draw(", "def displaced(", "class PlaneModel", "def critic_loss(", "def train(")
+    return SimpleNamespace(**run_cells("02", cells, profile="smoke", changes={}, data=[]))
 
 
 def gaussian(x, sigma):
@@ -46,9 +36,8 @@ def test_data_are_at_no_distance_from_themselves(name):
     lattice = Lattice(toy2d.density(name))
     distance = lattice.distance(lattice.log_p)
     assert distance.coverage == distance.quality == distance.missed == 0
-    assert distance.off == pytest.approx(1 - SUPPORT_MASS, abs=2e-3) and distance.mass == pytest.approx(1, abs=2e-3)
-    assert all(share == pytest.approx(1) for share in distance.mode_shares)
-    assert lattice.jensen_shannon(lattice.log_p) == pytest.approx(0, abs=1e-12)
+    assert distance.off == pytest.approx(1 - SUPPORT_MASS, abs=2e-3)
+    assert lattice.integral(lattice.p) == pytest.approx(1, abs=2e-3)
 
 
 def test_support_is_the_smallest_set_of_its_mass():
@@ -75,86 +64,94 @@ def test_divergences_of_two_gaussians_have_their_closed_form():
 def test_a_model_of_k_modes_of_eight(lattice, k):
     model = toy2d.GaussianMixture(lattice.data.centres[:k], lattice.data.sigma)
     distance = lattice.distance(lattice.log_density(model.log_prob))
-    assert distance.quality == pytest.approx(math.log(8 / k), abs=1e-5) and distance.modes == k
+    assert distance.quality == pytest.approx(math.log(8 / k), abs=1e-5)
     assert distance.missed == pytest.approx(1 - k / 8, abs=1e-4) and distance.coverage > 1
     assert distance.off == pytest.approx(1 - SUPPORT_MASS, abs=2e-3)
-    assert distance.mode_shares[0] == pytest.approx(8 / k, rel=1e-3)
-    a = k / 8  # p / m is 2 a / (1 + a) on the modes of q and 2 elsewhere, q / m is 2 / (1 + a)
-    js = (a * math.log(2 * a / (1 + a)) + (1 - a) * math.log(2) + math.log(2 / (1 + a))) / 2
-    assert lattice.jensen_shannon(lattice.log_density(model.log_prob)) == pytest.approx(js, abs=1e-6)
 
 
-def test_beyond_an_edge_quality_is_infinite_and_jensen_shannon_is_not():
+def test_beyond_an_edge_quality_is_infinite():
     lattice = Lattice(toy2d.density("checkerboard"))
-    log_q = lattice.log_density(gaussian(0.0, 0.4).log_prob)
-    distance = lattice.distance(log_q)
+    distance = lattice.distance(lattice.log_density(gaussian(0.0, 0.4).log_prob))
     assert distance.quality == math.inf and 0 < distance.coverage < 2 and distance.off > 0.4
-    assert 0.1 < lattice.jensen_shannon(log_q) < math.log(2)
 
 
 # --- displaced mass ------------------------------------------------------------------------------------------
 
 
-def test_displaced_mass_costs_its_bound_off_the_support_and_less_with_overlap(lattice):
-    lines = cells(run_cell("02", "What it costs", lattice=lattice)["_"])[1:]
-    assert len(lines) == 5
-    for place, _, _, *numbers in lines:
-        rise, bound, coverage, quality, formula = map(value, numbers)
-        assert rise <= bound + 1e-3
+@pytest.mark.parametrize("epsilon", [0.01, 0.1, 0.5])
+def test_displaced_mass_costs_its_bound_off_the_data_and_less_with_overlap(lattice, lesson, epsilon):
+    bound, off = -math.log1p(-epsilon), {}
+    for place, u in lesson.places.items():
+        distance = lattice.distance(lesson.displaced(place, epsilon))
+        of_u = lattice.distance(lattice.log_density(u.log_prob)).quality
+        formula = (1 - epsilon) * math.log1p(-epsilon) + epsilon * (math.log(epsilon) + of_u)
         if place == "all over":
-            assert 0 < coverage < bound - 0.01 and quality > formula
+            assert 0 < distance.coverage < 0.9 * bound and distance.quality > formula
         else:
-            assert rise == pytest.approx(bound, abs=1.1e-3) and coverage == bound and quality == formula > 0
+            assert distance.coverage == pytest.approx(bound, abs=1e-3)
+            assert distance.quality == pytest.approx(formula, abs=1e-3)
+        off[place] = distance.quality
+    assert max(off, key=off.get) == "in a corner" and off["in a corner"] > 9 * off["all over"]
 
 
-# --- models --------------------------------------------------------------------------------------------------
+# --- model, losses, training ---------------------------------------------------------------------------------
 
 
-def test_likelihood_is_that_of_a_mixture_over_all_z(comparison):
-    models = comparison.models["CQ"]
+@pytest.fixture(scope="module")
+def trained(lesson):
+    return {name: lesson.train(*weights, 0, 60) for name, weights in {"VAE": (1.0, 0.0), "GAN": (0.0, 1.0)}.items()}
+
+
+def test_likelihood_and_draws_are_those_of_a_mixture_over_all_codes(trained):
+    model, _ = trained["VAE"]
+    mean, sigma = (values.detach() for values in model.decode(model.z))
+    weights = Categorical(torch.ones(len(mean), dtype=torch.float64))
+    p = MixtureSameFamily(weights, Independent(Normal(mean, sigma), 1))
     x = 1.2 * torch.randn(40, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    for mean, sigma, log_p in zip(*models.decode(), models.log_prob(x), strict=True):
-        weights = Categorical(torch.ones(len(mean), dtype=torch.float64))
-        expected = MixtureSameFamily(weights, Independent(Normal(mean, sigma), 1)).log_prob(x)
-        torch.testing.assert_close(log_p, expected, rtol=1e-8, atol=1e-8)
-    assert models.z[0].var(0, unbiased=False).tolist() == pytest.approx([1, 1], abs=0.02)
+    torch.testing.assert_close(model.log_prob(x).detach(), p.log_prob(x), rtol=1e-8, atol=1e-8)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        drawn = model.sample(40_000).detach()
+    torch.testing.assert_close(drawn.mean(0), p.mean, rtol=0, atol=0.02)
+    torch.testing.assert_close(drawn.var(0), p.variance, rtol=0.05, atol=0)
 
 
-def test_draws_have_the_moments_of_the_density(comparison):
-    models = comparison.models["VAE"]
-    x = models.draw(40_000, [torch.Generator().manual_seed(k) for k in range(2)])
-    for points, mu, s in zip(x, *models.decode(), strict=True):
-        variance = mu.var(0, unbiased=False) + s.square().mean(0)
-        torch.testing.assert_close(points.mean(0), mu.mean(0), rtol=0, atol=0.02)
-        torch.testing.assert_close(points.var(0), variance, rtol=0.05, atol=0)
+def test_the_losses_are_the_package_s(lesson):
+    real, fake = 3 * torch.randn(2, 1000, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(lesson.critic_loss(real, fake), losses.discriminator_loss(real, fake))
+    torch.testing.assert_close(lesson.quality_loss(fake), losses.quality_loss(fake))
+    torch.testing.assert_close(lesson.coverage_loss(real), losses.coverage_loss(real, torch.zeros(())))
 
 
-def test_models_side_by_side_are_independent(train):
-    data = toy2d.density("eight-gaussians")
-    both = train(data, 4, quality=(0.0, 2.0), seeds=[3, 5])
-    alone, other = (train(data, 4, quality=weight, seeds=[5]) for weight in (2.0, 20.0))
-    for a, b in zip(both.decode(), alone.decode(), strict=True):
-        torch.testing.assert_close(a[1], b[0], rtol=1e-3, atol=1e-4)
-    assert (other.decode()[0] - alone.decode()[0]).abs().max() > 1e-3
+def test_each_loss_is_its_divergence(lattice, lesson, trained):
+    """Means over draws, with the logit ln p - ln p_theta of the best discriminator, against integrals."""
+    model, _ = trained["VAE"]
+    real = lattice.data.sample(20_000, torch.Generator().manual_seed(1))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        fake = model.sample(20_000).detach()
+    with torch.no_grad():
+        of_real, of_fake = (lattice.data.log_prob(x) - model.log_prob(x) for x in (real, fake))
+        log_q = lattice.log_density(model.log_prob)
+    distance, log_c = lattice.distance(log_q), torch.logaddexp(lattice.log_p, log_q) - math.log(2)
+    twice_js = lattice.integral(lattice.p * (lattice.log_p - log_c) + log_q.exp() * (log_q - log_c))
+    entropy = -lattice.integral(lattice.p * lattice.log_p)
+    for mean, values, expected in (
+        (lesson.coverage_loss(model.log_prob(real)) - entropy, of_real, distance.coverage),
+        (lesson.quality_loss(of_fake), of_fake, distance.quality),
+        (lesson.critic_loss(of_real, of_fake), of_real, 2 * math.log(2) - twice_js),
+    ):
+        assert float(mean.detach()) == pytest.approx(expected, abs=5 * float(values.std()) / 20_000**0.5 + 1e-3)
 
 
-def test_training_is_reproducible_and_reduces_the_distance(lesson, train, comparison):
-    lattice, mean = comparison.lattice, comparison.models["VAE"].decode()[0]
-    again = train(lattice.data, 25, seeds=(0, 1)).decode()[0]
-    assert torch.equal(again, mean) and not torch.equal(mean[0], mean[1])
-    start = lesson["PlaneModels"]([torch.Generator().manual_seed(seed) for seed in comparison.seeds]).double()
-    for i, log_q in enumerate(lattice.log_density(start.log_prob)):
-        before = lattice.distance(log_q)
-        assert comparison.distances["VAE"][i].coverage < before.coverage - 0.3
-        assert comparison.distances["GAN"][i].quality < before.quality - 3  # 43 -> 32; it rises if the critic is idle
-
-
-def test_each_loss_is_its_divergence(comparison):
-    lines = cells(run_cell("02", "Means over 20,000", comparison=comparison, lattice=comparison.lattice)["_"])
-    assert len(lines) == 9
-    for name, mean, integral in lines:
-        error = float(mean.split("± ")[1]) if "±" in mean else 0.01
-        assert value(mean) == pytest.approx(value(integral), abs=5 * error + 1e-3), name
+def test_training_is_reproducible_and_reduces_the_distance(lattice, lesson, trained):
+    again, seen = lesson.train(1.0, 0.0, 0, 60)
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), trained["VAE"][0].parameters(), strict=True))
+    assert [step for step, _ in seen] == [0, 15, 30, 45, 60] and torch.equal(seen[0][1], trained["GAN"][1][0][1])
+    torch.manual_seed(0)
+    start = lattice.distance(lattice.log_density(lesson.PlaneModel().double().log_prob))
+    vae, gan = (lattice.distance(lattice.log_density(model.log_prob)) for model, _ in trained.values())
+    assert vae.coverage < start.coverage - 0.3 and gan.quality < start.quality - 1
 
 
 # --- a mixture of two models ---------------------------------------------------------------------------------
@@ -162,28 +159,21 @@ def test_each_loss_is_its_divergence(comparison):
 
 @pytest.fixture(scope="module")
 def coin():
-    matplotlib.use("Agg")
-    return run_cells("02", ("eight = toy2d", "def coverage_of"))
+    return SimpleNamespace(**run_cells("02", ("eight = toy2d", "def coverage_of")))
 
 
 def test_a_hundredth_of_the_vae_costs_at_most_its_share_of_bits_and_coverage_sees_it(coin):
-    bits, dimensions = coin["bits"], coin["dimensions"]
-    excess = bits["coin"] - bits["VAE"]
-    assert (excess <= math.log2(100) / dimensions.double() + 1e-9).all() and 0 < excess[-1] < 0.004
-    data, gan, vae, both = (value(line[-1]) for line in cells(coin["_"]))
-    assert gan < 51 < both + 2 < vae - 20 < data - 30
+    bits = {name: -getattr(coin, f"log_{name}").mean(0) / coin.dimensions / math.log(2) for name in ("vae", "coin")}
+    excess = bits["coin"] - bits["vae"]
+    assert (excess <= math.log2(100) / coin.dimensions.double() + 1e-9).all() and 0 < excess[-1] < 0.004
+    covered = coin.covered
+    assert covered["GAN"] < 0.51 < covered["coin"] + 0.02 < covered["VAE"] - 0.2 < covered["data"] - 0.3
 
 
 def test_coverage_of_draws_from_the_same_density_has_its_expectation(coin):
     """1 - (n - 1) … (n - k) / ((2 n - 1) … (2 n - k)) for as many samples as real points, Naeem et al. 2020."""
     n, k, generator = 500, 5, torch.Generator().manual_seed(0)
-    draws = [coin["coverage_of"](*torch.randn(2, n, 2, generator=generator), k=k) for _ in range(20)]
+    draws = [coin.coverage_of(*torch.randn(2, n, 2, generator=generator), k=k) for _ in range(20)]
     expected = 1 - math.prod((n - i) / (2 * n - i) for i in range(1, k + 1))
     assert sum(draws) / len(draws) == pytest.approx(expected, abs=0.006)
-    assert coin["coverage_of"](torch.randn(50, 2), torch.full((9, 2), 1e3)) == 0
-
-
-def test_densities_of_the_lesson(capsys):
-    assert objectives.densities([]) == ["eight-gaussians", "spiral"]
-    assert objectives.densities(["grid", "photos10"]) == ["grid", "eight-gaussians"]
-    assert "photos10: no known density" in capsys.readouterr().out
+    assert coin.coverage_of(torch.randn(50, 2), torch.full((9, 2), 1e3)) == 0

@@ -14,10 +14,10 @@ from sklearn.decomposition import PCA
 from small_models import dataset
 
 from cqlib import data as data_sets
+from cqlib import losses
 from cqlib.experiments.selection import Selection
-from cqlib.lessons import models
-from cqlib.lessons.factorised_decoders import linear_decoder, pictures, residuals
-from cqlib.lessons.factorised_decoders.linear_decoder import Moments
+from cqlib.lessons import linear_decoder, models, residuals
+from cqlib.lessons.linear_decoder import Moments
 from cqlib.pixels import LN_LEVELS, dequantise
 from cqlib.util.errors import UserError
 
@@ -138,7 +138,33 @@ def test_excess_kurtosis_of_known_laws():
 @pytest.fixture(scope="module")
 def lesson():
     """The Gaussians of the lesson, and what independence costs."""
-    return SimpleNamespace(**run_cells("03", ("class Factorised", "def cost("), seen={}))
+    return SimpleNamespace(**run_cells("03", ("class Factorised", "def cost(")))
+
+
+def test_both_gaussians_are_the_training_loss_of_a_factorised_decoder(photos, lesson):
+    model = models.untrained_model("table1/vae", photos).model
+    of = residuals.reconstruct(model, photos.test.images[:1])
+    x, mean, log_sigma = (values.double() for values in (of.x, of.mean, of.log_sigma))
+    expected, sigma = losses.gaussian_log_density(x, mean, log_sigma), log_sigma.flatten().exp()
+    product = lesson.Factorised(mean.flatten(), sigma).log_prob(x.flatten(1))
+    joint = lesson.Correlated(mean.flatten(), torch.diag(sigma.square())).log_prob(x.flatten(1))
+    for log_p in (product, joint):
+        torch.testing.assert_close(log_p, expected, rtol=0, atol=1e-8)
+
+
+def test_the_covariance_of_the_cell_is_that_of_its_definition(photos, lesson):
+    """S - W W^T is the covariance of x - m - W z with z ~ p(z|x), and gives the package's likelihoods."""
+    moments = linear_decoder.training_moments(photos)
+    cell = SimpleNamespace(**run_cells("03", ("class Factorised", "Sigma = S - W @ W.T"), moments=moments, codes=16))
+    unit, W = torch.eye(len(cell.S), dtype=cell.S.dtype), cell.W
+    A = W.T @ torch.linalg.inv(W @ W.T + cell.sigma2 * unit)  # p(z|x) = N(A (x - m), I - A W)
+    cut = unit - W @ A
+    defined = cut @ cell.S @ cut.T + W @ (torch.eye(16, dtype=W.dtype) - A @ W) @ W.T
+    torch.testing.assert_close(cell.Sigma, defined, rtol=0, atol=1e-9)
+    v, decoder = dequantise(photos.test.images[:20]), linear_decoder.fit(moments, 16)
+    for noise, theirs in ((cell.sigma2 * unit, decoder), (cell.Sigma, linear_decoder.correlated(decoder))):
+        log_p = lesson.Correlated(moments.mean, W @ W.T + noise).log_prob(v.flatten(1).double())
+        torch.testing.assert_close(log_p, theirs.log_prob(v), rtol=0, atol=1e-4)
 
 
 def test_gain_of_a_covariance_is_a_divergence(v, lesson):
@@ -210,7 +236,6 @@ def test_noise_is_white_without_f_and_not_with_it(photos):
     images = photos.test.images[:1].expand(300, -1, -1, -1)
     a, b = (residuals.model_noise(m, residuals.reconstruct(m, images)) for m in (with_f, without))
     assert abs(residuals.neighbour_correlation(b)) < 0.02 < 0.05 < abs(residuals.neighbour_correlation(a))
-    assert "./run_all.sh --only table1" in pictures.feature_board({}, {}).data
 
 
 def test_too_few_images_for_a_covariance_are_an_error():

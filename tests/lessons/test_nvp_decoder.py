@@ -1,22 +1,22 @@
-"""Lesson 05: the checks of the equations detect errors, linear flows give exact Gaussians, frequencies are right."""
+"""Lesson 05: its equations are the package's, and linear flows give exactly the Gaussians of first order."""
 
+import copy
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from functions import Functions
-from lesson_cells import run_cell
-from notebook_cells import cells, value
+from lesson_cells import run_cells
 from small_models import shaken
 from torch import nn
-from torch.distributions import Normal
 
 from cqlib import data as data_sets
+from cqlib import losses
 from cqlib.experiments.selection import Selection
-from cqlib.lessons import models, nvp_decoder
-from cqlib.lessons.coupling_layers import jacobian
-from cqlib.lessons.factorised_decoders import residuals
+from cqlib.lessons import models, nvp_decoder, residuals
+from cqlib.pixels import LN_LEVELS, dequantise
 
 
 @pytest.fixture(scope="module")
@@ -64,42 +64,64 @@ def test_without_a_trained_model_the_lesson_is_about_an_untrained_one(images, tm
     assert all(torch.equal(p, q) for p, q in zip(m.model.parameters(), again.parameters(), strict=True))
 
 
+@pytest.fixture(scope="module")
+def lesson():
+    return SimpleNamespace(**run_cells("05", ("class Decoder", "def elbo(", "def jacobian(", "def draws(")))
+
+
+def test_the_equations_in_the_cells_are_the_package_s(lesson, model, images):
+    decoder = lesson.Decoder(model.decoder, model.flow, model.config.sigma_floor)
+    vae = models.untrained_model("table1/vae", images).model
+    with torch.no_grad():
+        x = dequantise(images.test.images[:4], generator=torch.Generator().manual_seed(0))
+        z, kl = lesson.encode(model.encoder, x, torch.Generator().manual_seed(1))
+        q = model.infer(x, torch.Generator().manual_seed(1))  # draws the same z
+        torch.testing.assert_close(z, q.z)
+        torch.testing.assert_close(kl, q.kl["z"], rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(decoder.log_prob(x, z), model.log_density(x, z), rtol=1e-5, atol=1e-2)
+        torch.testing.assert_close(lesson.Decoder(vae.decoder).log_prob(x, z), vae.log_density(x, z))
+        bound = losses.coverage_loss(model.log_probability(x, q.z), q.kl["z"])
+        elbo = lesson.elbo(model.encoder, decoder, x, torch.Generator().manual_seed(1))
+        assert float(768 * LN_LEVELS - elbo.mean()) == pytest.approx(float(bound), abs=1e-2)
+        y, drawn = decoder.draw(z, torch.Generator().manual_seed(2))
+        torch.testing.assert_close(model.flow(drawn)[0], y, rtol=0, atol=1e-4)
+
+
 # --- one code ------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def conditional():
-    return run_cell("05", "class Conditional")["Conditional"]
-
-
-def test_a_linear_flow_gives_exactly_the_gaussian_of_first_order(conditional, linear, images):
+def test_a_linear_flow_gives_exactly_the_gaussian_of_first_order(lesson, linear, images):
     n = 1000
-    of = residuals.reconstruct(linear, images.test.images[:2])
-    c = conditional(linear, of, 1, n=n)
-    torch.testing.assert_close(c.log_p, c.linear_log_p, rtol=0, atol=2e-2)
-    error = (c.covariance - c.linear_covariance).norm() / c.linear_covariance.norm()
-    trace, size = c.linear_covariance.trace(), c.linear_covariance.norm()
+    one = residuals.reconstruct(linear, images.test.images[:2]).select(1)
+    (x, log_p), gaussian = lesson.draws(linear, one, n), lesson.first_order(linear, one)
+    flat, expected = x.flatten(1).double(), gaussian.covariance_matrix
+    torch.testing.assert_close(log_p.double(), gaussian.log_prob(flat), rtol=0, atol=2e-2)
+    error = (torch.cov(flat.T) - expected).norm() / expected.norm()
+    trace, size = expected.trace(), expected.norm()
     assert error < 1.2 * math.sqrt((trace**2 / size**2 + 1) / n)  # the sampling error of n draws
-    place = torch.arange(c.x[0].numel()).view(c.x.shape[1:])
-    deviations = c.linear_covariance.diagonal().sqrt()
-    correlation = c.linear_covariance / torch.outer(deviations, deviations)
-    expected = float(correlation[place[:, :, :-1].flatten(), place[:, :, 1:].flatten()].mean())
-    assert abs(expected) > 0.05 and residuals.offset_correlation(c.x, 0, 1) == pytest.approx(expected, abs=0.01)
-    normal = torch.distributions.MultivariateNormal(c.centre.flatten().double(), c.linear_covariance)
-    torch.testing.assert_close(normal.log_prob(c.x[:5].flatten(1).double()), c.linear_log_p[:5], rtol=0, atol=1e-4)
+    place = torch.arange(x[0].numel()).view(x.shape[1:])
+    deviations = expected.diagonal().sqrt()
+    correlation = expected / torch.outer(deviations, deviations)
+    wanted = float(correlation[place[:, :, :-1].flatten(), place[:, :, 1:].flatten()].mean())
+    assert abs(wanted) > 0.05 and residuals.offset_correlation(x, 0, 1) == pytest.approx(wanted, abs=0.01)
 
 
-def test_a_curved_flow_is_less_gaussian_under_wider_noise(conditional, model, images):
-    of = residuals.reconstruct(model, images.test.images[:1])
-    wide = replace(of, log_sigma=of.log_sigma + math.log(4))
-    narrow, wider = (conditional(model, which, 0, n=250) for which in (of, wide))
-    gaps = [float((c.log_p - c.linear_log_p).mean()) for c in (narrow, wider)]
+def test_a_curved_flow_is_less_gaussian_under_wider_noise(lesson, model, images):
+    one = residuals.reconstruct(model, images.test.images[:1])
+    wide, gaps = replace(one, log_sigma=one.log_sigma + math.log(4)), []
+    for which in (one, wide):
+        x, log_p = lesson.draws(model, which, 250)
+        gaussian = lesson.first_order(model, which)
+        gaps.append(float((log_p.double() - gaussian.log_prob(x.flatten(1).double())).mean()))
     assert 0 < gaps[0] < gaps[1] and gaps[1] > 0.5
-    # the density of the draws is Eq. (8)
-    y, log_det = model.features(narrow.x[:4])
-    p_y = Normal(of.mean.double(), of.log_sigma.exp().double())
-    expected = p_y.log_prob(y.double()).flatten(1).sum(1) + log_det.double()
-    torch.testing.assert_close(narrow.log_p[:4], expected.detach(), rtol=1e-4, atol=0.05)
+
+
+def test_singular_values_multiply_to_the_determinant(lesson, model, images):
+    x = residuals.reconstruct(model, images.test.images[:1]).x.double()
+    f = copy.deepcopy(model.flow).double()
+    values = torch.linalg.svdvals(lesson.jacobian(f, x))
+    with torch.no_grad():
+        assert float(values.log().sum()) == pytest.approx(float(f(x)[1]), abs=1e-6) and abs(f(x)[1]) > 1
 
 
 def test_images_by_contrast(model, images):
@@ -107,36 +129,3 @@ def test_images_by_contrast(model, images):
     indices = nvp_decoder.images_by_contrast(of)
     spread = [float(of.x[i].std((1, 2)).mean()) for i in indices]
     assert len(set(indices)) == 3 and spread == sorted(spread)
-
-
-# --- sensitivity ---------------------------------------------------------------------------------------------
-
-
-def test_singular_values_multiply_to_the_determinant_and_stretch_their_directions(model, images):
-    of = residuals.reconstruct(model, images.test.images[:1])
-    shown = run_cell("05", "U diag(s)", model=model, reconstruction=of, indices=[0])
-    matrix, values, flat = shown["matrices"][0], shown["stretch"][0], shown["directions"][0].flatten(1)
-    (line,) = cells(run_cell("05", "and its determinant", **shown)["_"])
-    assert line[3:5] == [f"{float(values.log().sum()):.3f}".replace("-", "−")] * 2 and abs(value(line[4])) > 1
-    torch.testing.assert_close(flat @ flat.T, torch.eye(768, dtype=torch.float64), rtol=0, atol=1e-9)
-    torch.testing.assert_close((matrix @ flat.T).norm(dim=0), values, rtol=1e-8, atol=1e-9)
-    torch.testing.assert_close(matrix.float(), jacobian(lambda v: model.flow(v)[0], of.x[0]))
-
-
-def test_waves_are_a_basis_with_their_frequencies():
-    basis, frequency = nvp_decoder.waves(3, 8)
-    flat = basis.flatten(1)
-    torch.testing.assert_close(flat @ flat.T, torch.eye(192, dtype=torch.float64), rtol=0, atol=1e-12)
-    constant = (basis[:64, 0].flatten(1).std(1) < 1e-9).nonzero()
-    assert constant.tolist() == [[0]] and frequency[0] == 0
-    # cos(pi (x + 1/2) k / 8) has k half periods over the side
-    across = basis[1, 0, 0] / basis[1, 0, 0, 0]
-    expected = torch.cos(math.pi * (torch.arange(8, dtype=torch.float64) + 0.5) / 8)
-    torch.testing.assert_close(across, expected / expected[0])
-    assert frequency[1] == frequency[8] == 0.5 and frequency[63] == pytest.approx(7 * math.sqrt(2) / 2)
-
-
-def test_bands_hold_root_mean_squares():
-    frequency = torch.tensor([0.0, 0.5, 1.0, 1.9, 2.0], dtype=torch.float64)
-    energy = torch.tensor([1.0, 7.0, 9.0, 9.0, 5.0], dtype=torch.float64)
-    assert nvp_decoder.band_means(energy, frequency) == pytest.approx([2.0, 3.0])

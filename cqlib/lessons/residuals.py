@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from cqlib import losses
 from cqlib.data.dataset import Dataset
 from cqlib.experiments.load import ModelAndData
-from cqlib.lessons.factorised_decoders.linear_decoder import LinearDecoder
+from cqlib.lessons.linear_decoder import LinearDecoder
 from cqlib.models.cq import CoverageQuality
 from cqlib.pixels import LN_LEVELS, dequantise
 
@@ -39,6 +39,10 @@ class Reconstruction:
     def first(self, n: int) -> "Reconstruction":
         """The reconstruction of the first n images."""
         return Reconstruction(*(values[:n] for values in vars(self).values()))
+
+    def select(self, i: int) -> "Reconstruction":
+        """The reconstruction of the i-th image alone."""
+        return Reconstruction(*(values[i : i + 1] for values in vars(self).values()))
 
     def draw(self, generator: Generator) -> Tensor:
         """y = mu(z) + sigma(z) eps with eps ~ N(0, I), (N, C, H, W)."""

@@ -1,1 +1,0 @@
-"""Lesson 03: what decoders with independent pixels cannot say."""
