@@ -2,7 +2,6 @@
 not."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cqlib.experiments.paper import TABLE1
 from cqlib.report.claim_cards import cards
@@ -34,45 +33,27 @@ OUTCOMES = {
     "holds": "",
 }
 """Verdict on a claim, what speaks against the paper first -> in words."""
-AS_CLAIMED = ("holds", "seen once, as claimed")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One of `CHIEF_CLAIMS`, and the verdict of each run set that tests it."""
-
-    text: str
-    verdicts: tuple[tuple[RunSet, str], ...]
-
-    @property
-    def as_claimed(self) -> bool:
-        """Whether it came out wherever it was tested."""
-        return bool(self.verdicts) and all(verdict in AS_CLAIMED for _, verdict in self.verdicts)
-
-    def __str__(self) -> str:
-        """ "f saves bits", "f saves bits (undecided)", or, where run sets differ, with what each says."""
-        outcomes = {f"{data_title(runs.data)} {runs.size}×{runs.size}": OUTCOMES[verdict] or "as the paper says"
-                    for runs, verdict in self.verdicts}  # fmt: skip
-        if not outcomes:
-            return f"{self.text} (not tested)"
-        if len({*outcomes.values()}) > 1:
-            return f"{self.text} ({'; '.join(f'{label}: {outcome}' for label, outcome in outcomes.items())})"
-        return self.text + "".join(f" ({OUTCOMES[verdict]})" for _, verdict in self.verdicts[:1] if OUTCOMES[verdict])
+def finding(text: str, results: Sequence[ClaimResult]) -> str:
+    """A chief claim with the outcome that speaks most against it, and where, if the outcomes differ: "f saves bits
+    (undecided on Tiny ImageNet 32×32)"."""
+    if not results:
+        return f"{text} (not tested)"
+    result = min(results, key=_severity)
+    differ = len({each.verdict for each in results}) > 1
+    place = f" on {data_title(result.runs.data)} {result.runs.size}×{result.runs.size}" * differ
+    outcome = OUTCOMES[result.verdict]
+    return f"{text} ({outcome}{place})" if outcome else text
 
 
-def findings(sets: Sequence[RunSet]) -> list[Finding]:
-    """What `sets` say of the paper's chief claims."""
-    by_id = {card.claim.id: card for card in cards(sets, "table1/")}
-    found = []
-    for text, ids in CHIEF_CLAIMS.items():
-        results = [(runs, [result for id in ids if (result := by_id[id].result_in(runs))]) for runs in sets]
-        found.append(Finding(text, tuple((runs, worst(of)) for runs, of in results if len(of) == len(ids))))
-    return found
+def as_claimed(results: Sequence[ClaimResult]) -> bool:
+    """Whether a claim came out wherever it was tested."""
+    return bool(results) and min(results, key=_severity).verdict in ("holds", "seen once, as claimed")
 
 
-def worst(results: Sequence[ClaimResult]) -> str:
-    """The verdict among `results` that speaks most against the paper."""
-    return min((result.verdict for result in results), key=list(OUTCOMES).index)
+def _severity(result: ClaimResult) -> int:
+    return list(OUTCOMES).index(result.verdict)
 
 
 def sentences(sets: Sequence[RunSet]) -> list[str]:
@@ -80,9 +61,10 @@ def sentences(sets: Sequence[RunSet]) -> list[str]:
     if not any(runs.done(row.id) for runs in sets for row in TABLE1.rows):
         return [MODEL, "None of the models of Table 1 has been trained yet: ./run_all.sh trains them."]
     places = "; ".join(f"“{data_title(runs.data)}”, {runs.size}×{runs.size} pixels, {_seeds(runs)}" for runs in sets)
-    found = findings(sets)
-    came_out = "; ".join(str(finding) for finding in found if finding.as_claimed)
-    did_not = "; ".join(str(finding) for finding in found if not finding.as_claimed)
+    by_id = {card.claim.id: card for card in cards(sets, "table1/")}
+    results = {text: [result for id in ids for result in by_id[id].tests] for text, ids in CHIEF_CLAIMS.items()}
+    came_out = "; ".join(finding(text, of_claim) for text, of_claim in results.items() if as_claimed(of_claim))
+    did_not = "; ".join(finding(text, of_claim) for text, of_claim in results.items() if not as_claimed(of_claim))
     degree = "It came out in part" if came_out and did_not else "It came out" if came_out else "It did not come out"
     told = [MODEL, f"{degree}, in small versions ({places}){f': {came_out}' if came_out else ''}."]
     return [*told, f"What did not come out: {did_not}."] if did_not else told

@@ -13,7 +13,7 @@ from cqlib.report.run_sets import RunSet, display_groups
 from cqlib.report.verdicts import ClaimResult, claim_result, effect_text
 
 
-class Look(NamedTuple):
+class VerdictStyle(NamedTuple):
     """How a verdict is shown: a sign and a tone that go with its words."""
 
     sign: str
@@ -21,13 +21,13 @@ class Look(NamedTuple):
 
 
 VERDICTS = {
-    "contradicted": Look("✗", "bad"),
-    "seen once, not as claimed": Look("(✗)", "bad"),
-    "undecided": Look("?", "plain"),
-    "equal": Look("=", "plain"),
-    "holds": Look("✓", "good"),
-    "seen once, as claimed": Look("(✓)", "good"),
-    "not run": Look("–", "plain"),
+    "contradicted": VerdictStyle("✗", "bad"),
+    "seen once, not as claimed": VerdictStyle("(✗)", "bad"),
+    "undecided": VerdictStyle("?", "plain"),
+    "equal": VerdictStyle("=", "plain"),
+    "holds": VerdictStyle("✓", "good"),
+    "seen once, as claimed": VerdictStyle("(✓)", "good"),
+    "not run": VerdictStyle("–", "plain"),
 }
 """In the order of the report: what speaks against the paper first."""
 

@@ -29,7 +29,7 @@ def number_verdict(number: PaperNumber, runs: Sequence[Record]) -> NumberVerdict
     if number.value is None:
         return NumberVerdict("not comparable")
     done = [run for run in runs if run.done and not run.metrics.keys().isdisjoint(metric_names(number.metric))]
-    values = [run.metrics[metric_names(number.metric)[0]].value for run in done if comparable(number, run)]
+    values = [run.metrics[metric_names(number.metric)[0]].value for run in done if is_comparable(number, run)]
     if not values:
         return NumberVerdict("not comparable" if done else "not run")
     unit = "bpd" if number.metric == "bpd" else "%"
@@ -41,7 +41,7 @@ def number_verdict(number: PaperNumber, runs: Sequence[Record]) -> NumberVerdict
     return NumberVerdict(label, f"mean of {count_of(len(values), 'run')}: {distance}")
 
 
-def comparable(number: PaperNumber, run: Record) -> bool:
+def is_comparable(number: PaperNumber, run: Record) -> bool:
     """Whether a run can reproduce a number of the paper: by the recipe of profile "paper" on the paper's data, whole
     and at its size, scored on held-out images, with Inception features and at least 10,000 samples."""
     data, metric = DATA_SETS[number.data], run.metrics.get(metric_names(number.metric)[0])

@@ -43,7 +43,7 @@ def most_complete(sets: Sequence[RunSet], profile: str) -> RunSet:
 
 
 def sets_with_fronts(sets: Sequence[RunSet], profile: str) -> list[RunSet]:
-    """The fullest run set, then all others that have runs with another lambda than Table 1's."""
+    """The most complete run set, then all others that have runs with another lambda than Table 1's."""
     first = [most_complete(sets, profile)] if sets else []
     others = [runs for runs in sets if any(row_and_changes(name)[1].keys() == {LAMBDA} for name in runs.rows)]
     return first + [runs for runs in others if runs not in first]

@@ -67,7 +67,7 @@ def verify(record: Record, runs_dir: Path, **options: Any) -> Check:
         if not fetch_published(e, runs_dir, record.data.fingerprint):
             raise UserError("the weights are damaged, or not of the record's config, seed and images")
         metrics = run_experiment(e, runs_dir=runs_dir, **options).metrics
-        limits = {name: most for name, metric in record.metrics.items() if (most := allowed(name, metric.value))}
+        limits = {name: most for name, metric in record.metrics.items() if (most := tolerance(name, metric.value))}
         if lacking := limits.keys() - metrics.keys():
             raise UserError(f"{', '.join(sorted(lacking))} cannot be measured here")
         numbers = [(name, record.metrics[name].value, metrics[name].value, most) for name, most in limits.items()]
@@ -78,7 +78,7 @@ def verify(record: Record, runs_dir: Path, **options: Any) -> Check:
     return Check(record.folder, numbers, problem, round(time.monotonic() - clock, 1))
 
 
-def allowed(metric: str, recorded: float) -> float | None:
+def tolerance(metric: str, recorded: float) -> float | None:
     """How far a metric may be from its recorded value; None for a metric that is not compared."""
     if metric in ("BPD", "BPD-IW"):
         return BITS

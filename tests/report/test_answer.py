@@ -39,16 +39,13 @@ def test_what_came_out_and_what_did_not_follow_the_records():
 def test_what_two_scales_disagree_about_did_not_come_out():
     _, came_out, did_not = told(against_gan(5.0, 50.0), at_32(against_gan(5.0, 150.0, profile="study")))
     assert "16×16 pixels, 3 seeds; “photos10”, 32×32" in came_out and came_out.endswith(f": {GAN_BPD}.")
-    assert f"{GAN_FID} (photos10 16×16: as the paper says; photos10 32×32: the opposite was measured)" in did_not
+    assert f"{GAN_FID} (the opposite was measured on photos10 32×32)" in did_not
 
 
-def test_every_chief_claim_is_one_of_the_claims_and_the_worst_verdict_speaks_for_several():
+def test_the_verdict_that_speaks_most_against_a_claim_speaks_for_it():
     assert {id for ids in answer.CHIEF_CLAIMS.values() for id in ids} <= BY_ID.keys()
-    both = against_gan(5.0, 50.0)
-    (finding,) = (found for found in answer.findings(run_sets([], both)) if found.text == GAN_FID)
-    assert finding.as_claimed and str(finding) == GAN_FID
     order = list(answer.OUTCOMES)
-    assert order.index("contradicted") < order.index("undecided") < order.index("holds")
+    assert order.index("contradicted") < order.index("undecided") < order.index("equal") < order.index("holds")
 
 
 def test_the_columns_are_the_smallest_and_the_largest_scale_of_each_the_set_with_most_seeds():

@@ -12,7 +12,7 @@ from cqlib.experiments import paper
 from cqlib.experiments.record import DataInfo
 from cqlib.metrics.metric import Metric, Protocol
 from cqlib.report import facts, small_tables, tables
-from cqlib.report.numbers import comparable, count_numbers, number_verdict
+from cqlib.report.numbers import count_numbers, is_comparable, number_verdict
 from cqlib.report.run_sets import run_sets
 
 BPD = paper.number("table2/cqf", "cifar10", "bpd")  # 3.90
@@ -102,9 +102,9 @@ def test_comparable_seeds_are_averaged_and_others_left_out():
     {"metrics": {"FD-lite0": Metric(28.0, None, 10_000, Protocol())}},
 ], ids=str)  # fmt: skip
 def test_only_the_papers_recipe_data_and_protocol_are_comparable(change):
-    assert comparable(FID, real(FID=28.0))
+    assert is_comparable(FID, real(FID=28.0))
     found = replace(real(FID=28.0), **change)
-    assert not comparable(FID, found) and number_verdict(FID, [found]).label == "not comparable"
+    assert not is_comparable(FID, found) and number_verdict(FID, [found]).label == "not comparable"
 
 
 def test_a_number_that_stands_in_two_tables_counts_once():

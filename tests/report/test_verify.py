@@ -11,7 +11,7 @@ from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import read_record, write_record
 from cqlib.experiments.run import run
 from cqlib.report import publish
-from cqlib.report.verify import Check, allowed, published
+from cqlib.report.verify import Check, published, tolerance
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.slow  # weights are loaded and measured
@@ -109,7 +109,7 @@ def test_published_weights_are_chosen_by_what_other_commands_take(place, capsys)
 
 def test_the_tolerance():
     """A hundredth of a bit, a hundredth of a Fréchet distance; nothing else, nor that of real images, is held."""
-    assert (allowed("BPD", 5.0), allowed("FD-lite0", 440.0), allowed("FID", 20.0)) == (0.01, 4.4, 0.2)
-    assert {allowed(name, 1.0) for name in ("FD-lite0-floor", "IS-lite0", "seconds", "BPD-IW-gain")} == {None}
+    assert (tolerance("BPD", 5.0), tolerance("FD-lite0", 440.0), tolerance("FID", 20.0)) == (0.01, 4.4, 0.2)
+    assert {tolerance(name, 1.0) for name in ("FD-lite0-floor", "IS-lite0", "seconds", "BPD-IW-gain")} == {None}
     for value, passed in ((4.991, True), (5.011, False), (float("nan"), False)):
         assert Check("a", [("BPD", 5.0, value, 0.01)], "", 1.0).passed == passed
