@@ -26,7 +26,6 @@ from cqlib.metrics.quantities import SCORES
 from cqlib.models.cq import CoverageQuality
 from cqlib.models.registry import RECIPES, build
 from cqlib.recipe import EVALUATION
-from cqlib.report import publish
 from cqlib.util.checkpoint import load_checkpoint
 from cqlib.util.errors import StoppedEarly, UserError
 from cqlib.util.paths import ROOT
