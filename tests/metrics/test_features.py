@@ -143,7 +143,7 @@ def test_weights_files_that_will_not_do(monkeypatch, tmp_path):
         features.inception(tmp_path / "absent.pth")
     harmful = tmp_path / "harmful.pth"
     torch.save({"fc.weight": Harmful()}, harmful)
-    with pytest.raises(UserError, match=r"harmful\.pth are not torch-fidelity's .* get the file from") as caught:
+    with pytest.raises(UserError, match=r"harmful\.pth are not torch-fidelity's, .* get the file from") as caught:
         features.inception(harmful)
     assert "\n" not in str(caught.value)
     monkeypatch.setattr(features, "INCEPTION_SHA256", features.sha256(harmful.read_bytes()))
