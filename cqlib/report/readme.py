@@ -17,7 +17,7 @@ from cqlib.experiments.load import published_weights
 from cqlib.experiments.record import slug, undamaged_records
 from cqlib.experiments.rows import RESULT_PROFILES, default_data, training_command
 from cqlib.metrics.quantities import QUANTITIES, heading
-from cqlib.report import answer, claims_file
+from cqlib.report import answer, claims_file, mixture
 from cqlib.report.claim_cards import Card, cards, count_claims, scales
 from cqlib.report.facts import gpu_hours
 from cqlib.report.run_sets import RunSet, display_groups, run_sets
@@ -112,10 +112,13 @@ def whole_table(which: str, sets: RunSets) -> str:
         lines = [[_name(row, table), *map(printed, row.numbers[:3]), *(mean(runs, row.id, name) for name in COLUMNS),
                   _seeds_of(runs, row.id)] for row in table.all_rows]  # fmt: skip
         lines.append([*_real(runs, COLUMNS, empty), ""])
+        mixed = mixture.cells(runs, COLUMNS) if table is paper.TABLE1 else None
+        if mixed:
+            lines.append([mixture.LABEL, *empty, *(cell.text.replace("—", "") for cell in mixed)])
         command = runs.command(which, [row.id for row in table.rows])
         header = ["", *papers, *map(heading, COLUMNS), "seeds"]
         parts = [f"{caption(runs, table)} To train it: `{command}`.", markdown_table(header, lines)]
-        parts += [NO_IS.format(runs.data)] * (runs.data in IS_MISLEADS)
+        parts += [mixture.MEANING] * bool(mixed) + [NO_IS.format(runs.data)] * (runs.data in IS_MISLEADS)
     return "\n\n".join([*parts, *(paper.FOOTNOTES[note] for row in table.rows for note in row.footnotes)])
 
 

@@ -7,6 +7,7 @@ from cqlib.experiments import paper
 from cqlib.experiments.claims import IS_MISLEADS
 from cqlib.experiments.rows import label_of, training_command
 from cqlib.metrics.quantities import FEATURES, heading, metric_names
+from cqlib.report import mixture
 from cqlib.report.numbers import COMPARABLE, NumberVerdict, number_verdict
 from cqlib.report.run_sets import ORIGINS, RunSet, data_title
 from cqlib.report.values import Cell
@@ -73,13 +74,18 @@ def view(table: paper.Table, sets: Sequence[RunSet], commands: tuple[tuple[str, 
     real = list(map(real_cells, sets, names))
     if any(cell.text for cells in real for cell in cells):
         lines.append(Line("Real images", (*((Cell("", span=len(PAPER)),) for _ in table.data), *real)))
+    mixed = list(map(mixture.cells, sets, names)) if table is paper.TABLE1 else []
+    if any(mixed):
+        cells = (found or (Cell("", span=len(of) + 1),) for found, of in zip(mixed, names, strict=True))
+        lines.append(Line(mixture.LABEL, (*((Cell("", span=len(PAPER)),) for _ in table.data), *cells)))
     papers = (ColumnGroup("paper", "Paper", paper.DATA_SETS[data].label, PAPER) for data in table.data)
     groups = (ColumnGroup(runs.origin, ORIGINS[runs.origin], runs.label, (*map(heading, of_set), "Seeds"))
               for runs, of_set in zip(sets, names, strict=True))  # fmt: skip
     misleads = dict.fromkeys(NO_IS.format(data_title(runs.data)) for runs in sets if runs.data in IS_MISLEADS)
+    remarks = (*[mixture.MEANING] * any(mixed), *misleads)
     title = f"{table.name}. {table.title}"
     trained = sum(any(runs.done(row.id) for runs in sets) for row in table.rows)
-    return View(table.id, title, (*papers, *groups), tuple(lines), table.footnotes, tuple(misleads), commands,
+    return View(table.id, title, (*papers, *groups), tuple(lines), table.footnotes, remarks, commands,
                 len(table.rows), trained)  # fmt: skip
 
 

@@ -165,20 +165,6 @@ def test_load_gives_the_trained_system(finished):
         cqlib.load("table1/gan", profile="smoke", seed=9, runs_dir=runs)
 
 
-def test_load_takes_a_published_model(finished, tmp_path, monkeypatch):
-    runs, record, _ = finished
-    monkeypatch.setattr(publish, "PUBLISHED", tmp_path)
-    monkeypatch.setattr("cqlib.experiments.load.PUBLISHED", tmp_path)
-    folder = runs / experiment("table1/gan", "smoke").folder
-    path, *_ = publish._publish_model(folder, folder.name)
-    assert path.stat().st_size < (folder / "model.safetensors").stat().st_size
-    model = cqlib.load("table1/gan", profile="smoke", runs_dir=tmp_path / "nothing here")
-    trained = cqlib.load("table1/gan", profile="smoke", runs_dir=runs)
-    seeds = [torch.Generator().manual_seed(0) for _ in range(2)]
-    samples = [m.sample(3, generator=seed) for m, seed in zip((model, trained), seeds, strict=True)]
-    torch.testing.assert_close(*samples, rtol=0, atol=0.01)  # published in half precision
-
-
 def test_another_evaluation_does_not_train_again(finished, monkeypatch):
     runs, record, _ = finished
     monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("trained again"))

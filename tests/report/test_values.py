@@ -9,7 +9,7 @@ import pytest
 from fake_records import record, records
 
 from cqlib.experiments import paper
-from cqlib.report import digits, trade_off
+from cqlib.report import digits, mixture, trade_off
 from cqlib.report.run_sets import data_title, display_groups, most_complete_by, nearest_first, run_sets
 from cqlib.report.values import Cell
 from cqlib.util.errors import UserError
@@ -104,6 +104,25 @@ def test_which_set_is_shown():
     assert shown("table1/vae", "quick") == "This machine: photos10 16×16, quick"
     with pytest.raises(UserError, match="no records yet"):
         most_complete_by([], lambda runs: 0.0)
+
+
+def test_the_mixtures_bound_is_that_of_the_probabilities_themselves():
+    """Of any image, if the other model gives it any probability at all, and reached where it gives it none."""
+    rng = np.random.default_rng(0)
+    dimensions, share = 12, 0.01
+    for _ in range(100):
+        p_likely, p_gan = rng.uniform(1e-6, 1e-3), rng.uniform(0, 1e-3)
+        bpd = -np.log2(p_likely) / dimensions
+        mixed = -np.log2((1 - share) * p_gan + share * p_likely) / dimensions
+        assert mixed <= mixture.most_bits(bpd, dimensions, share)
+    assert mixture.most_bits(4.6, 768) == pytest.approx(4.6 + np.log2(100) / 768)  # 0.009 bits at 16x16
+    (runs,) = run_sets(records(3), [])
+    bpd, distance, _ = mixture.cells(runs, ["BPD", "FD-lite0"])
+    most = runs.mean("table1/vae-f", "BPD").value + np.log2(100) / (3 * 16 * 16)
+    assert most <= float(bpd.text.removeprefix("≤\u00a0")) < most + 0.01
+    assert distance.text == f"≈\u00a0{runs.cell('table1/gan', 'FD-lite0').text}"
+    (lacking,) = run_sets([run for run in records(1) if run.row != "table1/gan"], [])
+    assert mixture.cells(lacking, ["BPD", "FD-lite0"]) is None
 
 
 def test_counted_digits_are_means_over_seeds_below_real_images(tmp_path, monkeypatch):
