@@ -65,9 +65,9 @@ def sentences(sets: Sequence[RunSet]) -> list[str]:
     results = {text: [result for id in ids for result in by_id[id].tests] for text, ids in CHIEF_CLAIMS.items()}
     came_out = "; ".join(finding(text, of_claim) for text, of_claim in results.items() if as_claimed(of_claim))
     did_not = "; ".join(finding(text, of_claim) for text, of_claim in results.items() if not as_claimed(of_claim))
-    degree = "It came out in part" if came_out and did_not else "It came out" if came_out else "It did not come out"
-    told = [MODEL, f"{degree}, in small versions ({places}){f': {came_out}' if came_out else ''}."]
-    return [*told, f"What did not come out: {did_not}."] if did_not else told
+    degree = "Partly confirmed" if came_out and did_not else "Confirmed" if came_out else "Not confirmed"
+    told = [MODEL, f"{degree} with small models ({places}){f': {came_out}' if came_out else ''}."]
+    return [*told, f"Not confirmed: {did_not}."] if did_not else told
 
 
 def _seeds(runs: RunSet) -> str:

@@ -1,4 +1,4 @@
-"""Renders the parts of README.md and docs/results.md between `<!-- NAME -->` and `<!-- /NAME -->` from the published
+"""Renders the parts of README.md and of docs between `<!-- NAME -->` and `<!-- /NAME -->` from the published
 records. A test fails where a committed part is out of date."""
 
 import json
@@ -13,14 +13,13 @@ from typing import Any
 from cqlib.experiments import paper
 from cqlib.experiments.claims import IS_MISLEADS
 from cqlib.experiments.experiment import image_size
-from cqlib.experiments.load import published_weights
 from cqlib.experiments.record import slug, undamaged_records
 from cqlib.experiments.rows import RESULT_PROFILES, default_data, training_command
 from cqlib.metrics.quantities import QUANTITIES, heading
 from cqlib.report import answer, claims_file, mixture
 from cqlib.report.claim_cards import Card, cards, count_claims, scales
 from cqlib.report.facts import gpu_hours
-from cqlib.report.run_sets import RunSet, display_groups, run_sets
+from cqlib.report.run_sets import RunSet, data_title, display_groups, run_sets
 from cqlib.report.tables import NO_IS
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
@@ -41,10 +40,17 @@ def displayed(sets: RunSets, table: paper.Table) -> RunSet | None:
     return groups[0][0] if groups else None
 
 
-def chief_claims(sets: RunSets) -> str:
+def findings(sets: RunSets) -> str:
     """Whether the paper's chief claims came out, in sentences."""
     _, *told = answer.sentences(scales(sets, [row.id for row in paper.TABLE1.rows]))
-    return "\n\n".join([*told, "Each claim with its interval: [docs/results.md](docs/results.md)."])
+    return "\n\n".join(told)
+
+
+def default_cost(sets: RunSets) -> str:
+    """What the default command takes; no records say so, but its own measurement."""
+    run = default_run()
+    time, memory = duration(run["seconds"]), format_bytes(run["memory_mb"] * 1e6)
+    return f"The first command takes {time} from nothing, and at most {memory} of memory, on {run['machine']}."
 
 
 def profiles(sets: RunSets) -> str:
@@ -85,19 +91,18 @@ def default_run() -> dict[str, Any]:
 # --- tables
 
 
-def slim_table(sets: RunSets) -> str:
-    """Table 1 for README, each model a link to its published weights."""
-    table, names = paper.TABLE1, ["BPD", FD, COVERAGE]
+def short_table(sets: RunSets) -> str:
+    """Table 1 for README: the paper's numbers beside the published ones, and the scale of the latter."""
+    table, columns = paper.TABLE1, [("BPD", 0), (FD, 2)]
     if (runs := displayed(sets, table)) is None:
         return f"Not trained yet: `{training_command(table.id, 'quick')}`."
     lines = []
     for row in table.rows:
-        weights = published_weights(slug(row.id, runs.data, runs.profile, 0))
-        label = f"[{row.label}]({weights.relative_to(ROOT)})" if weights.is_file() else row.label
-        papers = f"{printed(row.numbers[0])}, {printed(row.numbers[2])}"
-        lines.append([label, papers, *(mean(runs, row.id, name) for name in names)])
-    header = ["model (link: weights)", "paper: BPD ↓, FID ↓", *map(heading, names)]
-    return f"{caption(runs, table)}\n\n{markdown_table(header, [*lines, _real(runs, names, [''])])}"
+        pairs = ((printed(row.numbers[place]), mean(runs, row.id, name)) for name, place in columns)
+        lines.append([row.label, *chain(*pairs), mean(runs, row.id, COVERAGE)])
+    header = ["model", "bits: paper", "bits: here", "distance: paper", "distance: here", "coverage: here"]
+    scale = f"{data_title(runs.data)}, {runs.size}×{runs.size} pixels, {seeds(runs, table)}"
+    return f"Here: {scale}; mean ± standard deviation.\n\n{markdown_table(header, lines)}"
 
 
 def whole_table(which: str, sets: RunSets) -> str:
@@ -202,7 +207,8 @@ def _counts(of: Sequence[Card], whose: str) -> str:
 
 
 DOCUMENTS: Mapping[Path, Mapping[str, Callable[[RunSets], str]]] = {
-    README: {"headlines": chief_claims, "profiles": profiles, "table1": slim_table},
+    README: {"cost": default_cost, "findings": findings, "table1": short_table},
+    DOCS / "running.md": {"profiles": profiles},
     DOCS / "results.md": {name: partial(whole_table, name) for name in TABLES}
     | {f"{name}-claims": partial(claims, name) for name in TABLES},
 }  # fmt: skip

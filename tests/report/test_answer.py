@@ -26,7 +26,7 @@ def told(*records) -> list[str]:
 
 def test_what_came_out_and_what_did_not_follow_the_records():
     first, came_out, did_not = told(against_gan(bpd=5.0, fd=150.0))
-    assert first == answer.MODEL and came_out.startswith("It came out in part, in small versions (“photos10”, 16×16")
+    assert first == answer.MODEL and came_out.startswith("Partly confirmed with small models (“photos10”, 16×16")
     assert "3 seeds" in came_out and came_out.endswith(f": {GAN_BPD}.")
     assert f"{GAN_FID} (the opposite was measured)" in did_not and "f saves bits" in did_not
     _, came_out, did_not = told(against_gan(bpd=9.0, fd=50.0))
