@@ -11,7 +11,7 @@ from cqlib.util.text import count_of
 
 MODEL = (
     "CQ-F is one image model with two losses: a likelihood, counted in bits, so that it covers the data, and a "
-    "critic’s quality loss, so that its samples look real; f, an invertible network in its decoder, is to improve both."
+    "critic’s quality loss, so that its samples look real; f, an invertible network in its decoder, is meant to help both."
 )
 CHIEF_CLAIMS = {
     "f saves bits with and without the critic": ("table1/f-bpd", "table1/f-quality-bpd"),
@@ -19,7 +19,7 @@ CHIEF_CLAIMS = {
         "table1/quality-loss-fid", "table1/quality-loss-f-fid"),
     "CQ-F needs fewer bits than a GAN": ("table1/cq-f-gan-bpd",),
     "without f the critic costs no bits": ("table1/quality-loss-bpd",),
-    "with the critic f makes samples look better": ("table1/f-quality-fid",),
+    "CQ-F’s samples look better than without f": ("table1/f-quality-fid",),
     "CQ-F’s samples look better than a GAN’s": ("table1/cq-f-gan-fid",),
     "CQ-F’s samples cover more of the real images than a GAN’s": ("table1/cq-f-gan-coverage",),
 }  # fmt: skip
