@@ -11,7 +11,8 @@ from cqlib.util.text import count_of
 
 MODEL = (
     "CQ-F is one image model with two losses: a likelihood, counted in bits, so that it covers the data, and a "
-    "critic’s quality loss, so that its samples look real; f, an invertible network in its decoder, is meant to help both."
+    "critic’s quality loss, so that its samples look real; f, an invertible network in its decoder, is meant to help "
+    "both."
 )
 CHIEF_CLAIMS = {
     "f saves bits with and without the critic": ("table1/f-bpd", "table1/f-quality-bpd"),
