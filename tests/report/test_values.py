@@ -118,4 +118,6 @@ def test_counted_digits_are_means_over_seeds_below_real_images(tmp_path, monkeyp
     real, cqf = digits.lines(run_sets([], [*runs, *records(1, ("table1/vae",))]), ["table1/vae", "table1/cq-f"])
     assert (real.label, real.read, cqf.label) == ("Real images", 0.1, "CQ-F")
     assert cqf.read == pytest.approx(0.6) and cqf.shares == pytest.approx([0.06] * 10) and "2 seeds" in cqf.source
+    here = digits.lines(run_sets([counted(record("table1/cq-f"), 0.9)], runs), ["table1/cq-f"])
+    assert here[1].read == pytest.approx(0.9)  # this machine's before published ones
     assert digits.lines(run_sets([], records(1)), ["table1/vae"]) == []  # on other images nobody counts
