@@ -20,8 +20,9 @@ from cqlib.metrics.protocols import Preset
 from cqlib.metrics.quantities import QUANTITIES, SCORES, Quantity
 from cqlib.util.fp32 import full_fp32
 
-SCORES_VERSION = 1
-"""Changes with whatever changes a score of the same features, so that none that were stored before are read."""
+SCORES_VERSION = 2
+"""Changes with whatever changes a score of the same features, or its form, so that none that were stored before are
+read."""
 SEED = 0
 """The seed of the shuffle for IS and of the subsets for KID."""
 IS_SPLITS = 10  # as Salimans et al.; fewer where there are fewer than 100 samples

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from cqlib.data import WITH_PIP
-from cqlib.data.photos10 import CREDITS
+from cqlib.data.photographs import CREDITS
 from cqlib.data.sets import ENTRIES
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from cqlib.data import WITH_PIP
-from cqlib.data.photos10 import CREDITS
+from cqlib.data.photographs import CREDITS
 from cqlib.data.sets import entry_of
 from cqlib.experiments import load
 from cqlib.experiments.experiment import Experiment

@@ -11,6 +11,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from cqlib.data import WITH_PIP
+from cqlib.data.photographs import CREDITS
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -59,7 +60,5 @@ def notebook_page(notebook: nbformat.NotebookNode, folder: Path | str, name: str
 def credits(notebook: nbformat.NotebookNode) -> tuple[str, ...]:
     """The credits of the photographs in photos10, for the page of a notebook that names a data set with crops of
     them; else none."""
-    from cqlib.data.photos10 import CREDITS  # imports torch
-
     text = nbformat.writes(notebook)
     return CREDITS if any(name in text for name in WITH_PIP) else ()

@@ -76,8 +76,8 @@ def view(table: paper.Table, sets: Sequence[RunSet], commands: tuple[tuple[str, 
         lines.append(Line("Real images", (*((Cell("", span=len(PAPER)),) for _ in table.data), *real)))
     mixed = list(map(mixture.cells, sets, names)) if table is paper.TABLE1 else []
     if any(mixed):
-        cells = (found or (Cell("", span=len(of) + 1),) for found, of in zip(mixed, names, strict=True))
-        lines.append(Line(mixture.LABEL, (*((Cell("", span=len(PAPER)),) for _ in table.data), *cells)))
+        of_mixture = (found or (Cell("", span=len(of) + 1),) for found, of in zip(mixed, names, strict=True))
+        lines.append(Line(mixture.LABEL, (*((Cell("", span=len(PAPER)),) for _ in table.data), *of_mixture)))
     papers = (ColumnGroup("paper", "Paper", paper.DATA_SETS[data].label, PAPER) for data in table.data)
     groups = (ColumnGroup(runs.origin, ORIGINS[runs.origin], runs.label, (*map(heading, of_set), "Seeds"))
               for runs, of_set in zip(sets, names, strict=True))  # fmt: skip

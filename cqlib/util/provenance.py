@@ -1,4 +1,7 @@
-"""The provenance of a number: commit, versions of libraries, device and memory."""
+"""The provenance of a number: commit, versions of libraries, device and memory. Only functions import torch, since
+processes that run notebooks need none."""
+
+from __future__ import annotations
 
 import ctypes
 import functools
@@ -12,15 +15,17 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import psutil
-import torch
 from pydantic.dataclasses import dataclass
 
 from cqlib.util import VERSION
 from cqlib.util.paths import ROOT
 from cqlib.util.schema import STRICT, Flag, Text
+
+if TYPE_CHECKING:
+    import torch
 
 LIBRARIES = ("torch", "torchvision", "torch-fidelity", "numpy", "scikit-image", "scikit-learn", "pillow")
 
@@ -32,7 +37,7 @@ class GitInfo:
     commit: Text | None
     dirty: Flag | None
 
-    def after(self, *others: Self) -> "GitInfo":
+    def after(self, *others: Self) -> GitInfo:
         """This commit, dirty if the code was dirty here or in any of the others; None if that is not known."""
         states = {self.dirty, *(other.dirty for other in others)}
         return GitInfo(self.commit, True if True in states else None if None in states else False)
@@ -81,6 +86,8 @@ def code_hash() -> str:
 
 def hardware_name(device: torch.device, threads: int | None = None) -> str:
     """The name of the GPU, or of the processor with its number of threads (default: this process's)."""
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "mps":
@@ -104,6 +111,8 @@ def _processor() -> str:
 def reset_peak_memory(device: torch.device) -> None:
     """Start the measurement of `peak_memory_bytes`. Memory that earlier work has freed is returned to the system first,
     so that it is not counted. On other systems than Linux a CPU's peak is that of the whole process."""
+    import torch
+
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -117,6 +126,8 @@ def reset_peak_memory(device: torch.device) -> None:
 def peak_memory_bytes(device: torch.device) -> int:
     """Peak memory in bytes since `reset_peak_memory`: what PyTorch allocated on a CUDA device, else the resident memory
     of this process."""
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with suppress(OSError):

@@ -11,6 +11,7 @@ from PIL import Image
 from cqlib import data
 from cqlib.data import photos10
 from cqlib.data.dataset import Dataset, Split
+from cqlib.data.photographs import PHOTOS
 from cqlib.pixels import add_uniform_noise, cell_centres, dequantise, to_uint8
 from cqlib.util.errors import UsageError, UserError
 
@@ -142,7 +143,7 @@ def test_floats_are_no_pixel_values(function):
 @pytest.mark.parametrize("module, package", photos10.PACKAGES.items())
 def test_the_photographs_lie_inside_the_wheels(module, package):
     shipped = {str(file) for file in importlib.metadata.files(package)}
-    wanted = {photo.file for photo in photos10.PHOTOS.values() if photo.file.startswith(module)}
+    wanted = {photo.file for photo in PHOTOS.values() if photo.file.startswith(module)}
     assert wanted and wanted <= shipped
 
 
@@ -200,7 +201,7 @@ def test_photos10_crops_are_what_the_boxes_say():
 def test_photos10_never_changes():
     # the photographs stored without loss; JPEG decoders are free to differ by a level
     chosen = data.load("photos10", size=16)
-    lossless = [k for k, name in enumerate(photos10.CLASSES) if photos10.PHOTOS[name].file.endswith(".png")]
+    lossless = [k for k, name in enumerate(photos10.CLASSES) if PHOTOS[name].file.endswith(".png")]
     digest = hashlib.sha256()
     for part in (chosen.train, chosen.test):
         kept = torch.isin(part.labels, torch.tensor(lossless))

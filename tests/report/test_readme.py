@@ -13,7 +13,7 @@ from published_models import publish_untrained
 
 import cqlib
 from cqlib.cli import commands, options
-from cqlib.data.photos10 import PHOTOS
+from cqlib.data.photographs import PHOTOS
 from cqlib.data.sets import ENTRIES
 from cqlib.experiments.record import load_records
 from cqlib.experiments.rows import notebooks
