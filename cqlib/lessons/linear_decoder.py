@@ -24,6 +24,12 @@ class Moments:
     covariance: Tensor
     shape: tuple[int, ...]
 
+    @functools.cached_property
+    def principal(self) -> tuple[Tensor, Tensor]:
+        """Variances (D,) along the principal directions, the smallest first, and the directions, columns of (D, D)."""
+        variances, directions = torch.linalg.eigh(self.covariance)
+        return variances, directions
+
 
 def moments(v: Tensor) -> Moments:
     """The `Moments` of dequantised images v (N, C, H, W) in [-1, 1)."""
@@ -89,7 +95,7 @@ class LinearDecoder:
 def fit(images: Moments, latent: int) -> LinearDecoder:
     """The maximum-likelihood decoder with a code of `latent` < D dimensions and Sigma = sigma^2 I. sigma^2 is the mean
     variance of the directions that have no code; along the others W W^T adds what their variance exceeds it by."""
-    variances, directions = torch.linalg.eigh(images.covariance)  # the smallest first
+    variances, directions = images.principal
     codes = slice(len(variances) - latent, None)
     sigma2 = variances[: codes.start].mean()
     weights = directions[:, codes] * (variances[codes] - sigma2).sqrt()
