@@ -103,9 +103,9 @@ def missing(notebook: str, best: Mapping[str, RunSet], data: Sequence[str] = ())
             profile = best[name].profile if name in best else OFFLINE[notebook].get(name, "paper")
             groups.setdefault((",".join(absent), profile), []).append(name)
     lines = []
-    for (absent, profile), (first, *others) in groups.items():
-        rows = absent.split(",")
-        command = escape(training_command(notebook if len(rows) == len(ROWS[notebook]) else absent, profile, first))
+    for (names, profile), (first, *others) in groups.items():
+        rows = names.split(",")
+        command = escape(training_command(notebook if len(rows) == len(ROWS[notebook]) else names, profile, first))
         where = escape(", ".join(map(data_label, (first, *others))))
         instead = f", or with {escape(', '.join(others))}" if others else ""
         lines.append(f"<li>{', '.join(map(short_label, rows))} on {where}: <code>{command}</code>{instead}</li>")
