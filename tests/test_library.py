@@ -26,6 +26,7 @@ GREY = np.random.default_rng(0).integers(256, size=(12, 8, 8), dtype=np.uint8)
 COLOUR = torch.from_numpy(np.random.default_rng(1).integers(256, size=(12, 3, 16, 16), dtype=np.uint8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_sides_of_every_kind_have_their_nets_in_grey_and_in_colour(name, monkeypatch):
     """On the device `meta`, where shapes are computed and nothing else."""
@@ -275,6 +276,7 @@ assert provenance.peak_memory_bytes(torch.device("cpu")) > 10**7
 """
 
 
+@pytest.mark.slow
 def test_models_are_loaded_trained_and_saved_without_posix_modules(tmp_path):
     root = Path(cqlib.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", WITHOUT_POSIX], cwd=tmp_path, capture_output=True, text=True,
