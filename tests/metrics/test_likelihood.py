@@ -36,8 +36,14 @@ class Uniform(LikelihoodSystem):
     ("bound", "words"),
     [
         ("exact", {"BPD": "exact, held-out"}),
-        ("ELBO", {"BPD": "ELBO, 1 sample, uniform", "BPD-IW": "importance-weighted bound, k = 2, uniform",
-                  "BPD-IW-gain": "BPD less BPD-IW, held-out test split, n = 3 for both"}),
+        (
+            "ELBO",
+            {
+                "BPD": "ELBO, 1 sample, uniform",
+                "BPD-IW": "importance-weighted bound, k = 2, uniform",
+                "BPD-IW-gain": "BPD less BPD-IW, held-out test split, n = 3 for both",
+            },
+        ),
     ],
 )
 def test_an_exact_number_is_measured_once_and_a_bound_twice(bound, words):

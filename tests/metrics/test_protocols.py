@@ -147,7 +147,13 @@ def measured(monkeypatch, tmp_path):
     monkeypatch.setattr(protocols, "PROTOCOLS", presets)
 
     def quality(
-        wanted=("50k/50k-train", "sngan"), n_train=120, n_test=50, is_images=100, model=None, seed=0, of="samples",
+        wanted=("50k/50k-train", "sngan"),
+        n_train=120,
+        n_test=50,
+        is_images=100,
+        model=None,
+        seed=0,
+        of="samples",
         **more,
     ):
         splits = (
