@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
 from IPython import get_ipython
 from IPython.display import HTML
 from matplotlib.axes import Axes
@@ -14,15 +13,9 @@ from matplotlib.ticker import LogLocator
 from torch import Tensor
 
 from cqlib.data.grids import grid_png
-from cqlib.experiments.paper import TABLE1
 from cqlib.metrics.quantities import decimal
 from cqlib.report import page, plots
 from cqlib.report.plots import subplots as subplots
-
-SYSTEMS = tuple(row.label for row in TABLE1.rows)
-"""Systems in the order of their colours; any other label comes after."""
-SIGNED = "coolwarm"
-"""Colours of values on either side of 0, which is grey: neither end is lost on a light or on a dark page."""
 
 Format = int | Callable[[float], str]
 """How the numbers of a column are written: with so many decimals, or by a function."""
@@ -70,32 +63,9 @@ def difference(value: float) -> str:
     return "0" if value == 0 else f"{abs(value):.0e}"
 
 
-def percent(value: float) -> str:
-    """A share of 1: "12.3%"."""
-    return f"{value:.1%}"
-
-
 def mean_and_error(values: Tensor, digits: int = 3) -> str:
     """ "0.123 ± 0.004": the mean of values (N,) and its standard error."""
     return f"{number(float(values.mean()), digits)} ± {float(values.std()) / len(values) ** 0.5:.{digits}f}"
-
-
-def system_style(label: str) -> tuple[str, str]:
-    """Colour and marker of a system."""
-    return plots.colour_and_marker(SYSTEMS.index(label) if label in SYSTEMS else len(SYSTEMS))
-
-
-def stretched(values: Tensor, limit: float | None = None) -> Tensor:
-    """Signed values (N, C, H, W) as uint8 images: 0 is mid grey, ±`limit` (default: 99th percentile) are the ends."""
-    if limit is None:
-        limit = float(values.abs().flatten()[:: max(1, values.numel() // 100_000)].quantile(0.99))
-    return (127.5 * (1 + values / limit)).round().clamp(0, 255).to(torch.uint8)
-
-
-def bare(ax: Axes) -> None:
-    """Take ticks and grid from `ax`, as for an image."""
-    ax.set(xticks=[], yticks=[])
-    ax.grid(False)
 
 
 def legend(of: Axes | Figure, **where: Any) -> None:

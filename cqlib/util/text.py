@@ -29,11 +29,6 @@ def numbered(noun: str, values: Collection[object]) -> str:
     return f"{noun}{'s' * (len(values) > 1)} {', '.join(map(str, values))}"
 
 
-def join_with_and(words: Iterable[str]) -> str:
-    """`words` as a list in a sentence: "25, 400 and 1,600"."""
-    return " and ".join(", ".join(words).rsplit(", ", 1))
-
-
 def signed(value: float, digits: int) -> str:
     """A number with its sign: "+0.24", or "−1,234.5" with a true minus sign; zero has a plus."""
     return f"{round(value, digits) + 0.0:+,.{digits}f}".replace("-", "−")

@@ -13,8 +13,3 @@ def test_numbers_have_a_real_minus_and_no_negative_zero(value, text):
 
 def test_a_mean_stands_with_its_standard_error():
     assert cells.mean_and_error(torch.tensor([-1.0, -2.0, -3.0, -4.0])) == "−2.500 ± 0.645"  # √(5 / 3) / 2
-
-
-def test_signed_values_are_grey_at_zero_and_clamped_at_the_limit():
-    values = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]).reshape(1, 1, 1, 5)
-    assert cells.stretched(values, limit=1.0).flatten().tolist() == [0, 0, 128, 255, 255]
