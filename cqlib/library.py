@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from cqlib.data import NATURAL_LAMBDA
 from cqlib.data.dataset import tensors_sha256
 from cqlib.metrics import bpd, fidelity
 from cqlib.metrics.features import extract, features_for
@@ -27,7 +28,7 @@ from cqlib.models.cq import CoverageQuality, CoverageQualityConfig
 from cqlib.models.gan import GAN as GenerativeAdversarialNet
 from cqlib.models.registry import RECIPES
 from cqlib.pixels import to_uint8
-from cqlib.recipe import EVALUATION, NATURAL_LAMBDA, Recipe
+from cqlib.recipe import EVALUATION, Recipe
 from cqlib.training.device import select_device
 from cqlib.training.loop import train
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint

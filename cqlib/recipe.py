@@ -7,10 +7,6 @@ long they are trained; the first three are the smaller profiles.
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-NATURAL_LAMBDA = 25.0
-"""lambda, the weight of L_Q, that serves photographs of 16x16 pixels, chosen on tuning seeds; it grows with their
-number of values."""
-
 
 def check_choices(config: Any) -> None:
     """ValueError for a `Literal` field of `config` that has none of its values."""

@@ -5,16 +5,14 @@ those runs are shared. At other values of lambda they are changed rows, trained 
 library only.
 """
 
+from cqlib.data import LAMBDA_OF_DATA, NATURAL_LAMBDA
 from cqlib.experiments.variants import Changes, variant
-from cqlib.recipe import NATURAL_LAMBDA
 
 LAMBDA = "system.quality_weight"
 """The path of lambda in a recipe."""
 CQ, CQ_F, GAN = "table1/cq", "table1/cq-f", "table1/gan"
 WITHOUT_L_Q = {CQ: "table1/vae", CQ_F: "table1/vae-f"}
 """CQ and CQ-F -> the row that has the same nets and no quality loss."""
-LAMBDA_OF_DATA = {"photodigits": 400.0}
-"""Data set -> lambda of CQ and CQ-F at 16x16, chosen on tuning seeds; any other has `NATURAL_LAMBDA`."""
 SIZES = {"smoke": 16, "quick": 16, "study": 32, "paper": 32}
 """Profile -> the usual side length of its images. A data set without this size is taken at its nearest one; `paper`
 takes published data sets at the paper's sizes."""

@@ -240,7 +240,7 @@ def test_doctor_names_every_file_and_its_place(tmp_path, capsys):
     for entry in ENTRIES.values():
         assert f"put {entry.sources} there" in done.stdout and entry.terms in done.stdout
     (place / weights).write_bytes(b"half of it")
-    assert cli.main(arguments) == 0 and f"{place / weights} are truncated or altered" in capsys.readouterr().out
+    assert cli.main(arguments) == 0 and f"{place / weights} are not torch-fidelity's" in capsys.readouterr().out
 
 
 # --- options -----------------------------------------------------------------------------------------------------

@@ -64,12 +64,12 @@ def test_measured_numbers_stand_beside_the_papers_on_the_same_data(published, tm
     runs[1].metrics["BPD"] = replace(runs[1].metrics["BPD"], value=4.0)
     published(*map(of_today, runs))
     lines = {tuple(line[:2]): line[2:] for line in cells(data_sets.scores(BESIDE_NVP, read(BESIDE_NVP, tmp_path)))}
-    nvp = lines["NVP", "cifar10 32×32, paper"]
+    nvp = lines["NVP", "CIFAR-10 32×32, paper"]
     mean = (4 + runs[0].metrics["BPD"].value) / 2
     assert nvp[:3] == ["3.49", "", ""] and nvp[3].startswith(f"{mean:.2f}") and nvp[-1] == "2"
-    assert lines["CQF, 2 scales", "cifar10 32×32, paper"][:3] == ["3.48", "6.9", "28.9"]
-    assert {*lines["CQF, 2 scales", "cifar10 32×32, paper"][3:]} == {""}  # printed, not run
-    assert lines["Real images", "cifar10 32×32, paper"][4] == "6.50"
+    assert lines["CQF, 2 scales", "CIFAR-10 32×32, paper"][:3] == ["3.48", "6.9", "28.9"]
+    assert {*lines["CQF, 2 scales", "CIFAR-10 32×32, paper"][3:]} == {""}  # printed, not run
+    assert lines["Real images", "CIFAR-10 32×32, paper"][4] == "6.50"
 
 
 def test_what_has_not_been_run_has_a_command(published, tmp_path):
