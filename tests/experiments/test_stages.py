@@ -73,3 +73,16 @@ def test_untrained_is_what_the_training_of_that_seed_begins_with(trainings, tmp_
     torch.manual_seed(seed)
     first = flat(build(run.e.recipe.system))
     assert torch.equal(flat(untrained), first) and torch.equal(trainings[0][0], first)
+
+
+def test_progress_counts_the_steps_and_the_time_of_both_trainings(trainings, tmp_path):
+    run = stages_of(tmp_path, "table1/gan")
+    shown = []
+    run.progress = lambda *step: shown.append(step)
+    first, second = run.e.recipe.training.steps, run.e.recipe.frozen_decoder.training.steps
+    generator = run.train_system().system
+    run.train_encoder(generator, run.e.recipe.frozen_decoder)
+    for place, (_, _, config, more) in enumerate(trainings):
+        more["progress"](config.steps - 1, config.steps, 2.0)  # two seconds a step
+        before, after = (0, second) if place == 0 else (first, 0)
+        assert shown[place] == (before + config.steps - 1, first + second, 2.0 * (1 + after))
