@@ -32,7 +32,7 @@ from cqlib.recipe import EVALUATION, Recipe
 from cqlib.training.device import select_device
 from cqlib.training.loop import train
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from cqlib.util.errors import UserError
+from cqlib.util.errors import UserError, unknown_name
 from cqlib.util.files import canonical_json
 from cqlib.util.schema import first_error
 
@@ -65,7 +65,7 @@ class OwnModel(System):
         config = replace(self.recipe(size).system, image_channels=channels)
         if isinstance(config, CoverageQualityConfig):
             config = replace(config, quality_weight=NATURAL_LAMBDA * channels * size**2 / (3 * 16**2))
-        super().__init__(replace(config, **settings))
+        super().__init__(changed(config, settings))
 
     @classmethod
     def recipe(cls, size: int) -> Recipe:
@@ -100,7 +100,7 @@ class OwnModel(System):
         that is not there and for a training that diverges, after which the model has its last good weights.
         """
         data = uint8_images(images, self.shape)
-        config = replace(self.recipe(self.config.size).training, **{"steps": steps, "flips": False, **training})
+        config = changed(self.recipe(self.config.size).training, {"steps": steps, "flips": False, **training})
         key = f"{canonical_json([asdict(self.config), asdict(config), seed])} {tensors_sha256(data)}"
         bar = tqdm(total=steps, desc=type(self).__name__, disable=not progress)
 
@@ -150,6 +150,15 @@ class OwnModel(System):
             nets = f"{file} has nets of your own"
             raise UserError(f"{nets}: make them in a subclass of {cls.__name__}, and call its load") from error
         return model.eval()
+
+
+def changed(config: Any, settings: dict[str, Any]) -> Any:
+    """`config` with other values of some fields. TypeError, with the nearest valid name, for one that it lacks."""
+    names = [field.name for field in fields(config)]
+    for name in settings:
+        if name not in names:
+            raise TypeError(str(unknown_name("setting", name, names)))
+    return replace(config, **settings)
 
 
 class CQF(OwnModel, CoverageQuality):

@@ -1,4 +1,4 @@
-"""The picture of the nearest that each model of Table 1 can draw, for README and the page: python tools/nearest.py
+"""The picture of the nearest that each model of Table 1 can draw, for the page: python tools/nearest.py
 
 It is of the published models and the first held-out images, and takes about a minute. `figure_samples` shows the same.
 """

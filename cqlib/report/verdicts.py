@@ -105,13 +105,14 @@ def claim_result(claim: Claim, runs: RunSet) -> ClaimResult:
     they are compared unpaired, by Welch's test. If a run of either row diverged, the claim is undecided; where a row
     has one run, it is "seen once"."""
     result = partial(ClaimResult, claim, runs)
-    if claim.metric == "is" and runs.data in IS_MISLEADS:
-        return result("not run", reason=f"not tested in IS on {runs.data}, where it misleads", missing_kind=3)
+    rows = claim.row_a, claim.row_b
+    missing = [row for row in rows if not runs.records_of(row)]
+    if claim.metric == "is" and runs.data in IS_MISLEADS and not missing:
+        return result("not run", reason=f"not tested in IS on {runs.data}, where it misleads")
     if not applies(claim, runs.data, runs.size):
         labels = [DATA_SETS[data].label if data in DATA_SETS else data for data in (claim.data, runs.data)]
         return result("not run", reason=f"claimed for {labels[0]}, not for {labels[1]}", missing_kind=3)
-    rows = claim.row_a, claim.row_b
-    if missing := [row for row in rows if not runs.records_of(row)]:
+    if missing:
         reason = " and ".join(f"no finished run of {row}" for row in missing)
         return result("not run", reason=reason, missing_kind=len(missing))
     names = QUANTITIES[claim.metric].names

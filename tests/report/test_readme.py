@@ -110,7 +110,7 @@ def test_readmes_python_does_what_it_says(tmp_path, monkeypatch):
     code, own = blocks(README, "python")
     names = {}
     exec(code, names)
-    assert names["images"].shape == (64, 3, 16, 16) and names["images"].abs().max() <= 1
+    assert names["samples"].shape == (64, 3, 16, 16) and names["samples"].abs().max() <= 1
     assert "(64, 3, 16, 16), values in [-1, 1]" in code
     monkeypatch.chdir(tmp_path)
     names["images"] = torch.randint(256, (32, 1, 28, 28), dtype=torch.uint8)
