@@ -10,7 +10,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["repository"]
-PUBLISHED = ("models", "records", "samples", "ablations", "gpu_hours.json", "read_by_eye.json")
+PUBLISHED = ("models", "records", "samples", "ablations", "nearest", "gpu_hours.json", "read_by_eye.json")
 """What load, sample, card, verify and report need of reports/published."""
 
 

@@ -17,6 +17,7 @@ class Progress:
     def __init__(self, costs: Mapping[str, float]) -> None:
         self.costs = costs
         self.ended = 0
+        self.begun: set[str] = set()
         self.written = time.monotonic()
         self.bar = tqdm(total=sum(costs.values()), bar_format=FORM, dynamic_ncols=True, leave=False, disable=None)
 
@@ -24,6 +25,10 @@ class Progress:
         """Show the progress. `shares`: name -> the share done, in [0, 1], of each task that has begun; `lines`: name ->
         the last line of each task that is running."""
         if not self.bar.disable:
+            for name, share in shares.items():
+                if name not in self.begun and 0 < share < 1:  # a resumed row: earlier calls took that time
+                    self.begun.add(name)
+                    self.bar.initial += self.costs[name] * share
             self.bar.n = sum(self.costs[name] * share for name, share in shares.items())
             self.bar.set_description_str(", ".join(lines))
         elif time.monotonic() - self.written >= SECONDS:

@@ -24,7 +24,7 @@ from cqlib.metrics.features import Features, features_for
 from cqlib.recipe import EVALUATION
 from cqlib.report import page
 from cqlib.training import device, tensorboard
-from cqlib.util.errors import UserError, to_stderr
+from cqlib.util.errors import UsageError, UserError, to_stderr
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, RECORDS
 from cqlib.util.stop import StopRequest
@@ -58,6 +58,10 @@ def plan(opts: Options) -> Plan:
     chosen, files = rows.targets(opts.only, opts.profile)
     if not chosen:  # notebooks that train nothing: a wrong change is refused now, not by their kernels
         Selection(profile=opts.profile, changes=opts.changes)
+    for row, changes, _ in chosen:
+        if twice := sorted(changes.keys() & opts.changes.keys()):
+            value = f"{row} with {twice[0]}={changes[twice[0]]}"
+            raise UsageError(f"--set {twice[0]}: --only asks for {value} already: leave one of them out")
     experiments = [
         experiment(row, opts.profile, data, seed, {**changes, **opts.changes})
         for row, changes, book in chosen

@@ -135,7 +135,9 @@ class BatchGAN(GANBaseline):
             CNNGenerator(c.size, c.widths, c.latent, image_channels=c.image_channels),
             SymmetricCritic(c.size, c.critic, image_channels=c.image_channels),
         )
-        self.ratio_distribution = Beta(c.smoothing, c.smoothing, validate_args=False)  # the meta device cannot validate
+        if not c.smoothing > 0:  # Beta does not validate: the meta device cannot
+            raise ValueError("the ratio's Beta(a, a) needs a > 0")
+        self.ratio_distribution = Beta(c.smoothing, c.smoothing, validate_args=False)
 
     def mixed(self, real: Tensor, fake: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Two mixed batches (N, C, S, S) that share N real and N generated images, each with its ratio of real ones."""

@@ -21,6 +21,7 @@ from cqlib.experiments.rows import marker_numbers, short_label
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import plots
 from cqlib.report.run_sets import RunSet, data_title, nearest_first
+from cqlib.report.values import mean_of, values_of
 from cqlib.util.errors import UserError
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import without_paths
@@ -143,10 +144,11 @@ def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]
 
 
 def point_of(runs: RunSet, row: str, score: str, label: str = "", line: str = "") -> plots.Point | None:
-    """BPD and a score of a row, means and standard deviations over seeds; None where either was not measured."""
-    bpd, measured = runs.mean(row, "BPD"), runs.mean(row, score)
-    if bpd is None or measured is None:
+    """BPD and a score of a row, means and standard deviations over the seeds that have both; None without any."""
+    both = [run for run in runs.done(row) if {"BPD", score} <= run.metrics.keys()]
+    if not both:
         return None
+    bpd, measured = (mean_of(values_of(both, name)) for name in ("BPD", score))
     spreads = bpd.std or 0.0, measured.std or 0.0
     return plots.Point(label or short_label(row), bpd.value, measured.value, *spreads, line)
 

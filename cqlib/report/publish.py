@@ -31,8 +31,9 @@ PICTURE = {"profile": "quick", "data": default_data("table1/cq-f", "quick")[0]}
 SHOWN = 36
 """Images of each row in the picture."""
 MODELS = (*(row.id for row in paper.TABLE1.rows), "extra/cq-f-conditional", "table2/cqf-residual")
-"""Rows whose first seed is published with its weights, so that a reader can sample at once, and so that the notebook of
-Table 2 can redraw layers of latent variables. Of other rows only samples are published: their nets take much room."""
+"""Rows whose first seed is published with its weights once it is trained, so that a reader can sample at once, and so
+that the notebook of Table 2 can redraw layers of latent variables. Of other rows only samples are published: their nets
+take much room."""
 
 
 def publishable(folder: Path, select: Callable[[Record], bool] = lambda record: True) -> list[Record]:

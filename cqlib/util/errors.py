@@ -102,6 +102,8 @@ def one_line_errors(program: str, logs: Path | None = None) -> Iterator[None]:
 
 def _line(error: Exception) -> str | None:
     """The line for an error caused by the system or the environment; None for a bug."""
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
+        return "the GPU has not enough memory: free it, or --set training.batch_size to less; the run can be resumed"
     if out_of_memory(error):
         return "there is not enough memory: free some, or run fewer rows at a time (--jobs); the run can be resumed"
     if isinstance(error, OSError) and error.strerror is not None:

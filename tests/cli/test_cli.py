@@ -132,7 +132,8 @@ NO_MEMORY = "there is not enough memory: free some, or run fewer rows at a time 
         (KeyboardInterrupt(), 3, "p: stopped; run it again to resume\n"),
         (OSError(28, "No space left on device", "x.tmp"), 1, "p: x.tmp: No space left on device\n"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory:\nyou tried"), 1, f"p: {NO_MEMORY}\n"),
-        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 1, f"p: {NO_MEMORY}\n"),
+        (torch.OutOfMemoryError("CUDA out of memory"), 1, "p: the GPU has not enough memory: free it, or --set "
+         "training.batch_size to less; the run can be resumed\n"),
     ],
 )
 def test_an_error_is_one_line_with_its_exit_code(error, code, line, capsys):

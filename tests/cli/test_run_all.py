@@ -78,6 +78,13 @@ def test_a_wrong_change_is_refused_where_notebooks_alone_are_run(tmp_path, only)
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_chosen_by_name_is_not_changed_once_more(tmp_path):
+    options = ("--only", "twice-the-steps,table1/cq-f", "--set")
+    with pytest.raises(UsageError, match="training.steps: --only asks for table1/.* with training.steps=.* already"):
+        run_all.plan(chosen(tmp_path, *options, "training.steps=3000"))
+    assert run_all.plan(chosen(tmp_path, *options, "training.batch_size=32")).experiments
+
+
 def test_rows_times_seeds_the_longest_first(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1", "--seeds", "0-1", "--profile", "smoke")
     made = run_all.row_tasks(given, run_all.pending_runs(given, run_all.plan(given), LITE0).experiments)
