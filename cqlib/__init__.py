@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from cqlib.util import VERSION as __version__
 
 if TYPE_CHECKING:
+    from cqlib.experiments.library import CQ, CQF, GAN, VAE, VAEF, bits_per_dimension, scores
     from cqlib.experiments.load import load
     from cqlib.experiments.run import run
-    from cqlib.library import CQ, CQF, GAN, VAE, VAEF, bits_per_dimension, scores
 
 __all__ = ["CQ", "CQF", "GAN", "VAE", "VAEF", "__version__", "bits_per_dimension", "load", "run", "scores"]
 
@@ -26,7 +26,7 @@ def __getattr__(name: str) -> Any:
     if name in ("load", "run"):
         return getattr(import_module(f"cqlib.experiments.{name}"), name)
     if name in __all__:
-        return getattr(import_module("cqlib.library"), name)
+        return getattr(import_module("cqlib.experiments.library"), name)
     raise AttributeError(f"module 'cqlib' has no attribute '{name}'")
 
 

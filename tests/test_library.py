@@ -13,9 +13,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import cqlib
-from cqlib import library
+from cqlib.experiments import library
 from cqlib.experiments.experiment import experiment
-from cqlib.library import MODELS, SIDES, uint8_images
+from cqlib.experiments.library import MODELS, SIDES, uint8_images
 from cqlib.metrics import fidelity
 from cqlib.metrics.features import extract, lite0
 from cqlib.models.registry import build

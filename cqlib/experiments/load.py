@@ -11,9 +11,9 @@ from torch import Tensor
 from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
 from cqlib.experiments.experiment import TRAIN_IMAGES, Experiment, experiment, experiment_of
+from cqlib.experiments.library import RECORD, WEIGHTS, as_own_model, load_saved
 from cqlib.experiments.record import Record, read_record
 from cqlib.experiments.rows import ROWS, short_label
-from cqlib.library import RECORD, WEIGHTS, as_own_model, load_saved
 from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.models.base import System
 from cqlib.models.frozen_decoder import FrozenDecoder
@@ -36,7 +36,7 @@ STORED: dict[str, Any] = {
 
 def load(row: str, *, runs_dir: Path | str = RUNS, device: torch.device | str = "cpu", **settings: Any) -> System:
     """The model of a finished run, or of published weights, in evaluation mode: `load("table1/cq-f")`,
-    `load("my-model")`. Rows of Table 1 are classes of `cqlib.library`, with `fit` and `save`.
+    `load("my-model")`. Rows of Table 1 are classes of `cqlib.experiments.library`, with `fit` and `save`.
 
     `row` is a row of the tables, with the `profile`, `data`, `seed` and `changes` of `experiment` as `settings`, or the
     folder of a run, of a model card, or of `model.save`. UserError, a sentence that says what to do, where there are no
