@@ -94,13 +94,17 @@ class OwnModel(System):
         model, now with averaged weights, in evaluation mode, on the device.
 
         `device`: "cpu", "cuda" or another; by default a CUDA GPU where there is one. `folder`: where state and losses
-        are kept, so that the same call goes on where it was cut off. `progress`: whether to show a bar. `training`:
-        fields of `TrainingConfig`, such as `batch_size=64`, `learning_rate=5e-4`, or `flips=True` where mirrored images
-        are as good. ValueError for images that do not fit, TypeError for an unknown setting, UserError for a device
-        that is not there and for a training that diverges, after which the model has its last good weights.
+        are kept, so that the same call goes on where it was cut off; one that has ended there is not trained again.
+        `progress`: whether to show a bar. `training`: fields of `TrainingConfig`, such as `batch_size=64`,
+        `learning_rate=5e-4`, or `flips=True` where mirrored images are as good. ValueError for images that do not fit
+        and for less than one step, or image in a batch; TypeError for an unknown setting; UserError for a device that
+        is not there and for a training that diverges, after which the model has its last good weights.
         """
         data = uint8_images(images, self.shape)
         config = changed(self.recipe(self.config.size).training, {"steps": steps, "flips": False, **training})
+        for name in ("steps", "batch_size"):
+            if not isinstance(value := getattr(config, name), int) or value < 1:
+                raise ValueError(f"{name} is a whole number from 1 on, not {value}")
         key = f"{canonical_json([asdict(self.config), asdict(config), seed])} {tensors_sha256(data)}"
         bar = tqdm(total=steps, desc=type(self).__name__, disable=not progress)
 
