@@ -30,8 +30,8 @@ EVERY = 1.0
 """Seconds between two looks at the memory and at what has been printed."""
 RESTRICTING = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
 """Variables that restrict a machine to what an older one can do."""
-OWN = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "CQLIB_DATA", "CQLIB_DEVICE", "OMP_NUM_THREADS", "MKL_NUM_THREADS",
-       "OPENBLAS_NUM_THREADS")  # fmt: skip
+OWN = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "CQLIB_DATA", "CQLIB_DEVICE",
+       "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # fmt: skip
 """Variables of whoever measures, which a newcomer's environment lacks."""
 
 

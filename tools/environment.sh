@@ -57,6 +57,8 @@ make_environment() {
   local base installing ticker why word extras="" status=0
   base=$(find_python) || return 1
   local venv=("$base" -m venv --clear) install=("$python" -m pip install --quiet)
+  # modules are compiled at their first use, as after uv, unless Python has been told not to keep them
+  [ -n "${PYTHONDONTWRITEBYTECODE:-}" ] || install+=(--no-compile)
   if command -v uv >/dev/null; then
     venv=(uv venv --clear --python "$base") install=(uv pip install --quiet --python "$python")
   fi

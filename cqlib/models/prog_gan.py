@@ -272,7 +272,7 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     training = {
         "paper": TrainingConfig(1_250_000, 16, learning_rate=1e-3, betas=(0.0, 0.99), flips=False, log_every=200),
         "study": TrainingConfig(1200, 64, **short_run),
-        "quick": TrainingConfig(1000, 64, **short_run),
+        "quick": TrainingConfig(2500, 64, **short_run),
         "smoke": TrainingConfig(20, 16, log_every=5, **short_run),
     }[profile]
     return Recipe(config, training, frozen_decoder_stage(config, profile))
