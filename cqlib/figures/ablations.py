@@ -5,20 +5,22 @@ from pathlib import Path
 from IPython.display import HTML
 
 from cqlib.experiments.ablations import FOLDER, PUBLISHED, SEEDS
-from cqlib.experiments.record import Record, load_records
+from cqlib.experiments.record import load_records
 from cqlib.report import ablations, page
+from cqlib.report.run_sets import RunSet
 
 
-def read(runs_dir: Path | str) -> list[Record]:
-    """The published runs of ablations, and those below `runs_dir`, which replace published ones of the same name."""
-    local, published = (load_records(folder)[0] for folder in (Path(runs_dir) / FOLDER, PUBLISHED))
-    return list({record.folder: record for record in (*published, *local)}.values())
+def read(runs_dir: Path | str) -> RunSet:
+    """The published runs of the tables and of ablations, and those of ablations below `runs_dir`, which replace
+    published ones of the same name."""
+    published, local = (load_records(folder)[0] for folder in (PUBLISHED, Path(runs_dir) / FOLDER))
+    return ablations.run_set(page.published_records(), [*published, *local])
 
 
-def table(records: list[Record]) -> HTML:
+def table(runs: RunSet) -> HTML:
     """The effects on every score of the changes that have been trained, question by question, and the command for the
     others."""
-    found = ablations.effect_table(ablations.run_set(records))
+    found = ablations.effect_table(runs)
     effects = [effect for _, group in found["groups"] for effect in group]
     missing = dict.fromkeys(effect.ablation for effect in effects if not effect.tested)
     tested = [(question, [effect for effect in group if effect.tested]) for question, group in found["groups"]]
@@ -26,6 +28,6 @@ def table(records: list[Record]) -> HTML:
     shown = page.macro("effect_table", found) if found["groups"] else ""
     if not missing:
         return HTML(shown)
-    options = f"--seeds {','.join(map(str, SEEDS))} --runs-dir runs/{FOLDER}"
+    options = f"--seeds {SEEDS[0]}-{SEEDS[-1]} --runs-dir runs/{FOLDER}"
     command = f"./run_all.sh --only {','.join(missing) if found['groups'] else FOLDER} {options}"
     return HTML(f"{shown}<p>Not trained yet: {', '.join(missing)}. <code>{command}</code> trains them.</p>")

@@ -34,11 +34,14 @@ class Effect:
         return any(result.label != "not run" for result in self.results)
 
 
-def run_set(records: Sequence[Record]) -> RunSet:
-    """The runs of ablations as one run set, in which a changed row is a row of its own beside the plain one, under the
-    name that `variants.variant` gives it."""
+def run_set(tables: Sequence[Record], changed: Sequence[Record]) -> RunSet:
+    """The runs of the `tables` without changes, and the runs in the folder of ablations, which replace those of the
+    same name, as one run set: a changed row is a row of its own beside the plain one, under the name that
+    `variants.variant` gives it."""
     (data,) = default_data(CQ_F, PROFILE)
-    runs = tuple(run for run in records if (run.data.name, run.profile) == (data, PROFILE))
+    own = {record.folder: record for record in (*(run for run in tables if not run.changes), *changed)}
+    comparable = (data, PROFILE, "fp32")
+    runs = tuple(run for run in own.values() if (run.data.name, run.profile, run.precision) == comparable)
     return RunSet("published", data, runs[0].data.shape[-1] if runs else 0, PROFILE, runs)
 
 

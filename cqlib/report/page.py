@@ -90,7 +90,7 @@ def render(
         other_claims=matrix(others, columns),
         untested=[card for card in all_cards if not card.tests],
         count_claims=count_claims,
-        effects=ablations.effect_table(ablations.run_set(changed)) if changed else None,
+        effects=ablations.effect_table(ablations.run_set(published, changed)) if changed else None,
         all_cards=all_cards,
         systems=[row for row in ROWS if paper.canonical(row) == row],
         samples=[(runs, found) for runs, found in more if found],
@@ -146,7 +146,7 @@ def _environment() -> Environment:
         label_of=label_of,
         heading=heading,
         median=statistics.median,
-        tuning_seeds=",".join(map(str, SEEDS)),
+        ablation_seeds=f"{SEEDS[0]}-{SEEDS[-1]}",
     )
     return html
 
