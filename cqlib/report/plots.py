@@ -79,6 +79,7 @@ def sample_board(rows: Mapping[str, Mapping[str, Tensor]], *, columns: int) -> F
     with subplots(2.1 * across, 2.3 * len(rows), len(rows), across, squeeze=False) as (figure, axes):
         for ax in axes.flat:
             ax.set_axis_off()
+            ax.set_anchor("S")  # what room there is goes to the title
         for line, (label, row) in zip(axes, rows.items(), strict=True):
             name = label.replace(", ", ",\n")
             line[0].annotate(name, (0, 0.5), (-3, 0), ha="right", va="center", ma="center", weight="bold", **beside)
@@ -132,8 +133,8 @@ def quality_against_likelihood(
     xlabel: str = "bits per dimension (lower is better)", size: tuple[float, float] = (5.6, 3.6),
 ) -> Figure:  # fmt: skip
     """Likelihood (BPD, across) against image quality (a score, up), with bars of standard deviations over seeds. Points
-    of one line are joined, in their order, and have their labels beside them. `marks`: line, or label of a point
-    without one -> its number in `colour_and_marker`; `size` in inches."""
+    of one line are joined, in their order, by dots where there are but two, and have their labels beside them. `marks`:
+    line, or label of a point without one -> its number in `colour_and_marker`; `size` in inches."""
     with subplots(*size, style=PLAIN) as (figure, ax):
         for name in dict.fromkeys(p.line or p.label for p in sorted(points, key=lambda p: p.bpd)):
             mine = [p for p in points if name == (p.line or p.label)]
@@ -141,7 +142,8 @@ def quality_against_likelihood(
             ax.errorbar(
                 [p.bpd for p in mine], [p.distance for p in mine],
                 xerr=[p.bpd_std for p in mine], yerr=[p.distance_std for p in mine],
-                color=colour, marker=marker, markersize=6.5, linewidth=0.9, label=name,
+                color=colour, marker=marker, markersize=6.5, label=name,
+                linestyle=":" if len(mine) == 2 else "-", linewidth=0.9, elinewidth=0.9,
             )  # fmt: skip
             for p in mine:
                 if p.line:

@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cqlib.experiments import paper
 from cqlib.experiments.claims import IS_MISLEADS
 from cqlib.experiments.rows import marker_numbers, short_label
 from cqlib.experiments.trade_off import CQ, CQ_F, GAN, LAMBDA, NOTEBOOK, WITHOUT_L_Q, front, usual_lambda
@@ -26,9 +27,9 @@ FIRST = QUANTITIES["fid"]
 """The paper's score, whose picture is shown first."""
 BITS = "bits per dimension: lower = better likelihood"
 HOW_TO_READ = (
-    "Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is VAE and VAE-F, "
-    "{:g} CQ and CQ-F of Table 1. f is the invertible network that lets pixels depend on each other. The GAN’s bits "
-    "are those of a VAE around its frozen generator. Bars are standard deviations over seeds."
+    "Each line joins models that differ in λ alone, the weight of the quality loss: VAE and VAE-F have none (λ = 0), "
+    "CQ and CQ-F of Table 1 have λ = {:g}. It is dotted where nothing is trained between these two. The GAN’s bits are "
+    "those of a VAE around its frozen generator. Bars are standard deviations over seeds."
 )
 
 
@@ -67,7 +68,7 @@ def fronts(runs: RunSet, score: str) -> dict[str, dict[float, plots.Point]]:
     found: dict[str, dict[float, plots.Point]] = {}
     for words, row in FRONTS.items():
         line = f"{words} ({short_label(WITHOUT_L_Q[row])}, {short_label(row)})"
-        points = {weight: point_of(runs, name, score, f"{weight:,g}" if weight else "λ = 0", line)
+        points = {weight: point_of(runs, name, score, "" if name in paper.ROWS else f"λ {weight:,g}", line)
                   for weight, name in _front(row, runs).items()}  # fmt: skip
         found[words] = {weight: point for weight, point in points.items() if point}
     return found
@@ -100,7 +101,7 @@ def _point_to_better(axes: Axes, better: str) -> None:
 def _caption(runs: RunSet, quantity: Quantity, name: str, how_to_read: bool) -> str:
     """The caption of a picture. For `FIRST` it also says how to read all of them (if `how_to_read`), how many seeds
     stand behind a point, and which points are not trained yet."""
-    parts = [f"{name} against likelihood. {runs.title}."]
+    parts = [f"{name} against bits per dimension. {runs.title}."]
     if quantity is FIRST:
         parts += [HOW_TO_READ.format(usual_lambda(runs.data, runs.size))] * how_to_read
         counts = sorted({len(runs.done(name)) for row in FRONTS.values() for name in _front(row, runs).values()} - {0})

@@ -138,7 +138,7 @@ def test_the_first_screen_answers_from_the_records(full):
     sets = scales(run_sets(records(1), records(5)), paper.row_ids("table1"))
     assert [words(line) for line in full.select(".lead p")] == answer.sentences(sets)
     section = full.find(id="table1")
-    assert [words(head) for head in section.find_all("h2")] == ["What it draws"]
+    assert [words(head) for head in section.find_all("h2")] == ["What each model draws"]
     labels = [words(figure.b) for figure in section.select(".strip figure")]
     assert labels == ["Real test images", "VAE", "VAE-F", "CQ", "CQ-F", "GAN"]
     assert section.select_one(".strip").find_next("table").caption.get_text().startswith("Table 1")
