@@ -90,7 +90,7 @@ def in_words(name: str, protocol: Protocol, counts: Mapping[str, object]) -> str
         return f"{batch}, median of {protocol.repeats}, {protocol.device}"
     if protocol.confidence:
         subject = SUBJECTS.get(protocol.of or "", "")
-        return f"{n}{subject}, read by a classifier with a probability of at least {protocol.confidence}"
+        return f"{n}{subject}: the share that a classifier reads with a probability of at least {protocol.confidence}"
     if protocol.bound == "histogram":
         return f"independent pixels, a histogram of training images for each; exact, test split, {n}"
     starred = "of a VAE around the frozen generator (encoder and sigma trained): " if protocol.starred else ""

@@ -102,14 +102,14 @@ def learning_curves(
         ax.margins(x=0.01)
         for label, height in levels.items():
             ax.axhline(height, color=INK, linewidth=0.8, zorder=1, label=label)
-        _legend_beside(figure)
+        _legend(figure, "outside right upper")
     return figure
 
 
-def _legend_beside(figure: Figure) -> None:
-    """The labels of all that is drawn, right of the plot."""
-    place: dict[str, Any] = {"loc": "outside right upper", "frameon": False, "handletextpad": 0.5}
-    figure.legend(fontsize=8.5, **place)
+def _legend(figure: Figure, place: str) -> None:
+    """The labels of all that is drawn, in a column right of the plot or in a line above it."""
+    columns = 1 if "right" in place else 9
+    figure.legend(fontsize=8.5, loc=place, ncols=columns, frameon=False, handletextpad=0.5)  # type: ignore[arg-type]
 
 
 def mean_curves(series: Mapping[str, Sequence[Curve]]) -> dict[str, Curve]:
@@ -131,10 +131,12 @@ def describe_lines(series: Mapping[str, Sequence[Curve]]) -> str:
 def quality_against_likelihood(
     points: Sequence[Point], *, ylabel: str, marks: Mapping[str, int],
     xlabel: str = "bits per dimension (lower is better)", size: tuple[float, float] = (5.6, 3.6),
+    legend: str = "outside right upper",
 ) -> Figure:  # fmt: skip
     """Likelihood (BPD, across) against image quality (a score, up), with bars of standard deviations over seeds. Points
     of one line are joined, in their order, by dots where there are but two, and have their labels beside them. `marks`:
-    line, or label of a point without one -> its number in `colour_and_marker`; `size` in inches."""
+    line, or label of a point without one -> its number in `colour_and_marker`; `size` in inches; `legend`: its place,
+    as matplotlib calls it."""
     with subplots(*size, style=PLAIN) as (figure, ax):
         for name in dict.fromkeys(p.line or p.label for p in sorted(points, key=lambda p: p.bpd)):
             mine = [p for p in points if name == (p.line or p.label)]
@@ -152,7 +154,7 @@ def quality_against_likelihood(
         ax.set(xlabel=xlabel, ylabel=ylabel)
         if min(p.distance for p in points) >= 0:  # a score that has a least value
             ax.set_ylim(bottom=max(0, ax.get_ylim()[0]))
-        _legend_beside(figure)
+        _legend(figure, legend)
     return figure
 
 

@@ -28,7 +28,7 @@ FIRST = QUANTITIES["fid"]
 BITS = "bits per dimension: lower = better likelihood"
 HOW_TO_READ = (
     "Each line joins models that differ in λ alone, the weight of the quality loss: VAE and VAE-F have none (λ = 0), "
-    "CQ and CQ-F of Table 1 have λ = {:g}. It is dotted where nothing is trained between these two. The GAN’s bits are "
+    "CQ and CQ-F of Table 1 have λ = {:g}. A dotted line has only these two points. The GAN’s bits are "
     "those of a VAE around its frozen generator. Bars are standard deviations over seeds."
 )
 
@@ -83,7 +83,8 @@ def draw_fronts(runs: RunSet, quantity: Quantity, name: str) -> tuple[Figure, st
         points.append(gan)
     ylabel = f"{name}: {quantity.better} = {DRAWN[quantity]}"
     figure = plots.quality_against_likelihood(
-        points, ylabel=ylabel, xlabel=BITS, marks=marks | marker_numbers([GAN]), size=(6.4, 4.2)
+        points, ylabel=ylabel, xlabel=BITS, marks=marks | marker_numbers([GAN]), size=(5.2, 4.2),
+        legend="outside upper left",
     )
     _point_to_better(figure.axes[0], quantity.better)
     values = [f"{p.line} {p.label}: {p.bpd:.2f}, {decimal(name, p.distance)}".lstrip() for p in points]
@@ -105,7 +106,7 @@ def _caption(runs: RunSet, quantity: Quantity, name: str, how_to_read: bool) -> 
     if quantity is FIRST:
         parts += [HOW_TO_READ.format(usual_lambda(runs.data, runs.size))] * how_to_read
         counts = sorted({len(runs.done(name)) for row in FRONTS.values() for name in _front(row, runs).values()} - {0})
-        parts += [f"{' or '.join(count_of(n, 'seed') for n in counts)} a point.", not_trained(runs)]
+        parts += [f"{' or '.join(count_of(n, 'seed') for n in counts)} per point.", not_trained(runs)]
     return " ".join(filter(None, parts))
 
 
@@ -113,7 +114,7 @@ def not_trained(runs: RunSet) -> str:
     """The points of either front, and the GAN, that have no finished run, with the command; empty if all have one."""
     rows = dict.fromkeys([*chain(*(_front(row, runs).values() for row in FRONTS.values())), GAN])
     absent = [short_label(row) for row in rows if not runs.done(row)]
-    return f"Not trained yet: {'; '.join(absent)}. {runs.command(NOTEBOOK, rows)} trains them." if absent else ""
+    return f"Not trained yet: {'; '.join(absent)}. To train them: {runs.command(NOTEBOOK, rows)}" if absent else ""
 
 
 def _front(row: str, runs: RunSet) -> dict[float, str]:

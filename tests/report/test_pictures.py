@@ -119,9 +119,9 @@ def test_the_pictures_of_the_trade_off_show_every_point_once():
 def test_points_of_few_seeds_and_missing_points_are_named():
     runs_of = on_fronts(3)
     (mixed,) = run_sets([run for run in runs_of if run.seed == 0 or not run.changes], [])
-    assert "1 seed or 3 seeds a point" in trade_off.figures(mixed)[0]["caption"]
+    assert "1 seed or 3 seeds per point" in trade_off.figures(mixed)[0]["caption"]
     (some,) = run_sets([run for run in runs_of if run.changes != {"system.quality_weight": 400.0}], [])
     command = some.command("figure_trade_off", [CQ, CQ_F])
-    assert trade_off.not_trained(some) == f"Not trained yet: CQ, λ 400; CQ-F, λ 400. {command} trains them."
+    assert trade_off.not_trained(some) == f"Not trained yet: CQ, λ 400; CQ-F, λ 400. To train them: {command}"
     (nothing,) = run_sets([record("table1/vae")], [])
     assert trade_off.figures(nothing) == []
