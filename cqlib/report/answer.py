@@ -10,9 +10,9 @@ from cqlib.report.verdicts import ClaimResult
 from cqlib.util.text import count_of
 
 MODEL = (
-    "CQ-F is an image model trained with two losses: a likelihood loss, measured in bits, which makes it cover the data, "
-    "and a critic’s quality loss, which makes its samples look real. An invertible network f in its decoder is meant "
-    "to improve both."
+    "CQ-F is an image model trained with two losses: a likelihood loss, measured in bits, which makes it cover the "
+    "data, and a critic’s quality loss, which makes its samples look real. An invertible network f in its decoder is "
+    "meant to improve both."
 )
 CHIEF_CLAIMS = {
     "f saves bits with and without the critic": ("table1/f-bpd", "table1/f-quality-bpd"),

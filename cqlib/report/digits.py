@@ -11,7 +11,7 @@ from cqlib.util.paths import PUBLISHED
 READ, SHARES = "Digits-read", tuple(f"Digit-{digit}" for digit in range(10))
 """Metrics: the share of samples that the classifier reads with confidence, and that of each digit."""
 BY_EYE = PUBLISHED / "read_by_eye.json"
-"""{"how": who read what, in words; row: {"legible": 41, "of": 64}}: written by hand, after reading published samples."""
+"""{"how": who read what, in words; row: {"legible": 41, "of": 64}}: written by hand, after reading the samples."""
 
 
 class Line(NamedTuple):

@@ -108,8 +108,8 @@ def learning_curves(
 
 def _legend(figure: Figure, place: str) -> None:
     """The labels of all that is drawn, in a column right of the plot or in a line above it."""
-    columns = 1 if "right" in place else 9
-    figure.legend(fontsize=8.5, loc=place, ncols=columns, frameon=False, handletextpad=0.5)  # type: ignore[arg-type]
+    look: dict[str, Any] = {"loc": place, "ncols": 1 if "right" in place else 9, "frameon": False}
+    figure.legend(fontsize=8.5, handletextpad=0.5, **look)
 
 
 def mean_curves(series: Mapping[str, Sequence[Curve]]) -> dict[str, Curve]:

@@ -82,10 +82,8 @@ def draw_fronts(runs: RunSet, quantity: Quantity, name: str) -> tuple[Figure, st
     if gan := point_of(runs, GAN, name):
         points.append(gan)
     ylabel = f"{name}: {quantity.better} = {DRAWN[quantity]}"
-    figure = plots.quality_against_likelihood(
-        points, ylabel=ylabel, xlabel=BITS, marks=marks | marker_numbers([GAN]), size=(5.2, 4.2),
-        legend="outside upper left",
-    )
+    look: dict[str, Any] = {"xlabel": BITS, "size": (5.2, 4.2), "legend": "outside upper left"}
+    figure = plots.quality_against_likelihood(points, ylabel=ylabel, marks=marks | marker_numbers([GAN]), **look)
     _point_to_better(figure.axes[0], quantity.better)
     values = [f"{p.line} {p.label}: {p.bpd:.2f}, {decimal(name, p.distance)}".lstrip() for p in points]
     return figure, f"{name} against bits per dimension, {runs.title}: {'; '.join(values)}"

@@ -112,7 +112,8 @@ def test_the_pictures_of_the_trade_off_show_every_point_once():
     labels = [text.get_text() for text in figure.findobj(Text)]
     usual = {"VAE", "VAE-F", "CQ", "CQ-F"}
     assert {label: labels.count(label) for label in labels if "λ" in label or label in usual} == (
-        dict.fromkeys(["λ 100", "λ 400", "λ 1,600"], 2) | dict.fromkeys(usual, 1))
+        dict.fromkeys(["λ 100", "λ 400", "λ 1,600"], 2) | dict.fromkeys(usual, 1)
+    )
     assert [text.get_text() for text in figure.legends[0].get_texts()].count("GAN") == 1
 
 
