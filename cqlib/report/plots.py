@@ -129,8 +129,7 @@ def describe_lines(series: Mapping[str, Sequence[Curve]]) -> str:
 
 
 def quality_against_likelihood(
-    points: Sequence[Point], *, ylabel: str, marks: Mapping[str, int],
-    xlabel: str = "bits per dimension (lower is better)", size: tuple[float, float] = (5.6, 3.6),
+    points: Sequence[Point], *, ylabel: str, marks: Mapping[str, int], size: tuple[float, float] = (5.6, 3.6),
     legend: str = "outside right upper",
 ) -> Figure:  # fmt: skip
     """Likelihood (BPD, across) against image quality (a score, up), with bars of standard deviations over seeds. Points
@@ -151,7 +150,7 @@ def quality_against_likelihood(
                 if p.line:
                     ax.annotate(p.label, (p.bpd, p.distance), (6, 6), textcoords="offset points", color=colour)
         ax.margins(x=0.1, y=0.14)
-        ax.set(xlabel=xlabel, ylabel=ylabel)
+        ax.set(xlabel="bits per dimension (lower is better)", ylabel=ylabel)
         if min(p.distance for p in points) >= 0:  # a score that has a least value
             ax.set_ylim(bottom=max(0, ax.get_ylim()[0]))
         _legend(figure, legend)

@@ -25,7 +25,6 @@ DRAWN = {QUANTITIES[id]: better for id, better in (("fid", REAL), ("kid", REAL),
 """Score that is drawn against BPD -> what a better value of it means."""
 FIRST = QUANTITIES["fid"]
 """The paper's score, whose picture is shown first."""
-BITS = "bits per dimension: lower = better likelihood"
 HOW_TO_READ = (
     "Each line joins models that differ in λ alone, the weight of the quality loss: VAE and VAE-F have none (λ = 0), "
     "CQ and CQ-F of Table 1 have λ = {:g}. A dotted line has only these two points. The GAN’s bits are "
@@ -81,8 +80,8 @@ def draw_fronts(runs: RunSet, quantity: Quantity, name: str) -> tuple[Figure, st
              for words, along in fronts(runs, name).items() for point in along.values()}  # fmt: skip
     if gan := point_of(runs, GAN, name):
         points.append(gan)
-    ylabel = f"{name}: {quantity.better} = {DRAWN[quantity]}"
-    look: dict[str, Any] = {"xlabel": BITS, "size": (5.2, 4.2), "legend": "outside upper left"}
+    ylabel = f"{name} ({quantity.better}: {DRAWN[quantity]})"
+    look: dict[str, Any] = {"size": (5.2, 4.2), "legend": "outside upper left"}
     figure = plots.quality_against_likelihood(points, ylabel=ylabel, marks=marks | marker_numbers([GAN]), **look)
     _point_to_better(figure.axes[0], quantity.better)
     values = [f"{p.line} {p.label}: {p.bpd:.2f}, {decimal(name, p.distance)}".lstrip() for p in points]
