@@ -136,7 +136,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--data": {"type": rows.check_data, "metavar": "NAME", "help": "a data set (default: the profile's)"},
     "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "the seed (default: 0)"},
     "--set": {"type": change, "action": "append", "metavar": "PATH=VALUE", "dest": "changes",
-              "help": "change a value of the recipe (may be repeated); `python -m cqlib show ROW` lists them"},
+              "help": "change a value of the recipe, may be repeated; `python -m cqlib show ROW` lists them"},
     "--runs-dir": {"type": path, "default": RUNS, "metavar": "DIR",
                    "help": "checkpoints, logs and records (default: runs/)"},
     "--out": {"type": path, "default": ROOT / "reports" / "local", "metavar": "DIR",

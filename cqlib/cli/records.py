@@ -21,7 +21,7 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def verify(options: argparse.Namespace) -> int:
-    """re-evaluate published weights and compare with their records; exit status 1 if one differs"""
+    """re-evaluate published weights and compare with their records; exit status 1 where one is off"""
     from cqlib.report.verify import lines, published, receipt, verify
     from cqlib.util.files import write_atomic
 
