@@ -1,7 +1,8 @@
-"""The picture of the nearest that each model of Table 1 can draw, for the page: python tools/nearest.py
-
-It is of the published models and the first held-out images, and takes about a minute. `figure_samples` shows the same.
+"""The page's picture of held-out images and, below each, the nearest image that each published model of Table 1 can
+draw: python tools/nearest.py, about a minute. `figure_samples` shows the same.
 """
+
+import argparse
 
 from cqlib.experiments.rows import DEVELOPMENT_DATA
 from cqlib.experiments.selection import Selection
@@ -16,6 +17,7 @@ TARGET = PUBLISHED / "nearest" / f"{DEVELOPMENT_DATA}-quick.webp"
 
 def main() -> None:
     """Search, draw, write."""
+    argparse.ArgumentParser(description=__doc__).parse_args()  # there are no options
     nowhere = PUBLISHED / "no-runs"  # the published weights alone
     models = trained_models(Selection(nearest.ROWS, runs_dir=nowhere))
     x = next(iter(models.values())).data.test.images[:IMAGES]

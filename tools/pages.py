@@ -1,8 +1,8 @@
 """The project as a web site: `./run_all.sh --no-train`, then `python tools/pages.py FOLDER`.
 
-README, docs and the other texts become pages, at their places in the repository, README the first; so do the package's
-modules, with docstrings and source, by pdoc. Report and notebooks are those of reports/local. A link to any other file
-of the repository leads to its host.
+README, docs and the other texts become pages with a menu, at their places in the repository, README the first; so do
+the package's modules, with docstrings and source, by pdoc. Report and notebooks are those of reports/local. A link to
+any other file of the repository leads to its host.
 """
 
 import pkgutil
@@ -29,6 +29,14 @@ COMMANDS = "cqlib.cli", "cqlib.__main__"
 MODULES = ["cqlib", *(module.name for module in pkgutil.walk_packages(cqlib.__path__, "cqlib.")
                       if not module.name.startswith(COMMANDS))]  # fmt: skip
 HEADING = re.compile(r"<h([1-6])>(.*?)</h\1>")
+MENU = {
+    "Home": "index.html", "Results": "docs/results.html", "Report": f"{PUBLISHED}/index.html",
+    "Notebooks": "notebooks/index.html", "Running": "docs/running.html", "Library": "docs/library.html",
+    "Data": "docs/data.html", "Code": "docs/code.html", "Modules": "cqlib.html", "Glossary": "docs/glossary.html",
+}  # fmt: skip
+"""What stands on top of every text -> its page."""
+FILE_OF_NOTEBOOK = re.compile(r'(?<=href=")\.\./([^"#]+\.py)(?=")')
+"""A link of a notebook's page to a source file."""
 
 
 def target(text: Path, link: str) -> str:
@@ -51,6 +59,10 @@ def rendered(text: Path) -> str:
     source = LINK.sub(lambda link: target(text, link[1]), text.read_text(encoding="utf-8"))
     title = source.partition("\n")[0].lstrip("# ")
     body = notebook_page(new_notebook(cells=[new_markdown_cell(source)]), text.parent, title)
+    up = "../" * (len(text.relative_to(ROOT).parts) - 1)
+    links = "".join(f'<a style="padding: .3rem .6rem" href="{up}{page}">{name}</a> ' for name, page in MENU.items())
+    menu = f'<nav style="max-width: 60rem; margin: .5rem auto; font: .9rem/2 sans-serif">{links}</nav>'
+    body = body.replace("<main>", f"{menu}<main>", 1)
     return HEADING.sub(lambda h: f'<h{h[1]} id="{anchor(h[2])}">{h[2]}</h{h[1]}>', body)
 
 
@@ -61,9 +73,12 @@ def anchor(heading: str) -> str:
 
 def main(out: Path) -> None:
     """Write the site into the new folder `out`."""
+    vars(cqlib).update({name: getattr(cqlib, name) for name in cqlib.__all__})  # which are loaded when first used
     with warnings.catch_warnings(action="ignore"):  # warnings of types that only type checkers import
         pdoc.pdoc(*MODULES, output_directory=out)
     shutil.copytree(ROOT / LOCAL, out / PUBLISHED, ignore=shutil.ignore_patterns(".*"))
+    for file in (out / PUBLISHED / "notebooks").glob("*.html"):
+        file.write_text(FILE_OF_NOTEBOOK.sub(rf"{REPOSITORY}/blob/main/\1", file.read_text(encoding="utf-8")))
     for text in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("notebooks/*.md")]:
         file = out / text.relative_to(ROOT).with_name(text.name.replace("README.md", "index.html")).with_suffix(".html")
         file.parent.mkdir(parents=True, exist_ok=True)

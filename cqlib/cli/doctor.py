@@ -66,7 +66,7 @@ def feature_weights(data_dir: Path | None) -> Iterator[str]:
         yield f"- features: {error}"
     weights = f"{features.INCEPTION_FILE} (95 MB, SHA-256 {features.INCEPTION_SHA256[:8]}…)"
     yield f"    put there {weights} from {features.URL_INCEPTION_V3}"
-    yield "    or give any file by --feature-weights; profile paper also fetches it by itself; Apache 2.0"
+    yield "    or name that file by --feature-weights; profile paper downloads it if it is missing; Apache 2.0"
 
 
 def disk(runs_dir: Path) -> Iterator[str]:

@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cqlib.util.errors import UsageError, UserError, to_stderr
-from cqlib.util.text import duration
+from cqlib.util.text import columns, duration
 
 if TYPE_CHECKING:
     from cqlib.experiments.experiment import Experiment
@@ -25,6 +25,7 @@ def rows(options: argparse.Namespace) -> None:
     from cqlib.experiments.rows import ROWS, label_of
     from cqlib.experiments.run import ended_record
 
+    lines = []
     for row in ROWS:
         state = "not run"
         try:
@@ -38,7 +39,8 @@ def rows(options: argparse.Namespace) -> None:
             if not options.changes:
                 raise
             state = "does not take this --set"
-        print(f"{row:<32} {label_of(row):<34} {state}")
+        lines.append((row, label_of(row), state))
+    print(*map(str.strip, columns(lines)), sep="\n")
 
 
 def show(options: argparse.Namespace) -> None:

@@ -134,7 +134,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--profile": {"type": rows.check_profile, "default": "quick", "metavar": "NAME",
                   "help": "smoke | quick | study | paper (default: quick)"},
     "--data": {"type": rows.check_data, "metavar": "NAME", "help": "a data set (default: the profile's)"},
-    "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "default: 0"},
+    "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "the seed (default: 0)"},
     "--set": {"type": change, "action": "append", "metavar": "PATH=VALUE", "dest": "changes",
               "help": "change a value of the recipe, may be repeated; `python -m cqlib show ROW` lists them"},
     "--runs-dir": {"type": path, "default": RUNS, "metavar": "DIR",
@@ -143,10 +143,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
               "help": "the report (default: reports/local/)"},
     "--data-dir": {"type": path, "metavar": "DIR", "help": "local data sets (default: $CQLIB_DATA, else data/)"},
     "--feature-weights": {"type": path, "metavar": "FILE", "help": "torch-fidelity's Inception weights"},
-    "--time-budget": {"type": number(0.01, 10**6), "metavar": "MINUTES", "help": "stop after this time; resumed later"},
+    "--time-budget": {"type": number(0.01, 10**6), "metavar": "MINUTES", "help": "stop after this time, to be resumed"},
     "--device": {"type": device, "metavar": "NAME",
                  "help": "auto, cpu, cuda, cuda:1, mps (default: $CQLIB_DEVICE, else auto: a CUDA GPU, or the CPU)"},
-    "--tensorboard": {"action": "store_true", "help": "the losses for TensorBoard too, in the run's folder"},
+    "--tensorboard": {"action": "store_true", "help": "also write the losses for TensorBoard, in the run's folder"},
 }  # fmt: skip
 """Options of several commands: flag -> its settings for argparse."""
 
@@ -159,20 +159,20 @@ RUN_ALL_OPTIONS: tuple[Option, ...] = (
                 "help": "notebooks (table1, figure_samples), rows (table1/cq-f), ablations or all; "
                         "default: every notebook, with the rows of Table 1"}),
     ("--data", {"type": comma_separated(rows.check_data), "action": "extend", "metavar": "NAME,…",
-                "help": "data sets (default: photodigits; for paper those of the table)"}),
+                "help": "data sets (default: photodigits; under paper, those of each table)"}),
     "--data-dir", "--feature-weights",
     ("--seeds", {"type": seeds, "action": "extend", "metavar": "LIST",
                  "help": "3: seed 3; 0-4: five seeds; 0,3: these two (default: seed 0)"}),
     "--set", "--runs-dir", "--out",
     ("--jobs", {"type": number(1, 10**6, int), "metavar": "N",
-                "help": "rows at a time, each with its share of the cores (default: one per core, or per GPU)"}),
+                "help": "rows to train at a time, each with its share of the cores (default: one per core or GPU)"}),
     ("--cluster", {"metavar": "ADDRESS", "help": "run the rows on a Ray cluster, HOST:PORT or auto (extra: cluster)"}),
     "--time-budget", "--device", "--tensorboard",
     ("--locked", {"action": "store_true", "help": "install the versions that were tested (requirements.lock)"}),
     ("--no-train", {"action": "store_true",
-                    "help": "train nothing: notebooks and report from what there is, here and published"}),
+                    "help": "train nothing: notebooks and report from finished runs, yours and the published ones"}),
     ("--list", {"action": "store_true",
-                "help": "list every name that these options take, and the time of the command's rows, then stop"}),
+                "help": "list the names that these options take and the estimated time of each row, then stop"}),
 )  # fmt: skip
 EXAMPLES = ("./run_all.sh --no-train", "./run_all.sh --only table1/cq-f --seeds 0-4", "./run_all.sh --only all --list",
             "./run_all.sh --profile paper --only table1 --data-dir ~/data --time-budget 600")  # fmt: skip
@@ -204,7 +204,7 @@ def parse(argv: Sequence[str]) -> Options:
     parser = Parser(
         prog=RUN_ALL,
         description="Trains what is missing, runs the notebooks and renders one report: the paper's tables\n"
-        "and figures, paper number beside measured number, with verdicts.",
+        "and figures, its numbers beside the measured ones, with verdicts.",
         epilog=examples(*EXAMPLES)
         + "exit status: 0 all done; 1 something failed, the report names it; 2 wrong usage, nothing\n"
         "written; 3 stopped early (time budget, Ctrl-C, SIGTERM): run it again to resume.",

@@ -20,12 +20,12 @@ SCALES = (
     "compared: the two rows differ in scales and in discriminator."
 )
 SAME_CRITIC = "Against Table 2's CQF [IAF, Residual], whose discriminator is the same."
-RIVAL = "The rival is the smaller net, under quick and study, and had fewer trials of its recipe."
+RIVAL = "Under quick and study the rival is the smaller net, and fewer trials were spent on its recipe."
 SHOWN = "The slides show the samples side by side and print no score of Real NVP's."
-OTHER_COST = "The two differ in parameters and in the time that their training takes, too."
+OTHER_COST = "The two also differ in their numbers of parameters and in training time."
 TOO_SLOW = (
-    "The slides call it too slow to sample from during training, and name no time that would be fast enough; "
-    "this compares how long a batch of samples takes."
+    "The slides call it too slow to sample from during training, but do not say what would be fast enough; this "
+    "compares how long a batch of samples takes."
 )
 SLOW_IAF = (
     "The paper's VAE-IAF has twenty layers and, presumably, some 10⁵ steps. In the smaller profiles it has few "
@@ -158,11 +158,11 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("table3/scales-fid", "table3/cqf-2-scales", "higher", "table3/cqf-large-d", "fid",
           "Two scales cost quality: higher FID", note=SCALES, replaced_on="stl10"),
     Claim("table3/scales-same-critic-bpd", "table3/cqf-2-scales", "lower", "table2/cqf-iaf-residual", "bpd",
-          "With one discriminator, two scales buy likelihood: lower BPD", note=SAME_CRITIC),
+          "With the same discriminator, two scales buy likelihood: lower BPD", note=SAME_CRITIC),
     Claim("table3/scales-same-critic-is", "table3/cqf-2-scales", "lower", "table2/cqf-iaf-residual", "is",
-          "With one discriminator, two scales cost quality: lower IS", note=SAME_CRITIC, replaced_on="stl10"),
+          "With the same discriminator, two scales cost quality: lower IS", note=SAME_CRITIC, replaced_on="stl10"),
     Claim("table3/scales-same-critic-fid", "table3/cqf-2-scales", "higher", "table2/cqf-iaf-residual", "fid",
-          "With one discriminator, two scales cost quality: higher FID", note=SAME_CRITIC, replaced_on="stl10"),
+          "With the same discriminator, two scales cost quality: higher FID", note=SAME_CRITIC, replaced_on="stl10"),
     Claim("table3/dcgan-is", "table3/cqf-large-d", "higher", "table3/dcgan", "is", "CQF beats DCGAN in IS", note=RIVAL),
     Claim("table3/sngan-is", "table3/cqf-large-d", "higher", "table3/sngan", "is", "CQF beats SNGAN in IS", note=RIVAL),
     Claim("table3/sngan-fid", "table3/cqf-large-d", "lower", "table3/sngan", "fid", "CQF beats SNGAN in FID",

@@ -81,21 +81,21 @@ FOOTNOTES = {
     "frozen-gan": "Obtained using VAE with frozen GAN decoder",
     "starred": "Obtained as in Table 1, using a VAE around the frozen generator; the slide leaves these cells empty.",
     "sngan-hinge-stl10": (
-        "On STL-10 the slides put IS 8.7 and FID 47.5 against SNGAN-Hinge. Table 2 of the cited paper gives 8.69 and "
-        "47.5 for twice the updates with the cross-entropy loss, and 8.79 and 43.2 for as many with the hinge loss: "
+        "On STL-10 the slides give SNGAN-Hinge an IS of 8.7 and a FID of 47.5. Table 2 of the cited paper has 8.69 and "
+        "47.5 for twice the updates with the cross-entropy loss, and 8.79 and 43.2 for as many with the hinge loss, so "
         "the label looks inaccurate."
     ),
     "batchgan-m": (
-        "BatchGAN is BGAN here, which predicts the share of real images once per batch. From memory, unverified: "
-        "the cited paper has 7.05 and 36.5 for it, and 7.5 and 23.7 for M-BGAN, which predicts it once per image: the "
-        "extra row M-BatchGAN."
+        "BatchGAN is taken to be BGAN, which predicts the share of real images once per batch. From memory, not "
+        "checked: the cited paper has 7.05 and 36.5 for BGAN, and 7.5 and 23.7 for M-BGAN, which predicts that share "
+        "once per image; the extra row M-BatchGAN is M-BGAN."
     ),
     "improved-gan-labels": (
         "Improved Training GAN uses class labels (it is semi-supervised), so it is not an unconditional model."
     ),
     "iaf-samples": (
-        "By the README of its authors' code, VAE-IAF's 3.11 is from 10,000 importance samples; with one sample, as for "
-        "BPD here, the bound is 3.15."
+        "The README of its authors' code says that VAE-IAF's 3.11 is computed with 10,000 importance samples; with one "
+        "sample, as for BPD here, the bound is 3.15."
     ),
     "eq4-sign": "The slides' Eq. (4) lacks a minus sign before the sum; what is computed is −(1/n) Σ ln p(x_i).",
     "seven-data-sets": (

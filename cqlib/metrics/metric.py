@@ -90,16 +90,16 @@ def in_words(name: str, protocol: Protocol, counts: Mapping[str, object]) -> str
         return f"{batch}, median of {protocol.repeats}, {protocol.device}"
     if protocol.confidence:
         subject = SUBJECTS.get(protocol.of or "", "")
-        return f"{n}{subject}, read by a classifier with a probability of at least {protocol.confidence}"
+        return f"{n}{subject}: the share that a classifier reads with a probability of at least {protocol.confidence}"
     if protocol.bound == "histogram":
         return f"independent pixels, a histogram of training images for each; exact, test split, {n}"
-    starred = "starred recipe (frozen generator, trained encoder and sigma): " if protocol.starred else ""
+    starred = "of a VAE around the frozen generator (encoder and sigma trained): " if protocol.starred else ""
     given = f"of P(x given {protocol.given}), " if protocol.given else ""
     if protocol.bound == "KL":
         layer = name.removeprefix("KL-")
         words = f"KL(q || p) of latent layer {layer}, in bits per dimension of the image, {n}"
     elif protocol.bound == "gain":
-        words = f"BPD less BPD-IW, held-out test split, {n} for both"
+        words = f"BPD minus BPD-IW, held-out test split, {n} for both"
     else:
         one = "" if protocol.bound == "exact" else ", 1 sample"
         drawn = f", k = {protocol.k}" if protocol.bound == "importance-weighted bound" else one

@@ -10,17 +10,17 @@ from cqlib.report.verdicts import ClaimResult
 from cqlib.util.text import count_of
 
 MODEL = (
-    "CQ-F is one image model with two losses: a likelihood, counted in bits, so that it covers the data, and a "
-    "critic’s quality loss, so that its samples look real; f, an invertible network in its decoder, is meant to help "
-    "both."
+    "CQ-F is an image model trained with two losses: a likelihood loss, measured in bits, which makes it cover the "
+    "data, and a critic’s quality loss, which makes its samples look real. An invertible network f in its decoder is "
+    "meant to improve both."
 )
 CHIEF_CLAIMS = {
     "f saves bits with and without the critic": ("table1/f-bpd", "table1/f-quality-bpd"),
     "the critic makes samples look more real with and without f": (
         "table1/quality-loss-fid", "table1/quality-loss-f-fid"),
     "CQ-F needs fewer bits than a GAN": ("table1/cq-f-gan-bpd",),
-    "without f the critic leaves the bits as they are": ("table1/quality-loss-bpd",),
-    "CQ-F’s samples look better than without f": ("table1/f-quality-fid",),
+    "without f the critic costs no bits": ("table1/quality-loss-bpd",),
+    "CQ-F’s samples look better than CQ’s, without f": ("table1/f-quality-fid",),
     "CQ-F’s samples look better than a GAN’s": ("table1/cq-f-gan-fid",),
     "CQ-F’s samples cover more of the real images than a GAN’s, by this project’s own score": (
         "table1/cq-f-gan-coverage",),
@@ -46,7 +46,7 @@ def finding(text: str, results: Sequence[ClaimResult]) -> str:
     differ = len({each.verdict for each in results}) > 1
     weak = result.verdict == "contradicted" and not result.survives_holm
     place = f" on {data_title(result.runs.data)} {result.runs.size}×{result.runs.size}" * differ
-    outcome = OUTCOMES[result.verdict] + ", weakly" * weak
+    outcome = "weak evidence for the opposite" if weak else OUTCOMES[result.verdict]
     return f"{text} ({outcome}{place})" if outcome else text
 
 
@@ -67,7 +67,7 @@ def sentences(sets: Sequence[RunSet]) -> list[str]:
     by_id = {card.claim.id: card for card in cards(sets, "table1/")}
     results = {text: [result for id in ids for result in by_id[id].tests] for text, ids in CHIEF_CLAIMS.items()}
     came_out = "; ".join(finding(text, of_claim) for text, of_claim in results.items() if as_claimed(of_claim))
-    did_not = "; ".join(finding(text, of_claim) for text, of_claim in results.items() if not as_claimed(of_claim))
+    did_not = "; ".join(f"that {finding(text, of)}" for text, of in results.items() if not as_claimed(of))
     degree = "Partly confirmed" if came_out and did_not else "Confirmed" if came_out else "Not confirmed"
     told = [MODEL, f"{degree} with small models ({places}){f': {came_out}' if came_out else ''}."]
     return [*told, f"Not confirmed: {did_not}."] if did_not else told

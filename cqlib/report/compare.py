@@ -107,8 +107,8 @@ def lines(first: Record, second: Record) -> Iterator[str]:
         elif spread is None:
             verdict = "the spread over seeds is not known"
         else:
-            how = "no more than" if abs(b - a) <= spread[0] else "more than"
-            verdict = f"{how} two seeds differ by ({decimal(name, spread[0])}, from {count_of(spread[1], 'seed')})"
+            how = "within" if abs(b - a) <= spread[0] else "beyond"
+            verdict = f"{how} what two seeds differ by ({decimal(name, spread[0])}, from {count_of(spread[1], 'seed')})"
         table.append((name, decimal(name, a), decimal(name, b), verdict))
     yield ""
     yield from columns(table if len(table) > 1 else [("no metric is in both",)])

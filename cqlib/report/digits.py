@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cqlib.experiments.rows import short_label
 from cqlib.report.run_sets import RunSet, nearest_first
@@ -11,7 +11,7 @@ from cqlib.util.paths import PUBLISHED
 READ, SHARES = "Digits-read", tuple(f"Digit-{digit}" for digit in range(10))
 """Metrics: the share of samples that the classifier reads with confidence, and that of each digit."""
 BY_EYE = PUBLISHED / "read_by_eye.json"
-"""{row: {"legible": 41, "of": 64}}: written by hand, after reading published samples without knowing whose they are."""
+"""{"how": who read what, in words; row: {"legible": 41, "of": 64}}: written by hand, after reading the samples."""
 
 
 class Line(NamedTuple):
@@ -42,6 +42,15 @@ def lines(sets: Sequence[RunSet], rows: Sequence[str]) -> list[Line]:
     return [first, *(found[row] for row in rows if row in found)]
 
 
+def how_read() -> str:
+    """How samples were read by eye, in words; empty where the file does not say so."""
+    return str(_read_by_eye().get("how", ""))
+
+
 def _by_eye(row: str) -> str:
-    counts = json.loads(BY_EYE.read_text(encoding="utf-8")) if BY_EYE.is_file() else {}
+    counts = _read_by_eye()
     return "{legible} of {of}".format(**counts[row]) if row in counts else ""
+
+
+def _read_by_eye() -> dict[str, Any]:
+    return dict(json.loads(BY_EYE.read_text(encoding="utf-8"))) if BY_EYE.is_file() else {}

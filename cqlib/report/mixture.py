@@ -15,10 +15,10 @@ COVERS, SHARE = WITHOUT_L_Q[CQ_F], 0.01
 """The row with few bits, and its share of the samples; the others are the GAN's."""
 LABEL = "99\u00a0% GAN + 1\u00a0%\u00a0VAE-F"
 MEANING = (
-    "99 % GAN + 1 % VAE-F is computed, not trained: p = 0.99 p(GAN) + 0.01 p(VAE-F) ≥ 0.01 p(VAE-F) needs at most "
-    "log2(100) bits an image more than VAE-F, and draws almost only the GAN’s samples. So few bits alone do not show "
-    "full support (Theis et al. 2016, arXiv 1511.01844, section 3.2); coverage would, since the mixture’s is about the "
-    "GAN’s."
+    "The row “99 % GAN + 1 % VAE-F” is computed, not trained: a mixture that draws from the GAN with probability 99 %, "
+    "else from VAE-F. Since p ≥ 0.01 p(VAE-F), it needs at most log2(100) bits per image more than VAE-F, yet nearly "
+    "all its samples are the GAN’s. A low BPD alone therefore does not show that samples cover the data (Theis et al. "
+    "2016, arXiv 1511.01844, section 3.2); coverage does show it, since the mixture’s is about the GAN’s."
 )
 
 

@@ -80,6 +80,8 @@ def render(
                        for figure in first_samples],
         nearest=pictures.nearest_images(out, alone),
         digits=counted,
+        how_read=digits.how_read(),
+        alone=alone,
         profiles=PROFILES,
         views=[_views(table, sets, profile, alone) for table in paper.TABLES],
         trade_off=[figure for i, runs in enumerate(trade_off.sets_with_fronts(sets, profile))

@@ -79,6 +79,7 @@ def sample_board(rows: Mapping[str, Mapping[str, Tensor]], *, columns: int) -> F
     with subplots(2.1 * across, 2.3 * len(rows), len(rows), across, squeeze=False) as (figure, axes):
         for ax in axes.flat:
             ax.set_axis_off()
+            ax.set_anchor("S")  # what room there is goes to the title
         for line, (label, row) in zip(axes, rows.items(), strict=True):
             name = label.replace(", ", ",\n")
             line[0].annotate(name, (0, 0.5), (-3, 0), ha="right", va="center", ma="center", weight="bold", **beside)
@@ -101,14 +102,14 @@ def learning_curves(
         ax.margins(x=0.01)
         for label, height in levels.items():
             ax.axhline(height, color=INK, linewidth=0.8, zorder=1, label=label)
-        _legend_beside(figure)
+        _legend(figure, "outside right upper")
     return figure
 
 
-def _legend_beside(figure: Figure) -> None:
-    """The labels of all that is drawn, right of the plot."""
-    place: dict[str, Any] = {"loc": "outside right upper", "frameon": False, "handletextpad": 0.5}
-    figure.legend(fontsize=8.5, **place)
+def _legend(figure: Figure, place: str) -> None:
+    """The labels of all that is drawn, in a column right of the plot or in a line above it."""
+    look: dict[str, Any] = {"loc": place, "ncols": 1 if "right" in place else 9, "frameon": False}
+    figure.legend(fontsize=8.5, handletextpad=0.5, **look)
 
 
 def mean_curves(series: Mapping[str, Sequence[Curve]]) -> dict[str, Curve]:
@@ -128,12 +129,13 @@ def describe_lines(series: Mapping[str, Sequence[Curve]]) -> str:
 
 
 def quality_against_likelihood(
-    points: Sequence[Point], *, ylabel: str, marks: Mapping[str, int],
-    xlabel: str = "bits per dimension (lower is better)", size: tuple[float, float] = (5.6, 3.6),
+    points: Sequence[Point], *, ylabel: str, marks: Mapping[str, int], size: tuple[float, float] = (5.6, 3.6),
+    legend: str = "outside right upper",
 ) -> Figure:  # fmt: skip
     """Likelihood (BPD, across) against image quality (a score, up), with bars of standard deviations over seeds. Points
-    of one line are joined, in their order, and have their labels beside them. `marks`: line, or label of a point
-    without one -> its number in `colour_and_marker`; `size` in inches."""
+    of one line are joined, in their order, by dots where there are but two, and have their labels beside them. `marks`:
+    line, or label of a point without one -> its number in `colour_and_marker`; `size` in inches; `legend`: its place,
+    as matplotlib calls it."""
     with subplots(*size, style=PLAIN) as (figure, ax):
         for name in dict.fromkeys(p.line or p.label for p in sorted(points, key=lambda p: p.bpd)):
             mine = [p for p in points if name == (p.line or p.label)]
@@ -141,16 +143,17 @@ def quality_against_likelihood(
             ax.errorbar(
                 [p.bpd for p in mine], [p.distance for p in mine],
                 xerr=[p.bpd_std for p in mine], yerr=[p.distance_std for p in mine],
-                color=colour, marker=marker, markersize=6.5, linewidth=0.9, label=name,
+                color=colour, marker=marker, markersize=6.5, label=name,
+                linestyle=":" if len(mine) == 2 else "-", linewidth=0.9, elinewidth=0.9,
             )  # fmt: skip
             for p in mine:
                 if p.line:
                     ax.annotate(p.label, (p.bpd, p.distance), (6, 6), textcoords="offset points", color=colour)
         ax.margins(x=0.1, y=0.14)
-        ax.set(xlabel=xlabel, ylabel=ylabel)
+        ax.set(xlabel="bits per dimension (lower is better)", ylabel=ylabel)
         if min(p.distance for p in points) >= 0:  # a score that has a least value
             ax.set_ylim(bottom=max(0, ax.get_ylim()[0]))
-        _legend_beside(figure)
+        _legend(figure, legend)
     return figure
 
 

@@ -50,7 +50,7 @@ def default_cost(sets: RunSets) -> str:
     """What the default command takes; no records say so, but its own measurement."""
     run = default_run()
     time, memory = duration(run["seconds"]), format_bytes(run["memory_mb"] * 1e6)
-    return f"The first command takes {time} from nothing, and at most {memory} of memory, on {run['machine']}."
+    return f"From a fresh clone, the first command takes {time} and at most {memory} of memory ({run['machine']})."
 
 
 def profiles(sets: RunSets) -> str:

@@ -130,8 +130,8 @@ class RunSet:
         return cell_of(metric, self.mean(row, metric))
 
     def real_cell(self, name: str) -> Cell:
-        """The score `name` of real images, the same in all runs, to print; empty if unknown."""
-        real = real_name(name)
+        """The score or share `name` of real images, the same in all runs, to print; empty if unknown."""
+        real = real_name(name) or f"{name}-real"
         run = next((run for run in self.records if real in run.metrics), None)
         return Cell(decimal(name, run.metrics[real].value), source=f"{run.folder}.json") if run else Cell("")
 

@@ -7,6 +7,7 @@ from typing import Any
 from cqlib.experiments.rows import short_label
 from cqlib.metrics.metric import sentence
 from cqlib.metrics.quantities import QUANTITIES
+from cqlib.report import digits
 from cqlib.report.run_sets import RunSet, most_common
 from cqlib.report.values import source_of
 
@@ -47,10 +48,24 @@ def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, A
     return lines
 
 
-def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
-    """(metrics, how they were measured), for every way in which any was."""
-    ways: dict[str, dict[str, None]] = {}
-    for run in (run for runs in sets for run in runs.records):
-        for name, metric in run.metrics.items():
-            ways.setdefault(sentence(name, metric), {})[name] = None
-    return [(", ".join(names), way) for way, names in ways.items()]
+def all_numbers(runs: RunSet) -> tuple[list[str], list[str]]:
+    """The names of all that was measured of models: scores and bits, and apart from them the shares of digits. Real
+    images have a column of their own."""
+    names = [name for name in runs.metrics if not name.endswith(("-real", "-floor"))]
+    return [name for name in names if name not in digits.SHARES], [name for name in names if name in digits.SHARES]
+
+
+def protocols(sets: Sequence[RunSet]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Metrics -> every way in which they were measured: (the models, the sentence)."""
+    ways: dict[str, tuple[dict[str, None], dict[str, dict[str, None]]]] = {}
+    for runs in sets:
+        for row, run in ((row, run) for row, records in runs.rows.items() for run in records):
+            for name, metric in run.metrics.items():
+                names, models = ways.setdefault(sentence(name, metric), ({}, {}))
+                names["Digits" if name.startswith("Digit") else name] = None
+                models.setdefault(runs.label, {})[short_label(row)] = None
+    found: dict[str, list[tuple[str, str]]] = {}
+    for way, (names, models) in ways.items():
+        of = "; ".join(f"{', '.join(labels)} ({place})" for place, labels in models.items())
+        found.setdefault(", ".join(names), []).append((of, way))
+    return list(found.items())

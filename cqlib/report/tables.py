@@ -14,7 +14,7 @@ from cqlib.report.values import Cell
 
 PAPER = tuple(paper.METRICS.values())
 """The columns of the paper's numbers."""
-NO_IS = "On {} the IS of real images rises when they are damaged: no claim is tested in it there."
+NO_IS = "On {}, IS misleads: it rises when real images are damaged. No claim about IS is tested there."
 
 
 @dataclass(frozen=True)

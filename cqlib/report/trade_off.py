@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cqlib.experiments import paper
 from cqlib.experiments.claims import IS_MISLEADS
 from cqlib.experiments.rows import marker_numbers, short_label
 from cqlib.experiments.trade_off import CQ, CQ_F, GAN, LAMBDA, NOTEBOOK, WITHOUT_L_Q, front, usual_lambda
@@ -24,11 +25,10 @@ DRAWN = {QUANTITIES[id]: better for id, better in (("fid", REAL), ("kid", REAL),
 """Score that is drawn against BPD -> what a better value of it means."""
 FIRST = QUANTITIES["fid"]
 """The paper's score, whose picture is shown first."""
-BITS = "bits per dimension: lower = better likelihood"
 HOW_TO_READ = (
-    "Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is VAE and VAE-F, "
-    "{:g} CQ and CQ-F of Table 1. f is the invertible network that lets pixels depend on each other. The GAN’s bits "
-    "are those of a VAE around its frozen generator. Bars are standard deviations over seeds."
+    "Each line joins models that differ in λ alone, the weight of the quality loss: VAE and VAE-F have none (λ = 0), "
+    "CQ and CQ-F of Table 1 have λ = {:g}. A dotted line has only these two points. The GAN’s bits are "
+    "those of a VAE around its frozen generator. Bars are standard deviations over seeds."
 )
 
 
@@ -67,7 +67,7 @@ def fronts(runs: RunSet, score: str) -> dict[str, dict[float, plots.Point]]:
     found: dict[str, dict[float, plots.Point]] = {}
     for words, row in FRONTS.items():
         line = f"{words} ({short_label(WITHOUT_L_Q[row])}, {short_label(row)})"
-        points = {weight: point_of(runs, name, score, f"{weight:,g}" if weight else "λ = 0", line)
+        points = {weight: point_of(runs, name, score, "" if name in paper.ROWS else f"λ {weight:,g}", line)
                   for weight, name in _front(row, runs).items()}  # fmt: skip
         found[words] = {weight: point for weight, point in points.items() if point}
     return found
@@ -80,10 +80,9 @@ def draw_fronts(runs: RunSet, quantity: Quantity, name: str) -> tuple[Figure, st
              for words, along in fronts(runs, name).items() for point in along.values()}  # fmt: skip
     if gan := point_of(runs, GAN, name):
         points.append(gan)
-    ylabel = f"{name}: {quantity.better} = {DRAWN[quantity]}"
-    figure = plots.quality_against_likelihood(
-        points, ylabel=ylabel, xlabel=BITS, marks=marks | marker_numbers([GAN]), size=(6.4, 4.2)
-    )
+    ylabel = f"{name} ({quantity.better}: {DRAWN[quantity]})"
+    look: dict[str, Any] = {"size": (5.2, 4.2), "legend": "outside upper left"}
+    figure = plots.quality_against_likelihood(points, ylabel=ylabel, marks=marks | marker_numbers([GAN]), **look)
     _point_to_better(figure.axes[0], quantity.better)
     values = [f"{p.line} {p.label}: {p.bpd:.2f}, {decimal(name, p.distance)}".lstrip() for p in points]
     return figure, f"{name} against bits per dimension, {runs.title}: {'; '.join(values)}"
@@ -100,11 +99,11 @@ def _point_to_better(axes: Axes, better: str) -> None:
 def _caption(runs: RunSet, quantity: Quantity, name: str, how_to_read: bool) -> str:
     """The caption of a picture. For `FIRST` it also says how to read all of them (if `how_to_read`), how many seeds
     stand behind a point, and which points are not trained yet."""
-    parts = [f"{name} against likelihood. {runs.title}."]
+    parts = [f"{name} against bits per dimension. {runs.title}."]
     if quantity is FIRST:
         parts += [HOW_TO_READ.format(usual_lambda(runs.data, runs.size))] * how_to_read
         counts = sorted({len(runs.done(name)) for row in FRONTS.values() for name in _front(row, runs).values()} - {0})
-        parts += [f"{' or '.join(count_of(n, 'seed') for n in counts)} a point.", not_trained(runs)]
+        parts += [f"{' or '.join(count_of(n, 'seed') for n in counts)} per point.", not_trained(runs)]
     return " ".join(filter(None, parts))
 
 
@@ -112,7 +111,7 @@ def not_trained(runs: RunSet) -> str:
     """The points of either front, and the GAN, that have no finished run, with the command; empty if all have one."""
     rows = dict.fromkeys([*chain(*(_front(row, runs).values() for row in FRONTS.values())), GAN])
     absent = [short_label(row) for row in rows if not runs.done(row)]
-    return f"Not trained yet: {'; '.join(absent)}. {runs.command(NOTEBOOK, rows)} trains them." if absent else ""
+    return f"Not trained yet: {'; '.join(absent)}. To train them: {runs.command(NOTEBOOK, rows)}" if absent else ""
 
 
 def _front(row: str, runs: RunSet) -> dict[float, str]:

@@ -59,8 +59,12 @@ class ClaimResult:
 
     @property
     def size(self) -> str:
-        """ "−0.30 bpd": the effect; empty where there is none."""
-        return "" if self.effect is None else effect_text(self.effect, self.claim.unit)
+        """ "−0.30 bpd": the effect; empty where there is none. What its sign says of a claim of equality is added:
+        "−0.30 bpd, worse"."""
+        if self.effect is None:
+            return ""
+        direction = ", better" * (self.effect > 0) + ", worse" * (self.effect < 0)
+        return effect_text(self.effect, self.claim.unit) + direction * (self.claim.kind == "equal")
 
     @property
     def text(self) -> str:
@@ -108,12 +112,12 @@ def claim_result(claim: Claim, runs: RunSet) -> ClaimResult:
     rows = claim.row_a, claim.row_b
     missing = [row for row in rows if not runs.records_of(row)]
     if claim.metric == "is" and runs.data in IS_MISLEADS and not missing:
-        return result("not run", reason=f"not tested in IS on {runs.data}, where it misleads")
+        return result("not run", reason=f"IS misleads on {runs.data}")
     if not applies(claim, runs.data, runs.size):
         labels = [DATA_SETS[data].label if data in DATA_SETS else data for data in (claim.data, runs.data)]
         return result("not run", reason=f"claimed for {labels[0]}, not for {labels[1]}", missing_kind=3)
     if missing:
-        reason = " and ".join(f"no finished run of {row}" for row in missing)
+        reason = f"no finished run of {' or '.join(missing)}"
         return result("not run", reason=reason, missing_kind=len(missing))
     names = QUANTITIES[claim.metric].names
     name = next((n for n in names if all(runs.numbers(row, n) for row in rows)), "")

@@ -41,7 +41,7 @@ class Uniform(LikelihoodSystem):
             {
                 "BPD": "ELBO, 1 sample, uniform",
                 "BPD-IW": "importance-weighted bound, k = 2, uniform",
-                "BPD-IW-gain": "BPD less BPD-IW, held-out test split, n = 3 for both",
+                "BPD-IW-gain": "BPD minus BPD-IW, held-out test split, n = 3 for both",
             },
         ),
     ],

@@ -117,6 +117,16 @@ def test_a_number_that_stands_in_two_tables_counts_once():
 # --- the smaller tables
 
 
+def test_a_protocol_is_told_once_with_its_models():
+    runs = [record("table1/vae"), record("table1/cq")]
+    runs[1].metrics["BPD"] = replace(runs[1].metrics["BPD"], n=7)
+    told = {name: ways for names, ways in small_tables.protocols(run_sets(runs, [])) for name in names.split(", ")}
+    assert told.keys() == {name for name in runs[0].metrics if not name.startswith("Digit")}
+    ((models, way),) = told["FD-lite0"]  # one way, for both
+    assert models.startswith("VAE, CQ (") and way.startswith("FD-lite0: n_real = n_fake = 1000, held-out test split")
+    assert [models.partition(" (")[0] for models, _ in told["BPD"]] == ["VAE", "CQ"]
+
+
 def test_costs_are_of_the_device_that_most_runs_had():
     runs = [record("table1/vae", seed, seconds=seconds, device=device)
             for seed, (seconds, device) in enumerate([(10.0, DEVICE), (20.0, DEVICE), (900.0, "another")])]  # fmt: skip
@@ -131,10 +141,3 @@ def test_a_system_is_held_against_its_untrained_copy_and_noise():
     worse = record("table3/dcgan")
     worse.metrics["FD-lite0"] = replace(worse.metrics["FD-lite0"], value=3000.0)  # than noise
     assert not small_tables.baselines(run_sets([worse], []), ["table3/dcgan"])[0]["beats"]
-
-
-def test_protocols_are_those_of_the_records():
-    runs = [record("table1/vae"), record("table1/cq")]
-    told = {name: way for names, way in small_tables.protocols(run_sets(runs, [])) for name in names.split(", ")}
-    assert told.keys() == runs[0].metrics.keys()
-    assert told["FD-lite0"].startswith("FD-lite0: n_real = n_fake = 1000, held-out test split")
