@@ -263,7 +263,7 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
         "paper": TrainingConfig(600_000, 100, learning_rate=3e-4, n_generator=3, decay_from=2 / 3, ema=0.0, flips=False,
                                 log_every=500, **adam),
         "study": TrainingConfig(3000, 64, **short_run),
-        "quick": TrainingConfig(2000, 64, **short_run),
+        "quick": TrainingConfig(4000, 64, **short_run),
         "smoke": TrainingConfig(20, 16, log_every=5, **short_run),
     }[profile]  # fmt: skip
     return Recipe(config, training, frozen_decoder_stage(config, profile))
