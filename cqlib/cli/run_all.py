@@ -23,7 +23,8 @@ from cqlib.experiments.selection import Selection
 from cqlib.metrics.features import Features, features_for
 from cqlib.recipe import EVALUATION
 from cqlib.report import page
-from cqlib.training import device, tensorboard
+from cqlib.training import tensorboard
+from cqlib.util.device import select_device
 from cqlib.util.errors import UsageError, UserError, to_stderr
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, RECORDS
@@ -165,7 +166,7 @@ def expected_time(opts: Options, experiments: Sequence[Experiment]) -> Iterator[
 def reproduce(opts: Options) -> int:
     """Train rows, run notebooks and render the report, in this order; returns the exit code."""
     stop = StopRequest(None if opts.time_budget is None else time.monotonic() + 60 * opts.time_budget)
-    device.select_device(), tensorboard.summary_writer()  # UserError if either is not available
+    select_device(), tensorboard.summary_writer()  # UserError if either is not available
     todo = plan(opts)
     side = EVALUATION[opts.profile].side
     features = features_for(opts.feature_weights, opts.data_dir, profile=opts.profile, side=side)

@@ -29,9 +29,9 @@ from cqlib.models.gan import GAN as GenerativeAdversarialNet
 from cqlib.models.registry import RECIPES
 from cqlib.pixels import to_uint8
 from cqlib.recipe import EVALUATION, Recipe
-from cqlib.training.device import select_device
 from cqlib.training.loop import train
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from cqlib.util.device import select_device
 from cqlib.util.errors import UserError, unknown_name
 from cqlib.util.files import canonical_json
 from cqlib.util.schema import first_error

@@ -35,10 +35,10 @@ from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.cqf_conditional import ConditionalCQF
-from cqlib.training.device import fork_rng, select_device
 from cqlib.training.loop import CHECKPOINT_SECONDS, Progress, TrainingResult
 from cqlib.training.snapshots import snapshots
 from cqlib.util import locks, provenance
+from cqlib.util.device import fork_rng, select_device
 from cqlib.util.errors import StoppedEarly, to_stderr
 from cqlib.util.files import write_atomic
 from cqlib.util.stop import StopRequest
@@ -96,7 +96,7 @@ def run_experiment(
 ) -> Record:
     """Train and evaluate what is missing of an experiment, and return its record.
 
-    `device` as for `cqlib.training.device.select_device`. `time_budget` is in minutes. If the process is killed, at
+    `device` as for `cqlib.util.device.select_device`. `time_budget` is in minutes. If the process is killed, at
     most `checkpoint_seconds` of work are lost, and nothing of a finished row. `tell` gets a line while this call waits
     for another process that runs the same experiment, and when a run of an older recipe is moved to `runs_dir`/stale.
     Raises UserError for missing or damaged data, UsageError for nets that cannot be built, and StoppedEarly, with the
