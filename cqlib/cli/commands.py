@@ -17,6 +17,7 @@ from cqlib.cli.options import (
     absolute_data_path,
     add_options,
     examples,
+    folder,
     number,
     path,
     set_environment,
@@ -41,9 +42,9 @@ def fetch(options: argparse.Namespace) -> None:
     """download published data sets"""
     from cqlib import data
 
-    folder = data.fetch(*options.names, data_dir=options.data_dir)
+    place = data.fetch(*options.names, data_dir=options.data_dir)
     for entry in filter(None, map(data.entry_of, options.names)):
-        print(f"{entry.title}: in {folder}; terms: {entry.terms}")
+        print(f"{entry.title}: in {place}; terms: {entry.terms}")
 
 
 class Command(NamedTuple):
@@ -86,7 +87,7 @@ COMMANDS: dict[str, Command] = {
         "--data-dir", "--device",
     ), ("", "table1/cq-f --json receipt.json", "--profile quick")),
     "card": Command(records.card, (
-        *EXPERIMENT, ("folder", {"type": path, "metavar": "DIR", "help": "the folder to write"}),
+        *EXPERIMENT, ("folder", {"type": folder, "metavar": "DIR", "help": "the folder to write"}),
     ), ("table1/cq-f my-model",)),
     "export": Command(records.export, (
         FROM, ("--csv", {"type": path, "required": True, "metavar": "FILE", "help": "the table to write"}),

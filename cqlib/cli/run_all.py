@@ -16,7 +16,7 @@ from cqlib.cli.tasks import Outcome, Task, local_start, run_tasks, slots
 from cqlib.data import SOURCES, own_path
 from cqlib.data.folders import local_folder
 from cqlib.experiments import ablations, rows
-from cqlib.experiments.experiment import Experiment, experiment, net_sizes
+from cqlib.experiments.experiment import Experiment, check_nets, experiment
 from cqlib.experiments.load import load_data
 from cqlib.experiments.run import finished_record, has_scores
 from cqlib.experiments.selection import Selection
@@ -71,7 +71,7 @@ def plan(opts: Options) -> Plan:
     ]
     once = {(e.variant, e.data, e.seed): e for e in experiments}
     for e in once.values() if opts.changes else ():
-        net_sizes(e)
+        check_nets(e)
     return Plan(() if opts.no_train else tuple(once.values()), tuple(dict.fromkeys(files)))
 
 
@@ -193,6 +193,7 @@ def train_rows(opts: Options, experiments: Sequence[Experiment], stop: StopReque
     if opts.cluster is None or not tasks:
         return run_here(opts, tasks, stop)
     with cluster.cluster_connection(opts.cluster):
+        cluster.check_nodes(opts.runs_dir / "logs")
         start, jobs = cluster.cluster_start(GPU_SHARE[opts.profile]), opts.jobs or cluster.cores()
         return run_tasks(tasks, start, jobs, stop=stop, logs=opts.runs_dir / "logs")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cqlib.data.grids import grid_png
-from cqlib.experiments.experiment import Experiment, experiment, net_sizes
+from cqlib.experiments.experiment import Experiment, check_nets, experiment
 from cqlib.experiments.load import RECORD, RUNS, load_data
 from cqlib.experiments.record import MAX_CURVE, DataInfo, Record, read_record, write_record
 from cqlib.experiments.run_folder import LOCK, archive_stale_run, remove_temporary_files, temporary_files
@@ -108,7 +108,7 @@ def run_experiment(
     stop = StopRequest(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
     provenance.reset_peak_memory(where)
     if e.changes:
-        net_sizes(e)
+        check_nets(e)
     images = load_data(e, data_dir)  # before signals are caught: there is nothing to save yet
     weights = Path(feature_weights).expanduser() if feature_weights else None
     features = features_for(weights, data_dir and Path(data_dir), profile=e.profile, side=e.evaluation.side)
