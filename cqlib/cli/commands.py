@@ -83,9 +83,8 @@ COMMANDS: dict[str, Command] = {
         ("--profile", {**OPTIONS["--profile"], "default": None, "help": "those of one profile alone"}),
         ("--data", {**OPTIONS["--data"], "help": "those of one data set alone"}),
         ("--seed", {**OPTIONS["--seed"], "default": None, "help": "those of one seed alone"}),
-        ("--json", {"type": path, "metavar": "FILE", "help": "write the receipt there as well"}),
         "--data-dir", "--device",
-    ), ("", "table1/cq-f --json receipt.json", "--profile quick")),
+    ), ("", "table1/cq-f", "--profile quick")),
     "card": Command(records.card, (
         *EXPERIMENT, ("folder", {"type": folder, "metavar": "DIR", "help": "the folder to write"}),
     ), ("table1/cq-f my-model",)),

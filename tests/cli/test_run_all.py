@@ -100,15 +100,6 @@ def test_without_its_data_set_a_run_ends_at_once_in_one_line(tmp_path, books):
     assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
 
 
-def test_weights_that_do_not_fit_are_told_before_anything_begins(tmp_path, books, monkeypatch):
-    monkeypatch.setattr(run_all, "run_tasks", lambda *_, **__: pytest.fail("began"))
-    (tmp_path / "mine.pth").write_bytes(b"half of the weights")
-    weights = ("--feature-weights", str(tmp_path / "mine.pth"))
-    with pytest.raises(UserError, match=r"mine\.pth are not torch-fidelity's"):
-        run_all.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke", *weights))
-    assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
-
-
 def test_one_data_set_that_is_absent_does_not_stop_the_others(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1/vae,table1/gan", "--profile", "smoke",
                    "--data", f"photos10,folder:{tmp_path}/nowhere")  # fmt: skip

@@ -205,14 +205,3 @@ def test_celeba_comes_from_google_drive(home, monkeypatch):
     monkeypatch.setitem(sys.modules, "gdown", None)
     with pytest.raises(UserError, match=r"needs the package gdown: pip install -e '.\[data\]'"):
         published.fetch(entry, home.parent / "other")
-
-
-def test_names_are_checked_before_anything_is_fetched(home, monkeypatch):
-    fetched = []
-    monkeypatch.setattr(published, "fetch", lambda entry, folder: fetched.append(entry.name))
-    for names, words in ((("cifar10", "lsun-towr"), "did you mean 'lsun-tower'"), (("photos10",), "needs no download")):
-        with pytest.raises(UsageError, match=words):
-            data.fetch(*names, data_dir=home)
-    assert not fetched
-    data.fetch("tiny-imagenet:64", data_dir=home)
-    assert fetched == ["tiny-imagenet"]

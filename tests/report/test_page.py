@@ -10,19 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from bs4 import BeautifulSoup
 from fake_records import draw_samples, record, records, rendered_page
 from todays import of_today
 
-from cqlib.data.grids import grid_png
 from cqlib.experiments import paper
 from cqlib.experiments.ablations import ABLATIONS
 from cqlib.experiments.claims import CLAIMS
 from cqlib.experiments.rows import default_data
 from cqlib.metrics.metric import Metric, Protocol
-from cqlib.report import answer
-from cqlib.report.claim_cards import cards, scales
+from cqlib.report.claim_cards import cards
 from cqlib.report.run_sets import run_sets
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
@@ -131,29 +128,6 @@ def test_every_claim_stands_on_the_page_with_what_each_run_set_says_of_it(full):
     assert seen == tested.keys()
     untested = [words(line.th) for line in full.select('[aria-label="Claims that were not tested"] tbody tr')]
     assert sorted([*seen, *untested]) == sorted(claim.sentence for claim in CLAIMS)
-
-
-def test_the_first_screen_answers_from_the_records(full):
-    """Sentences, then what the models draw, then Table 1."""
-    sets = scales(run_sets(records(1), records(5)), paper.row_ids("table1"))
-    assert [words(line) for line in full.select(".lead p")] == answer.sentences(sets)
-    section = full.find(id="table1")
-    assert [words(head) for head in section.find_all("h2")] == ["What it draws"]
-    labels = [words(figure.b) for figure in section.select(".strip figure")]
-    assert labels == ["Real test images", "VAE", "VAE-F", "CQ", "CQ-F", "GAN"]
-    assert section.select_one(".strip").find_next("table").caption.get_text().startswith("Table 1")
-
-
-def test_the_nearest_images_are_shown_where_there_are_any(tmp_path):
-    (tmp_path / "nearest").mkdir()
-    (tmp_path / "nearest" / "a.png").write_bytes(grid_png(torch.zeros(4, 3, 16, 16, dtype=torch.uint8)))
-    (picture,) = page(tmp_path, [record("table1/vae")]).select(".nearest img")
-    assert picture["src"].startswith("data:image/png") and picture["alt"]
-
-
-def test_notebooks_are_linked_as_pages(full):
-    links = [link["href"] for link in full.find(id="notebooks").find_next("ul").find_all("a")]
-    assert links == ["notebooks/table1_objectives.html"]
 
 
 def test_what_failed_and_what_diverged_is_told(full):

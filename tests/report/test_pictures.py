@@ -12,22 +12,12 @@ from fake_records import SCORES, TABLE2, draw_samples, record, records
 from matplotlib.text import Text
 
 from cqlib.data.grids import grid_png
-from cqlib.experiments import paper
-from cqlib.experiments.rows import marker_numbers
-from cqlib.experiments.trade_off import CQ, CQ_F, GAN, WITHOUT_L_Q, front
+from cqlib.experiments.trade_off import GAN, WITHOUT_L_Q, front
 from cqlib.experiments.variants import row_and_changes
 from cqlib.report import pictures, plots, trade_off
-from cqlib.report.run_sets import RunSet, run_sets
+from cqlib.report.run_sets import run_sets
 
 ROWS = (*SCORES, *TABLE2)
-
-
-def test_one_system_has_one_colour_everywhere():
-    """Whatever it is called; and no two in a picture share colour and marker."""
-    tables = {name: marker_numbers(paper.row_ids(name)) for name in ("table1", "table2", "table3")}
-    assert tables["table1"]["CQ-F"] == tables["table2"]["CQF"] and tables["table1"]["GAN"] == tables["table2"]["GAN"]
-    for found in tables.values():
-        assert len({plots.colour_and_marker(i) for i in found.values()}) == len(found)
 
 
 def test_marks_and_bars_are_mean_and_standard_deviation_of_the_seeds():
@@ -41,18 +31,6 @@ def test_marks_and_bars_are_mean_and_standard_deviation_of_the_seeds():
     np.testing.assert_allclose(mark.get_xydata(), [(point.bpd, point.distance)])
     assert np.ptp(ends[0].get_segments()[0][:, 0]) == pytest.approx(2 * point.bpd_std)
     assert pictures.quality(runs, ["table1/cq"], "Table 1") == []  # one model alone is no comparison
-
-
-def test_every_table_has_its_picture_and_two_scales_stand_with_table_2():
-    runs = run_sets(records(2, ROWS), [])[0]
-    boards = dict(pictures.boards(runs))
-    assert list(boards) == ["Table 1", "Table 2 with CQF, 2 scales"]
-    assert boards["Table 1"] == ["table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f", "table1/gan"]
-    alone = run_sets(records(2), [])[0]
-    assert [name for name, _ in pictures.boards(alone)] == ["Table 1"]  # Table 2 has no row of its own
-    (found,) = pictures.plots_of([runs, RunSet("published", "photos10", 16, "quick", ())]).values()
-    quality = [plot for plot in found if "quality against likelihood" in plot["caption"]]
-    assert len(quality) == 2 and ">CQF + IAF + Residual<" in quality[1]["svg"]
 
 
 def test_a_learning_curve_is_the_mean_over_seeds():
@@ -113,14 +91,3 @@ def test_the_pictures_of_the_trade_off_show_every_point_once():
     for label in ("λ = 0", "25", "100", "400", "1,600"):
         assert labels.count(label) == 2, label
     assert [text.get_text() for text in figure.legends[0].get_texts()].count("GAN") == 1
-
-
-def test_points_of_few_seeds_and_missing_points_are_named():
-    runs_of = on_fronts(3)
-    (mixed,) = run_sets([run for run in runs_of if run.seed == 0 or not run.changes], [])
-    assert "1 seed or 3 seeds a point" in trade_off.figures(mixed)[0]["caption"]
-    (some,) = run_sets([run for run in runs_of if run.changes != {"system.quality_weight": 400.0}], [])
-    command = some.command("figure_trade_off", [CQ, CQ_F])
-    assert trade_off.not_trained(some) == f"Not trained yet: CQ, λ 400; CQ-F, λ 400. {command} trains them."
-    (nothing,) = run_sets([record("table1/vae")], [])
-    assert trade_off.figures(nothing) == []

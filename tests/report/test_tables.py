@@ -131,10 +131,3 @@ def test_a_system_is_held_against_its_untrained_copy_and_noise():
     worse = record("table3/dcgan")
     worse.metrics["FD-lite0"] = replace(worse.metrics["FD-lite0"], value=3000.0)  # than noise
     assert not small_tables.baselines(run_sets([worse], []), ["table3/dcgan"])[0]["beats"]
-
-
-def test_protocols_are_those_of_the_records():
-    runs = [record("table1/vae"), record("table1/cq")]
-    told = {name: way for names, way in small_tables.protocols(run_sets(runs, [])) for name in names.split(", ")}
-    assert told.keys() == runs[0].metrics.keys()
-    assert told["FD-lite0"].startswith("FD-lite0: n_real = n_fake = 1000, held-out test split")
