@@ -239,6 +239,7 @@ def test_what_does_not_fit_is_told_in_one_line(images, error, line):
     (lambda: cqlib.VAE(8, 1).fit(GREY, batch_size=0), ValueError, "batch_size' cannot be 0: .*greater than 0"),
     (lambda: cqlib.VAE(8, 1).fit(GREY, learning_rate=np.nan), ValueError, "learning_rate' cannot be nan: .*finite"),
     (lambda: cqlib.VAE(8, 1).fit(GREY, seed=-1), ValueError, "seed is a whole number from 0 on, not -1"),
+    (lambda: cqlib.VAE(8, 1).fit(GREY, seed=1.5), ValueError, "seed is a whole number from 0 on, not 1.5"),
     (lambda: cqlib.VAE(8, 1).fit(GREY, device="gpu"), UserError, "device gpu is not available"),
     (lambda: cqlib.bits_per_dimension(cqlib.GAN(8, 1), GREY), TypeError, "a GAN has no likelihood"),
     (lambda: cqlib.scores(GREY, COLOUR), ValueError, r"\(12, 1, 8, 8\) and images \(12, 3, 16, 16\) differ in shape"),

@@ -145,8 +145,8 @@ def check_nets(e: Experiment) -> None:
     parameters = counts["total"] + counts.get("critic", 0)
     needed, memory = BYTES_PER_PARAMETER * parameters, psutil.virtual_memory().total
     if needed > memory:
-        why = f"training takes {format_bytes(needed)}, and this machine has {format_bytes(memory)}"
-        raise UsageError(f"{e.row} with {in_words(e.changes)} has {parameters:,} parameters, whose {why}")
+        why = f"training {parameters:,} parameters takes {format_bytes(needed)}, and this machine has"
+        raise UsageError(f"{e.variant}: {why} {format_bytes(memory)} of memory")
 
 
 def _for_data(recipe: Recipe, data: str, size: int) -> Recipe:

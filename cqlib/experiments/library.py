@@ -104,7 +104,7 @@ class OwnModel(System):
         """
         data = uint8_images(images, self.shape)
         config = changed(self.recipe(self.config.size).training, {"steps": steps, "flips": False, **training})
-        if seed < 0:
+        if not isinstance(seed, int) or seed < 0:
             raise ValueError(f"seed is a whole number from 0 on, not {seed}")
         key = f"{canonical_json([asdict(self.config), asdict(config), seed])} {tensors_sha256(data)}"
         bar = tqdm(total=steps, desc=type(self).__name__, disable=not progress)

@@ -211,37 +211,6 @@ def test_without_weights_the_paper_profile_warns_once_in_one_line(places, capfd)
     assert capfd.readouterr().err == ""
 
 
-class Answer:
-    """What a server sends; None: the connection breaks half-way."""
-
-    headers: dict = {}
-
-    def __init__(self, content):
-        self.content = content
-
-    def raise_for_status(self):
-        pass
-
-    def iter_content(self, chunk_size):
-        if self.content is None:
-            raise requests.ConnectionError("half")
-        yield self.content
-
-
-def test_weights_are_fetched_whole_and_checked_or_not_at_all(places, monkeypatch):
-    folder, hub = places
-    official(hub, monkeypatch).unlink()
-    for content in (b"a page that says: not found", None):
-        monkeypatch.setattr(requests, "get", lambda *_, content=content, **__: Answer(content))
-        assert features.features_for(None, folder, profile="paper", side=224).name == "lite0"
-        assert list(hub.parent.iterdir()) == []
-    monkeypatch.setattr(requests, "get", lambda *_, **__: Answer(b"the weights"))
-    assert features.features_for(None, folder, profile="paper", side=224).weights == hub
-    assert hub.read_bytes() == b"the weights"
-    monkeypatch.setattr(requests, "get", lambda *_, **__: pytest.fail("fetched twice"))
-    assert features.features_for(None, folder, profile="paper", side=224).weights == hub
-
-
 def test_features_do_not_depend_on_the_batch_size(monkeypatch):
     images, layers = noise_images(10), ("1280", "logits")
     one = features.extract(images, features.lite0(224), *layers)
