@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cqlib.experiments.record import DataInfo, Record, dumps, load_records, read_record, slug, write_record
+from cqlib.experiments.record import DataInfo, Record, dumps, load_records, slug, write_record
 from cqlib.metrics.metric import Metric, Protocol
 from cqlib.util.provenance import GitInfo
 
@@ -87,15 +87,6 @@ def test_keys_are_those_of_the_contract_in_order():
     assert list(make().to_dict()) == ORDER
     assert list(make(**EXTRAS).to_dict()) == [*ORDER, "notes", "curve"]
     assert list(json.loads(dumps(make(**EXTRAS)))) == [*ORDER, "notes", "curve"]
-
-
-def test_write_and_read(tmp_path):
-    path = write_record(make(**EXTRAS), tmp_path / "new")
-    assert path.name == "table1_cq-f--photos10--quick--0.json"
-    assert read_record(path) == make(**EXTRAS)
-    other = write_record(make(seed=1), tmp_path / "new", "record.json")
-    assert other.name == "record.json" and read_record(other).seed == 1
-    assert sorted(file.name for file in path.parent.iterdir()) == [other.name, path.name]  # nothing temporary
 
 
 def broken(path: str, value) -> dict:
