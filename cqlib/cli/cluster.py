@@ -82,18 +82,22 @@ def cluster_start(gpus: float) -> Start:
 
 def check_nodes(logs: Path) -> None:
     """UserError if a node of the cluster does not see the folder `logs`, or has other code or versions than this
-    machine. Called before rows are started, because such a node would fail one after the other."""
+    machine. Called before rows are started, because on such a node one row after the other would fail."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     logs.mkdir(parents=True, exist_ok=True)
+    shared = logs / f"seen-by-nodes-{os.getpid()}"
+    shared.touch()
     check = ray.remote(num_cpus=0, max_retries=0)(_check_node)
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
     places = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
     try:
-        ray.get([check.options(scheduling_strategy=place).remote(logs, versions()) for place in places])
+        ray.get([check.options(scheduling_strategy=place).remote(shared, versions()) for place in places])
     except ray.exceptions.RayError as error:
         raise UserError(f"--cluster: {getattr(error, 'cause', None) or one_line(error)[:200]}") from error
+    finally:
+        shared.unlink()
 
 
 def versions() -> dict[str, str]:
@@ -101,11 +105,13 @@ def versions() -> dict[str, str]:
     return {**provenance.versions(), "cqlib": provenance.code_hash()[:12]}
 
 
-def _check_node(logs: Path, expected: dict[str, str]) -> None:
-    """Runs on a node. UserError if it does not see the folder `logs`, or has other code or versions than `expected`."""
+def _check_node(shared: Path, expected: dict[str, str]) -> None:
+    """Runs on a node. UserError if it does not see the file `shared`, or has other code or versions than `expected`."""
     node, installed = socket.gethostname(), versions()
-    if not logs.is_dir():
-        raise UserError(f"node {node} does not see {logs}: put --runs-dir on a file system that all nodes share")
+    if not shared.is_file():
+        raise UserError(
+            f"node {node} does not see {shared.parent}: put --runs-dir on a file system that all nodes share"
+        )
     for name, version in expected.items():
         if installed.get(name) != version:
             raise UserError(f"node {node} has {name} {installed.get(name)}, not {version}: install the same there")
@@ -116,7 +122,7 @@ def _run(
 ) -> int:
     """Runs on a node, which may have joined late: check it, start the task's command, wait until it ends or the file
     `stop` exists, and return its exit code."""
-    _check_node(log.parent, expected)
+    _check_node(log, expected)
     with log.open("ab") as errors:
         process = subprocess.Popen([sys.executable, *arguments], env=child_environment(environment),
                                    stdout=subprocess.DEVNULL, stderr=errors)  # fmt: skip

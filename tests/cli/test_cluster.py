@@ -96,10 +96,10 @@ def test_no_cluster_is_one_line():
 
 
 def test_a_node_of_other_code_or_without_the_runs_folder_is_refused(tmp_path):
-    log, stop = tmp_path / "logs" / "a.log", tmp_path / "logs" / "a.stop"
+    log, stop = tmp_path / "a.log", tmp_path / "a.stop"
     with pytest.raises(UserError, match="does not see .*: put --runs-dir on a file system that all nodes share"):
         cluster._run((), {}, log, stop, cluster.versions())
-    log.parent.mkdir()
+    log.touch()
     with pytest.raises(UserError, match="has cqlib .*, not another: install the same there"):
         cluster._run((), {}, log, stop, {"cqlib": "another"})
     assert cluster._run(("-c", "import sys; sys.exit(3)"), {}, log, stop, cluster.versions()) == 3
@@ -110,6 +110,7 @@ def test_a_node_of_other_code_ends_the_command_before_rows_are_handed_out(nodes,
     monkeypatch.setattr(cluster, "versions", lambda: {"cqlib": "another"})
     with pytest.raises(UserError, match="^--cluster: node .* has cqlib .*, not another: install the same there$"):
         cluster.check_nodes(tmp_path / "logs")
+    assert not list((tmp_path / "logs").iterdir())
     status, message = run(tmp_path, "a")["a"]  # on a node that joined later
     assert status == "failed" and "has cqlib" in message and "install the same there" in message
 
