@@ -62,6 +62,7 @@ def with_value(config: Any, path: str, value: Any) -> tuple[Any, Any]:
 
 
 def _with_value(config: Any, path: str, value: Any) -> tuple[Any, Any]:
+    """The same; the ValueError says the reason alone."""
     name, _, rest = path.partition(".")
     if rest:
         inner, typed = _with_value(getattr(config, name), rest, value)

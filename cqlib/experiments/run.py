@@ -99,8 +99,8 @@ def run_experiment(
     `device` as for `cqlib.util.device.select_device`. `time_budget` is in minutes. If the process is killed, at
     most `checkpoint_seconds` of work are lost, and nothing of a finished row. `tell` gets a line while this call waits
     for another process that runs the same experiment, and when a run of an older recipe is moved to `runs_dir`/stale.
-    Raises UserError for missing or damaged data, UsageError for nets that cannot be built, and StoppedEarly, with the
-    state saved, on SIGTERM, SIGINT or at the end of the time budget.
+    Raises UserError for missing or damaged data, UsageError for nets that cannot be built or do not fit into memory,
+    and StoppedEarly, with the state saved, on SIGTERM, SIGINT or at the end of the time budget.
     """
     runs_dir = Path(runs_dir).expanduser()
     folder = runs_dir / e.folder
