@@ -18,6 +18,7 @@ from cqlib.cli.options import (
     add_options,
     examples,
     folder,
+    new_file,
     number,
     path,
     set_environment,
@@ -66,7 +67,7 @@ COMMANDS: dict[str, Command] = {
     "sample": Command(experiments.sample, (
         *EXPERIMENT, "--device",
         ("--n", {"type": number(1, 10_000, int), "default": 64, "metavar": "N", "help": "images (default: 64)"}),
-        ("--out", {"type": path, "required": True, "metavar": "FILE.png", "help": "the picture to write"}),
+        ("--out", {"type": new_file, "required": True, "metavar": "FILE.png", "help": "the picture to write"}),
         ("--temperature", {"type": number(0, 2), "default": 1.0, "metavar": "T",
                            "help": "1: the model's own distribution (default); 0: the decoder's mean"}),
     ), ("table1/cq-f --out samples.png", "table1/cq-f --n 100 --temperature 0 --out means.png")),
@@ -89,7 +90,7 @@ COMMANDS: dict[str, Command] = {
         *EXPERIMENT, ("folder", {"type": folder, "metavar": "DIR", "help": "the folder to write"}),
     ), ("table1/cq-f my-model",)),
     "export": Command(records.export, (
-        FROM, ("--csv", {"type": path, "required": True, "metavar": "FILE", "help": "the table to write"}),
+        FROM, ("--csv", {"type": new_file, "required": True, "metavar": "FILE", "help": "the table to write"}),
     ), ("--csv records.csv",)),
     "doctor": Command(doctor, ("--runs-dir", "--data-dir"), ("", "--data-dir ~/data")),
     "report": Command(records.report, (FROM, "--out"), ("", "--from runs --out reports/local")),

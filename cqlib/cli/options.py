@@ -117,6 +117,12 @@ def folder(text: str) -> Path:
     return place
 
 
+def new_file(text: str) -> Path:
+    """The absolute path of a file to write, whose folder exists or can be made."""
+    place = path(text)
+    return folder(str(place.parent)) / place.name
+
+
 def check_folder(option: str, folder: Path) -> Path:
     """`folder`, the value of `option`. UserError if it does not exist."""
     if not folder.is_dir():

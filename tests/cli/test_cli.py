@@ -113,6 +113,7 @@ MODULE = [
     (["fetch", "cifar10", "photos10"], "photos10 needs no download"),
     (["show", "table1/cq-f", "--set", "system.qualty_weight=2"], "did you mean 'system.quality_weight'?"),
     (["train", "table1/vae", "--runs-dir", f"{ROOT}/README.md/runs"], f"--runs-dir: {ROOT}/README.md is a file"),
+    (["sample", "table1/vae", "--out", f"{ROOT}/README.md/x.png"], f"--out: {ROOT}/README.md is a file: name a folder"),
 ]
 
 
