@@ -87,7 +87,7 @@ class Comparison:
         with processes([self.ours, *(other.side for other in others)], device) as connections:
             turns = take_turns(connections, self.rounds)
             counts = [ask(each, "count") for each in connections] if self.counted else []
-        ours, *theirs = turns
+        ours, *theirs = [[turn.seconds for turn in of_side] for of_side in turns]
         where = provenance.device_name(device, bf16=False)
         ratios = [
             Ratio.of_rounds(self.name, ours, seconds, other=other.words, device=where,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from benchmarks import table
 from benchmarks.comparison import Ratio
+from benchmarks.cost import Growth, exponent
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import ROOT
 from cqlib.util.text import fill_sections, format_bytes, markdown_table
@@ -16,24 +17,33 @@ RESULTS = ROOT / "reports" / "published" / "bench"
 DEFAULT = RESULTS / "default_run.json"
 SAME_WORK = 0.05
 """Sides whose multiply-adds differ by less do the same work."""
+NOT_YET = "Not measured yet with today's recipes."
 
 
 def write() -> None:
     """Render the page anew."""
-    write_atomic(PAGE, render(PAGE.read_text(encoding="utf-8")))
+    write_atomic(PAGE, render(PAGE.read_text(encoding="utf-8"), entries()))
 
 
-def render(text: str) -> str:
-    """The page's `text` with its parts rendered anew from what has been measured and published."""
-    found = [ratio for path in sorted(RESULTS.glob("*.json")) if path != DEFAULT for ratio in table.read(path)]
-    parts = {"ratios": ratios(found), "default": default_run(json.loads(DEFAULT.read_text()))}
+def entries() -> list[table.Entry]:
+    """All that has been measured and published, but for the default command."""
+    return [entry for path in sorted(RESULTS.glob("*.json")) if path != DEFAULT for entry in table.read(path)]
+
+
+def render(text: str, found: Sequence[table.Entry]) -> str:
+    """The page's `text` with its parts rendered anew."""
+    parts = {
+        "ratios": ratios([e for e in found if isinstance(e, Ratio)]),
+        "default": default_run(json.loads(DEFAULT.read_text())),
+        "cost": cost([e for e in found if isinstance(e, Growth)]),
+    }
     return fill_sections(text, parts)
 
 
 def ratios(found: Sequence[Ratio]) -> str:
     """How many targets are missed, and a table for each machine, those that are missed first."""
     if not found:
-        return "Not measured yet with today's recipes."
+        return NOT_YET
     missed = sum(not r.holds for r in found)
     parts = [f"{missed} of {len(found)} targets are missed; they come first." if missed else "All targets are met."]
     header = ("row", "against", "ours", "other", "ratio (least to most)", "target", "of the peak", "in convolutions")
@@ -72,9 +82,23 @@ def default_run(runs: Sequence[dict]) -> str:
     return "\n\n".join(parts)
 
 
-def _commits(found: Iterable[Ratio]) -> str:
+def cost(growths: Sequence[Growth]) -> str:
+    """The exponents for each thing that grows, and the seconds and bytes at each of its values."""
+    if not growths:
+        return NOT_YET
+    rows = []
+    for g in growths:
+        for what, y, unit in (("time", g.seconds, _seconds), ("memory", g.bytes, format_bytes)):
+            p, error = exponent(g.values, y)
+            values = ", ".join(f"{x}: {unit(value)}" for x, value in zip(g.values, y, strict=True))
+            rows.append([g.device, g.over, what, f"{p:.2f} ± {error:.2f}", values])
+    header = ("machine", "what grows", "cost", "exponent", "cost at each value")
+    return f"Measured at {_commits(growths)}.\n\n{markdown_table(header, rows)}"
+
+
+def _commits(found: Iterable[table.Entry]) -> str:
     """ "commit 0123456", or "commits 0123456, 89abcde+"; a plus: with changes."""
-    commits = (r.commit or "unknown" for r in found)
+    commits = (e.commit or "unknown" for e in found)
     names = dict.fromkeys(commit[:7] + "+" * commit.endswith("+") for commit in commits)
     return f"commit{'s' * (len(names) > 1)} {', '.join(names)}"
 

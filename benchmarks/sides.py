@@ -1,5 +1,5 @@
-"""A side of a comparison: work that is prepared once and run again and again, in a process of its own, so that what a
-side sets for its process does not help the others.
+"""A side of a comparison: work that is prepared once and run again and again, in a process of its own. So what a side
+sets for its process does not help the others, and the memory of each is measured by itself.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
+import psutil
 import torch
 
 from benchmarks.machine import Counts, counts
+from cqlib.util import provenance
 from cqlib.util.device import wall_clock
 from cqlib.util.errors import UserError
 from cqlib.util.fp32 import full_fp32
@@ -30,6 +32,13 @@ class Work:
 
 Side = Callable[[torch.device], Work]
 """Prepares the work. It goes to another process, so it is a function of a module, or a partial of one."""
+
+
+class Turn(NamedTuple):
+    """What a side took in its turn: seconds per unit of work, and the most bytes in use so far for this work."""
+
+    seconds: float
+    bytes: int
 
 
 def repeated(action: Callable[[], object], units: int) -> Work:
@@ -69,14 +78,15 @@ def processes(sides: Sequence[Side], device: torch.device) -> Iterator[list[Conn
 
 
 def answer(connection: Connection, side: Side, device: torch.device) -> None:
-    """Prepare the side's work; run it and send its seconds per unit for each "run" that comes, its `Counts` for each
-    "count"."""
+    """Prepare the side's work; run it and send its `Turn` for each "run" that comes, its `Counts` for each "count"."""
+    before = torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
     with full_fp32(), contextlib.suppress(EOFError):
         torch.manual_seed(0)
         work = side(device)
         while True:
             if connection.recv() == "run":
-                connection.send(wall_clock(work.run, device) / work.units)
+                seconds = wall_clock(work.run, device) / work.units
+                connection.send(Turn(seconds, max(0, provenance.peak_memory_bytes(device) - before)))
             else:
                 operations, convolutions = counts(work.run)
                 connection.send(Counts(operations / work.units, convolutions / work.units))
@@ -88,10 +98,10 @@ def ask(connection: Connection, question: str) -> Any:
     return connection.recv()
 
 
-def take_turns(connections: Sequence[Connection], rounds: int) -> list[list[float]]:
-    """The seconds per unit of each side in so many rounds. The order is reversed in every second round, so that all see
-    the machine in the same state; a first round warms up and is not counted."""
-    turns: list[list[float]] = [[] for _ in connections]
+def take_turns(connections: Sequence[Connection], rounds: int) -> list[list[Turn]]:
+    """The turns of each side in so many rounds. The order is reversed in every second round, so that all see the
+    machine in the same state; a first round warms up and is not counted."""
+    turns: list[list[Turn]] = [[] for _ in connections]
     for number in range(rounds + 1):
         order = range(len(connections)) if number % 2 == 0 else reversed(range(len(connections)))
         for k in order:

@@ -7,9 +7,8 @@ a CPU steps have the size of `quick`; on a GPU that of `paper`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,11 +17,13 @@ from torch import Tensor
 from benchmarks.comparison import Comparison, Other
 from benchmarks.sides import Work, repeated
 from benchmarks.textbook import TextbookLoop
-from cqlib.models.base import Losses, System
+from cqlib.experiments.changes import apply_changes
+from cqlib.experiments.variants import Changes
+from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.coupling import CouplingNet
-from cqlib.recipe import Recipe, TrainingConfig
-from cqlib.training.loop import Loop
+from cqlib.recipe import Recipe
+from cqlib.training.timing import make_step
 
 IMAGES = 2000
 """Random images that stand for a data set."""
@@ -41,12 +42,13 @@ class RowRecipe:
     row: str
     profile: str | None = None
     size: int | None = None
+    changes: Changes = field(default_factory=dict)
 
     def on(self, device: torch.device) -> Recipe:
         """The recipe for that device."""
         profile, size = ("paper", 32) if device.type == "cuda" else ("quick", 16)
         profile, size = self.profile or profile, self.size or size
-        return RECIPES[self.row](self.row, profile, size)
+        return apply_changes(self.row, RECIPES[self.row](self.row, profile, size), self.changes)[0]
 
 
 def random_images(size: int, n: int = IMAGES) -> Tensor:
@@ -59,21 +61,6 @@ def our_step(of: RowRecipe, device: torch.device, *, steps: int = STEPS) -> Work
     recipe = of.on(device)
     images = random_images(recipe.system.size)
     return repeated(make_step(build(recipe.system), images, recipe.training, device), steps)
-
-
-def make_step(system: System, images: Tensor, config: TrainingConfig, device: torch.device) -> Callable[[], Losses]:
-    """A function that takes the next training step on `images`, all of label 0, from the middle of training on, and
-    returns the losses; nothing is saved."""
-    labels = torch.zeros(len(images), dtype=torch.long)
-    loop = Loop(system, images, labels, config, 0, Path(), "steps", device)
-    loop.step = config.steps // 2  # a system that grows is cheap at its start
-
-    def step() -> Losses:
-        losses, _ = loop.one_step()
-        loop.step += 1
-        return losses
-
-    return step
 
 
 def textbook_step(of: RowRecipe, device: torch.device, *, change: Change | None = None, steps: int = STEPS) -> Work:

@@ -8,37 +8,45 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import sampling, scores, steps, time_to_quality
+from benchmarks import cost, sampling, scores, steps, time_to_quality, workers
 from benchmarks.comparison import Ratio
+from benchmarks.cost import Growth
 from cqlib.util import provenance
 from cqlib.util.device import select_device
 from cqlib.util.errors import unknown_name
 from cqlib.util.files import write_atomic
 
-MODULES = (time_to_quality, steps, scores, sampling)
+Entry = Ratio | Growth
+KINDS: dict[str, type] = {"ratios": Ratio, "growth": Growth}
+"""Name of a group of entries in a file -> the class of the entries."""
+MODULES = (time_to_quality, steps, scores, sampling, cost, workers)
 ROWS: dict[str, Any] = {row.name: row for module in MODULES for row in module.ROWS}
-"""Name -> row; its `results(device)` measures it and returns ratios."""
+"""Name -> row; its `results(device)` measures it and returns entries."""
 
 
-def read(path: Path) -> list[Ratio]:
-    """The ratios of `ROWS` in a file; none where there is no file."""
-    found = json.loads(path.read_text())["ratios"] if path.exists() else []
-    return [Ratio(**values) for values in found if values["name"] in ROWS]
+def read(path: Path) -> list[Entry]:
+    """The entries of a file; none where there is no file."""
+    groups = json.loads(path.read_text()) if path.exists() else {}
+    return [KINDS[kind](**values) for kind, entries in groups.items() for values in entries]
 
 
-def write(path: Path, ratios: Iterable[Ratio]) -> None:
-    """Put ratios into a file, in the order of `ROWS`, in place of those of the same rows."""
-    new, order = list(ratios), list(ROWS)
-    kept = [r for r in read(path) if r.name not in {one.name for one in new}]
-    every = sorted([*kept, *new], key=lambda r: order.index(r.name))
-    write_atomic(path, json.dumps({"ratios": [asdict(r) for r in every]}, indent=1) + "\n")
+def write(path: Path, entries: Iterable[Entry]) -> None:
+    """Put entries into a file, in the order of `ROWS`, in place of those of the same rows."""
+    new, order = list(entries), list(ROWS)
+    kept = [e for e in read(path) if e.name in ROWS and e.name not in {one.name for one in new}]
+    every = sorted([*kept, *new], key=lambda e: order.index(e.name))
+    groups = {kind: [asdict(e) for e in every if isinstance(e, of)] for kind, of in KINDS.items()}
+    write_atomic(path, json.dumps(groups, indent=1) + "\n")
 
 
-def in_words(r: Ratio) -> str:
-    """The line that is printed of a ratio."""
-    times = f"{r.ours or 'ours'} {r.ours_s:.3g} s, {r.other} {r.other_s:.3g} s"
-    ratio = f"{r.ratio:.3g} ({r.ratio_low:.3g} to {r.ratio_high:.3g})"
-    return f"{r.name:<20} {times}: ratio {ratio}, target {r.target:.3g} {'met' if r.holds else 'missed'}"
+def in_words(entry: Entry) -> str:
+    """The line that is printed of an entry."""
+    if isinstance(entry, Growth):
+        (time, _), (memory, _) = (cost.exponent(entry.values, y) for y in (entry.seconds, entry.bytes))
+        return f"{entry.name:<20} {entry.over}: exponent of seconds {time:.2f}, of memory {memory:.2f}"
+    return (f"{entry.name:<20} {entry.ours or 'ours'} {entry.ours_s:.3g} s, {entry.other} {entry.other_s:.3g} s: ratio "
+            f"{entry.ratio:.3g} ({entry.ratio_low:.3g} to {entry.ratio_high:.3g}), target {entry.target:.3g} "
+            f"{'met' if entry.holds else 'missed'}")  # fmt: skip
 
 
 def measure_rows(names: Sequence[str] = (), file: Path | None = None) -> None:
@@ -52,8 +60,8 @@ def measure_rows(names: Sequence[str] = (), file: Path | None = None) -> None:
     commit = git.commit and git.commit + "+" * bool(git.dirty)
     print(provenance.device_name(device, bf16=False), flush=True)
     for name in names or ROWS:
-        ratios = [replace(ratio, commit=commit) for ratio in ROWS[name].results(device)]
-        for ratio in ratios:
-            print(in_words(ratio), flush=True)
+        entries = [replace(entry, commit=commit) for entry in ROWS[name].results(device)]
+        for entry in entries:
+            print(in_words(entry), flush=True)
         if file is not None:
-            write(file, ratios)
+            write(file, entries)

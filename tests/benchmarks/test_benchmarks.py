@@ -8,8 +8,9 @@ import pytest
 import torch
 from fake_records import record
 
-from benchmarks import default_run, machine, page, sampling, scores, sides, steps
+from benchmarks import cost, default_run, machine, page, sampling, scores, sides, steps
 from benchmarks.comparison import Ratio
+from benchmarks.sides import Turn
 
 CPU = torch.device("cpu")
 CQF, NVP, RNN = (steps.RowRecipe(row, "smoke", 16) for row in ("table1/cq-f", "table3/nvp", "table3/pixelrnn"))
@@ -21,18 +22,20 @@ def test_sides_take_turns_and_the_median_ratio_counts():
 
     def turn(name):
         order.append(name)
-        return next(seconds[name])
+        return Turn(next(seconds[name]), 0)
 
     connections = [SimpleNamespace(send=lambda question: None, recv=partial(turn, name)) for name in seconds]
     turns = sides.take_turns(connections, rounds=3)
     assert order == ["ours", "other", "other", "ours"] * 2
-    r = Ratio.of_rounds("a", *turns, other="b", target=10.0, device="CPU")
+    ours, other = ([turn.seconds for turn in of_side] for of_side in turns)
+    r = Ratio.of_rounds("a", ours, other, other="b", target=10.0, device="CPU")
     assert (r.ours_s, r.other_s, r.ratio, r.ratio_low, r.ratio_high, r.holds) == (2, 18, 10, 9, 14, True)
 
 
 def test_a_side_runs_in_a_process_of_its_own():
-    with sides.processes([partial(steps.inverse, CQF, passes=1)], CPU) as (one,):
-        assert sides.ask(one, "run") > 0 and sides.ask(one, "count").operations > 0
+    with sides.processes([partial(scores.of_features, scores.plain_frechet, n=60, d=8)], CPU) as (one,):
+        turn = sides.ask(one, "run")
+        assert turn.seconds > 0 and sides.ask(one, "count").convolution_seconds == 0
 
 
 @pytest.mark.parametrize("work", [
@@ -51,12 +54,21 @@ def test_our_step_does_the_work_of_the_textbook_loop():
     assert ours.operations == pytest.approx(textbook.operations, rel=0.05) and ours.convolution_seconds > 0
 
 
-def test_features_are_the_same_on_both_sides():
+def test_features_and_distances_are_the_same_on_both_sides():
     both = []
     for side in (scores.our_features, scores.plain_features):
         torch.manual_seed(0)
         both.append(side(CPU, n=2).run())
     torch.testing.assert_close(*both, rtol=1e-3, atol=1e-3)
+    features = torch.randn(2, 60, 8) + torch.tensor([0.0, 0.5])[:, None, None]
+    assert scores.our_frechet(*features) == pytest.approx(scores.plain_frechet(*features), rel=1e-4)
+
+
+def test_the_exponent_of_a_power_law_and_its_error():
+    """Of y = (1, 1, 4) at x = (1, 2, 4): in units of ln 2 the points are (0, 0), (1, 0), (2, 2), the line has slope 1,
+    residuals 1/3, -2/3, 1/3, and the slope an error of sqrt((6/9) / 1 / 2)."""
+    assert cost.exponent([16, 32, 64], [5 * x**2.5 for x in (16, 32, 64)]) == pytest.approx((2.5, 0), abs=1e-6)
+    assert cost.exponent([1, 2, 4], [1, 1, 4]) == pytest.approx((1, (1 / 3) ** 0.5))
 
 
 def test_where_the_time_of_the_default_command_goes():
@@ -75,4 +87,4 @@ def test_where_the_time_of_the_default_command_goes():
 
 def test_the_page_is_that_of_the_published_files():
     """`python -m benchmarks --markdown` renews it."""
-    assert page.render(page.PAGE.read_text()) == page.PAGE.read_text()
+    assert page.render(page.PAGE.read_text(), page.entries()) == page.PAGE.read_text()

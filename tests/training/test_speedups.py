@@ -13,7 +13,6 @@ from torch.nn.functional import cosine_similarity
 from torch.nn.utils import parameters_to_vector
 
 from benchmarks import textbook
-from benchmarks.steps import make_step
 from cqlib.experiments.experiment import experiment
 from cqlib.losses import discriminator_loss
 from cqlib.models import cq
@@ -21,6 +20,7 @@ from cqlib.models.registry import build
 from cqlib.nets.coupling import CouplingNet
 from cqlib.training.batches import ImageBatches
 from cqlib.training.device import to_device
+from cqlib.training.timing import make_step
 
 CPU = torch.device("cpu")
 ROWS = (
