@@ -11,7 +11,7 @@ from torch.nn.functional import conv2d
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from cqlib.training.device import wall_clock
+from cqlib.util.device import wall_clock
 from cqlib.util.fp32 import full_fp32
 
 

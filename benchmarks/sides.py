@@ -15,8 +15,8 @@ import psutil
 import torch
 
 from benchmarks.machine import Counts, counts
-from cqlib.training.device import wall_clock
 from cqlib.util import provenance
+from cqlib.util.device import wall_clock
 from cqlib.util.errors import UserError
 from cqlib.util.fp32 import full_fp32
 

@@ -11,8 +11,8 @@ from typing import Any
 from benchmarks import cost, sampling, scores, steps, time_to_quality, workers
 from benchmarks.comparison import Ratio
 from benchmarks.cost import Growth
-from cqlib.training.device import select_device
 from cqlib.util import provenance
+from cqlib.util.device import select_device
 from cqlib.util.errors import unknown_name
 from cqlib.util.files import write_atomic
 

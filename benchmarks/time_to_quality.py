@@ -40,9 +40,9 @@ from cqlib.metrics.evaluation import TEST_SEED, draw_samples
 from cqlib.metrics.features import extract, lite0
 from cqlib.models.base import System
 from cqlib.models.registry import build
-from cqlib.training.device import fork_rng
 from cqlib.training.loop import CHECKPOINT_SECONDS, Loop
 from cqlib.util import provenance
+from cqlib.util.device import fork_rng
 from cqlib.util.errors import StoppedEarly, UserError
 from cqlib.util.paths import RECORDS
 from cqlib.util.stop import StopRequest

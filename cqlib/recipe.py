@@ -7,6 +7,8 @@ long they are trained; the first three are the smaller profiles.
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from pydantic import PositiveInt
+
 
 def check_choices(config: Any) -> None:
     """ValueError for a `Literal` field of `config` that has none of its values."""
@@ -20,8 +22,8 @@ class TrainingConfig:
     """How a system is trained. A step is `n_critic` updates of the critic, if there is one, then `n_generator`
     updates of the generator."""
 
-    steps: int
-    batch_size: int = 64
+    steps: PositiveInt
+    batch_size: PositiveInt = 64
     optimiser: Literal["adam", "adamax", "rmsprop"] = "adam"
     learning_rate: float = 1e-3
     critic_learning_rate: float | None = None
@@ -51,7 +53,7 @@ class TrainingConfig:
     max_nonfinite: int = 10
     """An update with a non-finite loss or gradient is skipped; after this many steps in a row with a skipped update the
     run has diverged."""
-    log_every: int = 50
+    log_every: PositiveInt = 50
     generator_batch: int | None = None
     """Images per generator update; None: `batch_size`."""
     n_generator: int = 1

@@ -160,6 +160,9 @@ def test_a_folder_without_a_model(tmp_path):
         make()
         with pytest.raises(UserError, match=r"model\.safetensors cannot be read: model\.save\(folder\) writes it"):
             cqlib.load(str(tmp_path))
+    for nowhere in ("nope", Path("nope")):
+        with pytest.raises(UserError, match="^unknown row 'nope'"):
+            cqlib.load(nowhere)
     with pytest.raises(UserError, match="is a folder: leave out profile"):
         cqlib.load(str(tmp_path), profile="quick")
     (tmp_path / "record.json").touch()
@@ -228,9 +231,15 @@ def test_what_does_not_fit_is_told_in_one_line(images, error, line):
     (lambda: cqlib.CQF(28, 4), ValueError, r"channels is 1 \(grey\) or 3 \(colour\), not 4"),
     (lambda: cqlib.CQF(28, latnt=4), TypeError, "latnt"),
     (lambda: cqlib.VAE(8, 1).fit(GREY, stps=4), TypeError, "stps"),
-    (lambda: cqlib.VAE(8, 1).fit(GREY, steps=-1), ValueError, "steps is a whole number from 1 on, not -1"),
-    (lambda: cqlib.VAE(8, 1).fit(GREY, steps=2.5), ValueError, "steps is a whole number from 1 on, not 2.5"),
-    (lambda: cqlib.VAE(8, 1).fit(GREY, batch_size=0), ValueError, "batch_size is a whole number from 1 on, not 0"),
+    (lambda: cqlib.CQF(28, latent=2.5), ValueError, "latent' cannot be 2.5: .*valid integer"),
+    (lambda: cqlib.CQF(28, flow=4), ValueError, "flow' cannot be 4: "),
+    (lambda: cqlib.GAN(28, critic=None), ValueError, "critic' cannot be None: "),
+    (lambda: cqlib.VAE(8, 1).fit(GREY, steps=-1), ValueError, "steps' cannot be -1: .*greater than 0"),
+    (lambda: cqlib.VAE(8, 1).fit(GREY, steps=2.5), ValueError, "steps' cannot be 2.5: .*valid integer"),
+    (lambda: cqlib.VAE(8, 1).fit(GREY, batch_size=0), ValueError, "batch_size' cannot be 0: .*greater than 0"),
+    (lambda: cqlib.VAE(8, 1).fit(GREY, learning_rate=np.nan), ValueError, "learning_rate' cannot be nan: .*finite"),
+    (lambda: cqlib.VAE(8, 1).fit(GREY, seed=-1), ValueError, "seed is a whole number from 0 on, not -1"),
+    (lambda: cqlib.VAE(8, 1).fit(GREY, seed=1.5), ValueError, "seed is a whole number from 0 on, not 1.5"),
     (lambda: cqlib.VAE(8, 1).fit(GREY, device="gpu"), UserError, "device gpu is not available"),
     (lambda: cqlib.bits_per_dimension(cqlib.GAN(8, 1), GREY), TypeError, "a GAN has no likelihood"),
     (lambda: cqlib.scores(GREY, COLOUR), ValueError, r"\(12, 1, 8, 8\) and images \(12, 3, 16, 16\) differ in shape"),

@@ -16,7 +16,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from scripts import script
 
-import cqlib
 from cqlib.util.provenance import git_info
 
 ROOT = Path(__file__).parent.parent
@@ -49,13 +48,6 @@ def test_conda_environment_equals_pyproject():
     assert conda.pop("python") == PROJECT["requires-python"]
     assert conda.pop("pip") == ""
     assert conda == ranges([*PROJECT["dependencies"], *EXTRAS["notebooks"]])
-
-
-def test_every_range_has_a_lower_bound_and_admits_what_is_installed():
-    for line in PROJECT["dependencies"] + TEST:
-        requirement = Requirement(line)
-        assert ">=" in str(requirement.specifier), line
-        assert requirement.specifier.contains(metadata.version(requirement.name)), line
 
 
 def test_lock_is_clean_and_within_the_ranges():
@@ -131,16 +123,6 @@ def test_every_import_of_the_package_is_declared():
                 if not known & {canonicalize_name(d) for d in modules.get(name, [name])}:
                     undeclared.add(f"{file.relative_to(ROOT)}: {name}")
     assert undeclared == set()
-
-
-def test_version_is_the_same_everywhere():
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert cqlib.__version__ == str(citation["version"])
-    assert citation["license"] == PROJECT["license"] == "MIT"
-    paper = citation["preferred-citation"]
-    assert paper["title"] == "Adaptive Density Estimation for Generative Models" and paper["year"] == 2019
-    assert paper["url"] == f"https://{paper['identifiers'][0]['value'].replace('arXiv:', 'arxiv.org/abs/')}"
-    assert citation["repository-code"] == PROJECT["urls"]["repository"]
 
 
 def test_no_file_names_a_machine_or_a_registry():

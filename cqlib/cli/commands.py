@@ -17,6 +17,8 @@ from cqlib.cli.options import (
     absolute_data_path,
     add_options,
     examples,
+    folder,
+    new_file,
     number,
     path,
     set_environment,
@@ -41,9 +43,9 @@ def fetch(options: argparse.Namespace) -> None:
     """download published data sets"""
     from cqlib import data
 
-    folder = data.fetch(*options.names, data_dir=options.data_dir)
+    place = data.fetch(*options.names, data_dir=options.data_dir)
     for entry in filter(None, map(data.entry_of, options.names)):
-        print(f"{entry.title}: in {folder}; terms: {entry.terms}")
+        print(f"{entry.title}: in {place}; terms: {entry.terms}")
 
 
 class Command(NamedTuple):
@@ -65,7 +67,7 @@ COMMANDS: dict[str, Command] = {
     "sample": Command(experiments.sample, (
         *EXPERIMENT, "--device",
         ("--n", {"type": number(1, 10_000, int), "default": 64, "metavar": "N", "help": "images (default: 64)"}),
-        ("--out", {"type": path, "required": True, "metavar": "FILE.png", "help": "the picture to write"}),
+        ("--out", {"type": new_file, "required": True, "metavar": "FILE.png", "help": "the picture to write"}),
         ("--temperature", {"type": number(0, 2), "default": 1.0, "metavar": "T",
                            "help": "1: the model's own distribution (default); 0: the decoder's mean"}),
     ), ("table1/cq-f --out samples.png", "table1/cq-f --n 100 --temperature 0 --out means.png")),
@@ -82,14 +84,13 @@ COMMANDS: dict[str, Command] = {
         ("--profile", {**OPTIONS["--profile"], "default": None, "help": "those of one profile alone"}),
         ("--data", {**OPTIONS["--data"], "help": "those of one data set alone"}),
         ("--seed", {**OPTIONS["--seed"], "default": None, "help": "those of one seed alone"}),
-        ("--json", {"type": path, "metavar": "FILE", "help": "write the receipt there as well"}),
         "--data-dir", "--device",
-    ), ("", "table1/cq-f --json receipt.json", "--profile quick")),
+    ), ("", "table1/cq-f", "--profile quick")),
     "card": Command(records.card, (
-        *EXPERIMENT, ("folder", {"type": path, "metavar": "DIR", "help": "the folder to write"}),
+        *EXPERIMENT, ("folder", {"type": folder, "metavar": "DIR", "help": "the folder to write"}),
     ), ("table1/cq-f my-model",)),
     "export": Command(records.export, (
-        FROM, ("--csv", {"type": path, "required": True, "metavar": "FILE", "help": "the table to write"}),
+        FROM, ("--csv", {"type": new_file, "required": True, "metavar": "FILE", "help": "the table to write"}),
     ), ("--csv records.csv",)),
     "doctor": Command(doctor, ("--runs-dir", "--data-dir"), ("", "--data-dir ~/data")),
     "report": Command(records.report, (FROM, "--out"), ("", "--from runs --out reports/local")),

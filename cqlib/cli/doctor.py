@@ -12,7 +12,7 @@ from cqlib.cli.tasks import cores
 from cqlib.data import WITH_PIP, published
 from cqlib.data.sets import ENTRIES
 from cqlib.metrics import features
-from cqlib.training.device import available_devices, select_device
+from cqlib.util.device import available_devices, select_device
 from cqlib.util.errors import UserError
 from cqlib.util.text import count_of, format_bytes
 

@@ -110,7 +110,7 @@ def sample(options: argparse.Namespace) -> None:
     from cqlib.data.grids import grid_png
     from cqlib.experiments.load import load_system
     from cqlib.metrics.evaluation import draw_samples
-    from cqlib.training.device import select_device
+    from cqlib.util.device import select_device
     from cqlib.util.files import write_atomic
 
     model = load_system(experiment_from_options(options), options.runs_dir).to(select_device())

@@ -108,6 +108,21 @@ def path(text: str) -> Path:
     return Path(os.path.abspath(Path(text).expanduser()))
 
 
+def folder(text: str) -> Path:
+    """The absolute path of a folder, which exists or can be made."""
+    place = path(text)
+    nearest = next(parent for parent in (place, *place.parents) if os.path.exists(parent))
+    if not nearest.is_dir():
+        raise argparse.ArgumentTypeError(f"{nearest} is a file: name a folder")
+    return place
+
+
+def new_file(text: str) -> Path:
+    """The absolute path of a file to write, whose folder exists or can be made."""
+    place = path(text)
+    return folder(str(place.parent)) / place.name
+
+
 def check_folder(option: str, folder: Path) -> Path:
     """`folder`, the value of `option`. UserError if it does not exist."""
     if not folder.is_dir():
@@ -137,9 +152,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "the seed (default: 0)"},
     "--set": {"type": change, "action": "append", "metavar": "PATH=VALUE", "dest": "changes",
               "help": "change a value of the recipe, may be repeated; `python -m cqlib show ROW` lists them"},
-    "--runs-dir": {"type": path, "default": RUNS, "metavar": "DIR",
+    "--runs-dir": {"type": folder, "default": RUNS, "metavar": "DIR",
                    "help": "checkpoints, logs and records (default: runs/)"},
-    "--out": {"type": path, "default": ROOT / "reports" / "local", "metavar": "DIR",
+    "--out": {"type": folder, "default": ROOT / "reports" / "local", "metavar": "DIR",
               "help": "the report (default: reports/local/)"},
     "--data-dir": {"type": path, "metavar": "DIR", "help": "local data sets (default: $CQLIB_DATA, else data/)"},
     "--feature-weights": {"type": path, "metavar": "FILE", "help": "torch-fidelity's Inception weights"},

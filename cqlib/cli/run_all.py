@@ -16,14 +16,15 @@ from cqlib.cli.tasks import Outcome, Task, local_start, run_tasks, slots
 from cqlib.data import SOURCES, own_path
 from cqlib.data.folders import local_folder
 from cqlib.experiments import ablations, rows
-from cqlib.experiments.experiment import Experiment, experiment, net_sizes
+from cqlib.experiments.experiment import Experiment, check_nets, experiment
 from cqlib.experiments.load import load_data
 from cqlib.experiments.run import finished_record, has_scores
 from cqlib.experiments.selection import Selection
 from cqlib.metrics.features import Features, features_for
 from cqlib.recipe import EVALUATION
 from cqlib.report import page
-from cqlib.training import device, tensorboard
+from cqlib.training import tensorboard
+from cqlib.util.device import select_device
 from cqlib.util.errors import UsageError, UserError, to_stderr
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, RECORDS
@@ -70,7 +71,7 @@ def plan(opts: Options) -> Plan:
     ]
     once = {(e.variant, e.data, e.seed): e for e in experiments}
     for e in once.values() if opts.changes else ():
-        net_sizes(e)
+        check_nets(e)
     return Plan(() if opts.no_train else tuple(once.values()), tuple(dict.fromkeys(files)))
 
 
@@ -165,7 +166,7 @@ def expected_time(opts: Options, experiments: Sequence[Experiment]) -> Iterator[
 def reproduce(opts: Options) -> int:
     """Train rows, run notebooks and render the report, in this order; returns the exit code."""
     stop = StopRequest(None if opts.time_budget is None else time.monotonic() + 60 * opts.time_budget)
-    device.select_device(), tensorboard.summary_writer()  # UserError if either is not available
+    select_device(), tensorboard.summary_writer()  # UserError if either is not available
     todo = plan(opts)
     side = EVALUATION[opts.profile].side
     features = features_for(opts.feature_weights, opts.data_dir, profile=opts.profile, side=side)
@@ -192,6 +193,7 @@ def train_rows(opts: Options, experiments: Sequence[Experiment], stop: StopReque
     if opts.cluster is None or not tasks:
         return run_here(opts, tasks, stop)
     with cluster.cluster_connection(opts.cluster):
+        cluster.check_nodes(opts.runs_dir / "logs")
         start, jobs = cluster.cluster_start(GPU_SHARE[opts.profile]), opts.jobs or cluster.cores()
         return run_tasks(tasks, start, jobs, stop=stop, logs=opts.runs_dir / "logs")
 

@@ -89,7 +89,7 @@ def slots(jobs: int | None) -> list[dict[str, str]]:
     that give it a GPU, if there is one, and its share of the cores as threads (or $OMP_NUM_THREADS threads)."""
     import torch
 
-    from cqlib.training.device import select_device
+    from cqlib.util.device import select_device
 
     gpus: list[str] = []
     if (device := select_device()).type == "cuda":

@@ -30,9 +30,9 @@ def apply_changes(row: str, recipe: Recipe, changes: Changes) -> tuple[Recipe, d
         if path not in settings:
             raise unknown_name(f"setting of {row}", one_line(path), settings)
         try:
-            result, typed = _with_value(result, path, value)
+            result, typed = with_value(result, path, value)
         except ValueError as error:
-            raise UsageError(f"{row}: '{path}' cannot be {one_line(repr(value))[:80]}: {error}") from error
+            raise UsageError(f"{row}: {error}") from error
         if typed != settings[path]:
             applied[path] = list(typed) if isinstance(typed, tuple) else typed
     stage = result.frozen_decoder
@@ -52,13 +52,22 @@ def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + field.name, value
 
 
+def with_value(config: Any, path: str, value: Any) -> tuple[Any, Any]:
+    """`config` with the value at `path`, which it has; and that value in the type of its field. ValueError, one line,
+    for a value that the field cannot have."""
+    try:
+        return _with_value(config, path, value)
+    except ValueError as error:
+        raise ValueError(f"'{path}' cannot be {one_line(repr(value))[:80]}: {error}") from error
+
+
 def _with_value(config: Any, path: str, value: Any) -> tuple[Any, Any]:
-    """`config` with the value at `path`; and that value in the type of its field. ValueError for a wrong value."""
+    """The same; the ValueError says the reason alone."""
     name, _, rest = path.partition(".")
     if rest:
         inner, typed = _with_value(getattr(config, name), rest, value)
     else:
-        inner = typed = _typed_value(get_type_hints(type(config))[name], value)
+        inner = typed = _typed_value(get_type_hints(type(config), include_extras=True)[name], value)
     return replace(config, **{name: inner}), typed
 
 
@@ -71,7 +80,8 @@ def _typed_value(kind: Any, value: Any) -> Any:
             literals = {"true": "True", "false": "False", "null": "None", "none": "None"}
             literal = ast.literal_eval(literals.get(value.lower(), value))
             candidates = [literal, (literal,), value]  # the second is one number where a tuple is expected
-    adapter = TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
+    strict = ConfigDict(strict=True, allow_inf_nan=False)
+    adapter = TypeAdapter(kind, config=None if is_dataclass(kind) else strict)  # pydantic takes none for a dataclass
     problem = ""
     for candidate in candidates:
         try:

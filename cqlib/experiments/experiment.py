@@ -6,6 +6,8 @@ import shlex
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import psutil
+
 from cqlib import data as data_sets
 from cqlib.data.sets import ENTRIES
 from cqlib.experiments.changes import apply_changes
@@ -20,9 +22,13 @@ from cqlib.models.registry import RECIPES, parameter_counts
 from cqlib.recipe import EVALUATION, Evaluation, Recipe
 from cqlib.util.errors import UsageError, one_line
 from cqlib.util.files import canonical_json, sha256
+from cqlib.util.text import format_bytes
 
 MILESTONES, MILESTONE_IMAGES = 7, 1000
 """Under `study` the rows of Table 1 are also measured at 7 steps of their training, on 1,000 images."""
+
+BYTES_PER_PARAMETER = 20
+"""In training: the weights, their average, the gradient and Adam's two moments, in fp32."""
 
 TRAIN_IMAGES = {"smoke": 300}
 """Profile -> how many training images it uses; other profiles use all."""
@@ -131,6 +137,16 @@ def net_sizes(e: Experiment) -> dict[str, int]:
     except Exception as error:  # a net may fail in any way on values that it was not made for
         why = one_line(error)[:120] or type(error).__name__
         raise UsageError(f"{e.row} cannot be built with {in_words(e.changes)}: {why}") from error
+
+
+def check_nets(e: Experiment) -> None:
+    """UsageError if nets with these changes cannot be built, or are too large to be trained on this machine."""
+    counts = net_sizes(e)
+    parameters = counts["total"] + counts.get("critic", 0)
+    needed, memory = BYTES_PER_PARAMETER * parameters, psutil.virtual_memory().total
+    if needed > memory:
+        why = f"training {parameters:,} parameters takes {format_bytes(needed)}, and this machine has"
+        raise UsageError(f"{e.variant}: {why} {format_bytes(memory)} of memory")
 
 
 def _for_data(recipe: Recipe, data: str, size: int) -> Recipe:

@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from cqlib.data import NATURAL_LAMBDA
 from cqlib.data.dataset import tensors_sha256
+from cqlib.experiments.changes import with_value
 from cqlib.metrics import bpd, fidelity
 from cqlib.metrics.features import extract, features_for
 from cqlib.metrics.protocols import Preset
@@ -29,9 +30,9 @@ from cqlib.models.gan import GAN as GenerativeAdversarialNet
 from cqlib.models.registry import RECIPES
 from cqlib.pixels import to_uint8
 from cqlib.recipe import EVALUATION, Recipe
-from cqlib.training.device import select_device
 from cqlib.training.loop import train
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from cqlib.util.device import select_device
 from cqlib.util.errors import UserError, unknown_name
 from cqlib.util.files import canonical_json
 from cqlib.util.schema import first_error
@@ -55,7 +56,8 @@ class OwnModel(System):
         `size`: a multiple of 4 from 8 to 128. `channels`: 1 (grey) or 3. `settings`: other fields of the model's config
         (`CoverageQualityConfig` or `GANConfig`), such as `latent=128`, or `quality_weight`, which is lambda, by default
         25 for (3, 16, 16) and as much for each value of other images; photodigits have 400 in its place.
-        ValueError for another size or number of channels, TypeError for an unknown setting.
+        ValueError for another size or number of channels and for a value that a setting cannot have, TypeError for an
+        unknown setting.
         """
         if size not in SIDES:
             near = min(SIDES, key=lambda side: abs(side - size))
@@ -97,14 +99,13 @@ class OwnModel(System):
         are kept, so that the same call goes on where it was cut off; one that has ended there is not trained again.
         `progress`: whether to show a bar. `training`: fields of `TrainingConfig`, such as `batch_size=64`,
         `learning_rate=5e-4`, or `flips=True` where mirrored images are as good. ValueError for images that do not fit
-        and for less than one step, or image in a batch; TypeError for an unknown setting; UserError for a device that
-        is not there and for a training that diverges, after which the model has its last good weights.
+        and for a value that a setting cannot have; TypeError for an unknown setting; UserError for a device that is not
+        there and for a training that diverges, after which the model has its last good weights.
         """
         data = uint8_images(images, self.shape)
         config = changed(self.recipe(self.config.size).training, {"steps": steps, "flips": False, **training})
-        for name in ("steps", "batch_size"):
-            if not isinstance(value := getattr(config, name), int) or value < 1:
-                raise ValueError(f"{name} is a whole number from 1 on, not {value}")
+        if not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"seed is a whole number from 0 on, not {seed}")
         key = f"{canonical_json([asdict(self.config), asdict(config), seed])} {tensors_sha256(data)}"
         bar = tqdm(total=steps, desc=type(self).__name__, disable=not progress)
 
@@ -157,12 +158,14 @@ class OwnModel(System):
 
 
 def changed(config: Any, settings: dict[str, Any]) -> Any:
-    """`config` with other values of some fields. TypeError, with the nearest valid name, for one that it lacks."""
+    """`config` with other values of some fields, typed as `--set` types them. TypeError, with the nearest valid name,
+    for a field that it lacks; ValueError for a value that the field cannot have."""
     names = [field.name for field in fields(config)]
-    for name in settings:
+    for name, value in settings.items():
         if name not in names:
             raise TypeError(str(unknown_name("setting", name, names)))
-    return replace(config, **settings)
+        config, _ = with_value(config, name, value)
+    return config
 
 
 class CQF(OwnModel, CoverageQuality):

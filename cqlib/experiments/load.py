@@ -34,7 +34,9 @@ STORED: dict[str, Any] = {
 """Fields of a finished training's checkpoint, beside its hashes."""
 
 
-def load(row: str, *, runs_dir: Path | str = RUNS, device: torch.device | str = "cpu", **settings: Any) -> System:
+def load(
+    row: Path | str, *, runs_dir: Path | str = RUNS, device: torch.device | str = "cpu", **settings: Any
+) -> System:
     """The model of a finished run, or of published weights, in evaluation mode: `load("table1/cq-f")`,
     `load("my-model")`. Rows of Table 1 are classes of `cqlib.experiments.library`, with `fit` and `save`.
 
@@ -42,9 +44,9 @@ def load(row: str, *, runs_dir: Path | str = RUNS, device: torch.device | str = 
     folder of a run, of a model card, or of `model.save`. UserError, a sentence that says what to do, where there are no
     such weights.
     """
-    folder = Path(row).expanduser()
-    if row in ROWS or not folder.is_dir():
-        e = experiment(row, **settings)
+    name, folder = str(row), Path(row).expanduser()
+    if name in ROWS or not folder.is_dir():
+        e = experiment(name, **settings)
         return as_own_model(load_system(e, Path(runs_dir).expanduser()), e.row).to(device)
     if settings:
         raise UsageError(f"{row} is a folder: leave out {', '.join(settings)}")

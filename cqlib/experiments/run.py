@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cqlib.data.grids import grid_png
-from cqlib.experiments.experiment import Experiment, experiment, net_sizes
+from cqlib.experiments.experiment import Experiment, check_nets, experiment
 from cqlib.experiments.load import RECORD, RUNS, load_data
 from cqlib.experiments.record import MAX_CURVE, DataInfo, Record, read_record, write_record
 from cqlib.experiments.run_folder import LOCK, archive_stale_run, remove_temporary_files, temporary_files
@@ -35,10 +35,10 @@ from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.cqf_conditional import ConditionalCQF
-from cqlib.training.device import fork_rng, select_device
 from cqlib.training.loop import CHECKPOINT_SECONDS, Progress, TrainingResult
 from cqlib.training.snapshots import snapshots
 from cqlib.util import locks, provenance
+from cqlib.util.device import fork_rng, select_device
 from cqlib.util.errors import StoppedEarly, to_stderr
 from cqlib.util.files import write_atomic
 from cqlib.util.stop import StopRequest
@@ -96,11 +96,11 @@ def run_experiment(
 ) -> Record:
     """Train and evaluate what is missing of an experiment, and return its record.
 
-    `device` as for `cqlib.training.device.select_device`. `time_budget` is in minutes. If the process is killed, at
+    `device` as for `cqlib.util.device.select_device`. `time_budget` is in minutes. If the process is killed, at
     most `checkpoint_seconds` of work are lost, and nothing of a finished row. `tell` gets a line while this call waits
     for another process that runs the same experiment, and when a run of an older recipe is moved to `runs_dir`/stale.
-    Raises UserError for missing or damaged data, UsageError for nets that cannot be built, and StoppedEarly, with the
-    state saved, on SIGTERM, SIGINT or at the end of the time budget.
+    Raises UserError for missing or damaged data, UsageError for nets that cannot be built or do not fit into memory,
+    and StoppedEarly, with the state saved, on SIGTERM, SIGINT or at the end of the time budget.
     """
     runs_dir = Path(runs_dir).expanduser()
     folder = runs_dir / e.folder
@@ -108,7 +108,7 @@ def run_experiment(
     stop = StopRequest(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
     provenance.reset_peak_memory(where)
     if e.changes:
-        net_sizes(e)
+        check_nets(e)
     images = load_data(e, data_dir)  # before signals are caught: there is nothing to save yet
     weights = Path(feature_weights).expanduser() if feature_weights else None
     features = features_for(weights, data_dir and Path(data_dir), profile=e.profile, side=e.evaluation.side)

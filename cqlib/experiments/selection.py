@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cqlib.experiments.experiment import Experiment, experiment, net_sizes
+from cqlib.experiments.experiment import Experiment, check_nets, experiment
 from cqlib.experiments.load import RUNS, ModelAndData, find_model
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, load_records
@@ -53,7 +53,7 @@ class Selection:
             for seed in self.seeds
         ]
         for e in experiments if self.changes else ():
-            net_sizes(e)
+            check_nets(e)
         return [
             run_experiment(e, runs_dir=self.runs_dir, data_dir=self.data_dir, feature_weights=self.feature_weights)
             for e in experiments

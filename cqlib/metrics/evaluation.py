@@ -22,7 +22,7 @@ from cqlib.models.hierarchical import Hierarchical
 from cqlib.models.vae_iaf import VAEIAF
 from cqlib.pixels import to_uint8
 from cqlib.recipe import Evaluation
-from cqlib.training.device import fork_rng, wall_clock
+from cqlib.util.device import fork_rng, wall_clock
 from cqlib.util.fp32 import full_fp32
 from cqlib.util.provenance import hardware_name
 

@@ -1,6 +1,5 @@
 """One measured number, as it stands in records, and how it was measured."""
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
@@ -9,8 +8,6 @@ from pydantic.dataclasses import dataclass
 from cqlib.metrics.quantities import QUANTITIES, SCORES, quantity_of
 from cqlib.util.schema import STRICT, Count, Flag, NonNegative, Number, Text
 
-COUNTS = ("n_real", "n_fake", "subset_size")
-"""Fields of a protocol that are numbers of images."""
 SPLITS = {"test": "held-out test split", "train": "training split"}
 NETWORKS = {"lite0": "EfficientNet-lite0", "inception": "TF-Inception"}
 Subject = Literal["real images", "decoder's means", "untrained copy", "Gaussian pixels"] | None
@@ -73,18 +70,11 @@ class Metric:
     protocol: Protocol
 
 
-def counts_of(metric: Metric) -> dict[str, int]:
-    """The numbers of images in a protocol: "n" and those of `COUNTS` that apply."""
-    found = {name: getattr(metric.protocol, name) for name in COUNTS}
-    return {"n": metric.n, **{name: count for name, count in found.items() if count is not None}}
-
-
-def in_words(name: str, protocol: Protocol, counts: Mapping[str, object]) -> str:
-    """The sentence on how the metric `name` was measured; `counts` are its numbers of images, or words for them, by the
-    names of `counts_of`."""
-    n = f"n = {counts['n']}"
+def sentence(name: str, metric: Metric) -> str:
+    """How the metric `name` of a record was measured."""
+    protocol, n = metric.protocol, f"n = {metric.n}"
     if protocol.features:
-        return _score_in_words(name, protocol, counts)
+        return _score_in_words(name, metric)
     if protocol.device:
         batch = f"wall clock of one batch of {protocol.batch} samples without gradients"
         return f"{batch}, median of {protocol.repeats}, {protocol.device}"
@@ -108,11 +98,11 @@ def in_words(name: str, protocol: Protocol, counts: Mapping[str, object]) -> str
     return starred + given + words
 
 
-def _score_in_words(name: str, protocol: Protocol, counts: Mapping[str, object]) -> str:
-    quantity = quantity_of(name) or SCORES[0]
+def _score_in_words(name: str, metric: Metric) -> str:
+    quantity, protocol = quantity_of(name) or SCORES[0], metric.protocol
     label = quantity.lite0 if protocol.features == "lite0" else quantity.name
     real = protocol.of == "real images"
-    n_fake, n_real = (counts.get(count, counts["n"]) for count in ("n_fake", "n_real"))
+    n_fake, n_real = (metric.n if count is None else count for count in (protocol.n_fake, protocol.n_real))
     if quantity is QUANTITIES["is"]:
         kind = f"logits ({protocol.dimensions} classes)"
         splits = f"{protocol.splits} split{'s' * (protocol.splits != 1)}"
@@ -125,7 +115,7 @@ def _score_in_words(name: str, protocol: Protocol, counts: Mapping[str, object])
             n = f"n_real = n_fake = {n_fake}" if n_fake == n_real else f"n_real = {n_real}, n_fake = {n_fake}"
             how = f"{n}, {SPLITS[protocol.split or 'test']}"
         if protocol.subsets:
-            subsets = f"{protocol.subsets} subsets of {counts['subset_size']} drawn with seed {protocol.seed}"
+            subsets = f"{protocol.subsets} subsets of {protocol.subset_size} drawn with seed {protocol.seed}"
             how += f", mean over {subsets}, cubic polynomial kernel"
         if protocol.k:
             how += f", k = {protocol.k}"
@@ -135,8 +125,3 @@ def _score_in_words(name: str, protocol: Protocol, counts: Mapping[str, object])
              f"torch-fidelity {protocol.torch_fidelity}")  # fmt: skip
     baseline = f"{BASELINES[protocol.of]}; " if protocol.of in BASELINES else ""
     return f"{baseline}{label}{SUBJECTS.get(protocol.of or '', '')}: " + ", ".join(filter(None, parts))
-
-
-def sentence(name: str, metric: Metric) -> str:
-    """How the metric `name` of a record was measured."""
-    return in_words(name, metric.protocol, counts_of(metric))

@@ -12,14 +12,13 @@ IS_IMAGES = 50_000  # Salimans et al., arXiv:1606.03498, and nearly everyone sin
 @dataclass(frozen=True)
 class Preset:
     """The first `n_real` images of `split` ("test" or "train") against `n_fake` samples; IS on `is_images`. Without a
-    `name` it is a profile's own; `about`: its source, and how certain its numbers are."""
+    `name` it is a profile's own."""
 
     name: str
     split: Literal["test", "train"]
     n_real: int
     n_fake: int
     is_images: int
-    about: str = ""
 
     def shortfall(self, n_train: int, n_test: int) -> str:
         """What a data set of these sizes lacks for it, as the end of a sentence; "" when nothing."""
@@ -30,18 +29,18 @@ class Preset:
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Preset("paper", "test", 10_000, 10_000, IS_IMAGES,
-            about="Held-out images, as remembered of the paper. How many images and samples it used "
-            "is not known; 10,000 is CIFAR-10's whole test split."),
-        Preset("50k/50k-train", "train", 50_000, 50_000, IS_IMAGES,
-            about="What most GAN code reports, for example mimicry's baselines (arXiv:2005.02494): 50,000 training "
-            "images. It rewards a model that memorises them."),
-        Preset("sngan", "train", 10_000, 5_000, IS_IMAGES,
-            about="Miyato et al., arXiv:1802.05957, appendix B.1: FID over 10,000 real images and 5,000 samples. The "
-            "split is not stated there; training images are this project's guess. Its IS is the mean over ten sets "
-            "of 5,000 samples, of as many trained generators; here the ten sets come from one."),
+        # Held-out images, as remembered of the paper. How many images and samples it used is not known; 10,000 is
+        # CIFAR-10's whole test split.
+        Preset("paper", "test", 10_000, 10_000, IS_IMAGES),
+        # What most GAN code reports, for example mimicry's baselines (arXiv:2005.02494): 50,000 training images. It
+        # rewards a model that memorises them.
+        Preset("50k/50k-train", "train", 50_000, 50_000, IS_IMAGES),
+        # Miyato et al., arXiv:1802.05957, appendix B.1: FID over 10,000 real images and 5,000 samples. The split is not
+        # stated there; training images are this project's guess. Its IS is the mean over ten sets of 5,000 samples, of
+        # as many trained generators; here the ten sets come from one.
+        Preset("sngan", "train", 10_000, 5_000, IS_IMAGES),
     )
-}  # fmt: skip
+}
 """Presets by name. "paper" is the main protocol of profile `paper`, the others are measured in addition."""
 
 

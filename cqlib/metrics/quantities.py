@@ -84,11 +84,6 @@ def heading(name: str) -> str:
     return f"{name} {quantity.arrow}" if quantity else name
 
 
-def metric_names(metric: str) -> tuple[str, ...]:
-    """The names in records of `metric`, an id, the paper's features first: ("FID", "FD-lite0"), ("BPD",)."""
-    return QUANTITIES[metric].names
-
-
 def digits(name: str, value: float) -> int:
     """Decimals a metric of a record is printed with: those of its quantity, or by the size of the value."""
     quantity, size = quantity_of(name), abs(value)

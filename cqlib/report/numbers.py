@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from cqlib.experiments.paper import CLOSE, DATA_SETS, ROWS, TOLERANCES, PaperNumber, canonical
 from cqlib.experiments.record import Record
-from cqlib.metrics.quantities import metric_names
+from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report.run_sets import RunSet
 from cqlib.util.text import count_of
 
@@ -28,8 +28,9 @@ def number_verdict(number: PaperNumber, runs: Sequence[Record]) -> NumberVerdict
     comparable."""
     if number.value is None:
         return NumberVerdict("not comparable")
-    done = [run for run in runs if run.done and not run.metrics.keys().isdisjoint(metric_names(number.metric))]
-    values = [run.metrics[metric_names(number.metric)[0]].value for run in done if is_comparable(number, run)]
+    quantity = QUANTITIES[number.metric]
+    done = [run for run in runs if run.done and not run.metrics.keys().isdisjoint(quantity.names)]
+    values = [run.metrics[quantity.name].value for run in done if is_comparable(number, run)]
     if not values:
         return NumberVerdict("not comparable" if done else "not run")
     unit = "bpd" if number.metric == "bpd" else "%"
@@ -44,7 +45,7 @@ def number_verdict(number: PaperNumber, runs: Sequence[Record]) -> NumberVerdict
 def is_comparable(number: PaperNumber, run: Record) -> bool:
     """Whether a run can reproduce a number of the paper: by the recipe of profile "paper" on the paper's data, whole
     and at its size, scored on held-out images, with Inception features and at least 10,000 samples."""
-    data, metric = DATA_SETS[number.data], run.metrics.get(metric_names(number.metric)[0])
+    data, metric = DATA_SETS[number.data], run.metrics.get(QUANTITIES[number.metric].name)
     if metric is None or run.profile != "paper" or run.changes:
         return False
     if (run.data.name, run.data.shape[-3:], run.data.split) != (number.data, data.shape, "test"):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cqlib.experiments import paper
 from cqlib.experiments.claims import IS_MISLEADS
 from cqlib.experiments.rows import label_of, training_command
-from cqlib.metrics.quantities import FEATURES, heading, metric_names
+from cqlib.metrics.quantities import FEATURES, QUANTITIES, heading
 from cqlib.report import mixture
 from cqlib.report.numbers import COMPARABLE, NumberVerdict, number_verdict
 from cqlib.report.run_sets import ORIGINS, RunSet, data_title
@@ -119,7 +119,7 @@ def judged_cells(row: paper.Row, runs: RunSet, names: Sequence[str]) -> tuple[Ce
     for number in row.numbers:
         verdict = number_verdict(number, runs.records_of(row.id))
         if verdict.label in COMPARABLE:
-            verdicts[metric_names(number.metric)[0]] = verdict
+            verdicts[QUANTITIES[number.metric].name] = verdict
     measured = (JudgedCell(**vars(runs.cell(row.id, name)), number=verdicts.get(name)) for name in names)
     return (*measured, Cell(diverged or str(seeds)))
 

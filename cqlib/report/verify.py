@@ -1,8 +1,8 @@
 """Published weights, evaluated again and compared with their records."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from cqlib.experiments.record import Record, undamaged_records
 from cqlib.experiments.run import run_experiment
 from cqlib.experiments.stages import fingerprint
 from cqlib.metrics.quantities import QUANTITIES, decimal, score_of
-from cqlib.util import provenance
 from cqlib.util.checkpoint import CheckpointError
 from cqlib.util.errors import StoppedEarly, UserError
 from cqlib.util.paths import PUBLISHED
@@ -95,15 +94,3 @@ def lines(check: Check) -> Iterator[str]:
         for name, then, now, most in check.numbers
     ]  # fmt: skip
     yield from columns([("", "recorded", "measured", "difference", "allowed", ""), *cells] if cells else [])
-
-
-def receipt(checks: Sequence[Check], total: int) -> dict[str, Any]:
-    """All checks as plain JSON, with the code that made them. It has "passed" once all of the `total` runs have been
-    checked and have passed."""
-    return {
-        "passed": len(checks) == total and all(check.passed for check in checks),
-        "finished": provenance.now(),
-        "git": vars(provenance.git_info()),
-        "versions": provenance.versions(),
-        "runs": [{"passed": check.passed, **asdict(check)} for check in checks],
-    }

@@ -17,12 +17,13 @@ from torch.optim.swa_utils import AveragedModel
 from cqlib.models.base import Losses, System
 from cqlib.recipe import TrainingConfig, check_choices
 from cqlib.training.batches import ImageBatches, check_images
-from cqlib.training.device import fork_rng, to_device
+from cqlib.training.device import to_device
 from cqlib.training.optimisers import load_state, make_optimiser
 from cqlib.training.snapshots import snapshot_path
 from cqlib.training.tensorboard import summary_writer
 from cqlib.util import provenance
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from cqlib.util.device import fork_rng
 from cqlib.util.errors import StoppedEarly
 from cqlib.util.files import write_atomic
 from cqlib.util.fp32 import full_fp32

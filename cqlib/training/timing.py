@@ -8,8 +8,8 @@ from torch import Tensor
 
 from cqlib.models.base import Losses, System
 from cqlib.recipe import TrainingConfig
-from cqlib.training.device import fork_rng, wall_clock
 from cqlib.training.loop import Loop
+from cqlib.util.device import fork_rng, wall_clock
 from cqlib.util.fp32 import full_fp32
 
 

@@ -67,6 +67,8 @@ WRONG = [
     (["--time-budget", "nan"], "--time-budget: 'nan' is not a number from 0.01"),
     (["--only", "table1/cq-f", "--no-train"], "--no-train runs notebooks, and --only table1/cq-f names rows alone"),
     (["--out", str(ROOT)], "holds the notebooks themselves: name another folder"),
+    (["--out", f"{ROOT}/README.md/new/out"], f"--out: {ROOT}/README.md is a file: name a folder"),
+    (["--runs-dir", f"{ROOT}/README.md"], f"--runs-dir: {ROOT}/README.md is a file: name a folder"),
 ]
 
 
@@ -110,6 +112,8 @@ MODULE = [
     (["sample", "table1/vae", "--out", "x.jpg"], "x.jpg' should end in .png"),
     (["fetch", "cifar10", "photos10"], "photos10 needs no download"),
     (["show", "table1/cq-f", "--set", "system.qualty_weight=2"], "did you mean 'system.quality_weight'?"),
+    (["train", "table1/vae", "--runs-dir", f"{ROOT}/README.md/runs"], f"--runs-dir: {ROOT}/README.md is a file"),
+    (["sample", "table1/vae", "--out", f"{ROOT}/README.md/x.png"], f"--out: {ROOT}/README.md is a file: name a folder"),
 ]
 
 
@@ -132,8 +136,11 @@ NO_MEMORY = "there is not enough memory: free some, or run fewer rows at a time 
         (KeyboardInterrupt(), 3, "p: stopped; run it again to resume\n"),
         (OSError(28, "No space left on device", "x.tmp"), 1, "p: x.tmp: No space left on device\n"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory:\nyou tried"), 1, f"p: {NO_MEMORY}\n"),
-        (torch.OutOfMemoryError("CUDA out of memory"), 1, "p: the GPU has not enough memory: free it, or --set "
-         "training.batch_size to less; the run can be resumed\n"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory"),
+            1,
+            "p: the GPU has not enough memory: free it, or --set training.batch_size to less; the run can be resumed\n",
+        ),
     ],
 )
 def test_an_error_is_one_line_with_its_exit_code(error, code, line, capsys):

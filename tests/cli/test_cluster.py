@@ -105,9 +105,13 @@ def test_a_node_of_other_code_or_without_the_runs_folder_is_refused(tmp_path):
     assert cluster._run(("-c", "import sys; sys.exit(3)"), {}, log, stop, cluster.versions()) == 3
 
 
-def test_a_row_that_its_node_refuses_fails_with_the_reason(nodes, tmp_path, monkeypatch):
+def test_a_node_of_other_code_ends_the_command_before_rows_are_handed_out(nodes, tmp_path, monkeypatch):
+    cluster.check_nodes(tmp_path / "logs")
     monkeypatch.setattr(cluster, "versions", lambda: {"cqlib": "another"})
-    status, message = run(tmp_path, "a")["a"]
+    with pytest.raises(UserError, match="^--cluster: node .* has cqlib .*, not another: install the same there$"):
+        cluster.check_nodes(tmp_path / "logs")
+    assert not list((tmp_path / "logs").iterdir())
+    status, message = run(tmp_path, "a")["a"]  # on a node that joined later
     assert status == "failed" and "has cqlib" in message and "install the same there" in message
 
 

@@ -13,10 +13,10 @@ from small_models import system
 
 from cqlib.cli import doctor, options, tasks
 from cqlib.recipe import TrainingConfig
-from cqlib.training.device import select_device
 from cqlib.training.loop import train
 from cqlib.training.tensorboard import summary_writer
 from cqlib.util import provenance
+from cqlib.util.device import select_device
 from cqlib.util.errors import UserError
 
 

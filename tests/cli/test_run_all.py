@@ -100,15 +100,6 @@ def test_without_its_data_set_a_run_ends_at_once_in_one_line(tmp_path, books):
     assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
 
 
-def test_weights_that_do_not_fit_are_told_before_anything_begins(tmp_path, books, monkeypatch):
-    monkeypatch.setattr(run_all, "run_tasks", lambda *_, **__: pytest.fail("began"))
-    (tmp_path / "mine.pth").write_bytes(b"half of the weights")
-    weights = ("--feature-weights", str(tmp_path / "mine.pth"))
-    with pytest.raises(UserError, match=r"mine\.pth are not torch-fidelity's"):
-        run_all.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke", *weights))
-    assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
-
-
 def test_one_data_set_that_is_absent_does_not_stop_the_others(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1/vae,table1/gan", "--profile", "smoke",
                    "--data", f"photos10,folder:{tmp_path}/nowhere")  # fmt: skip
@@ -223,11 +214,12 @@ def test_rows_run_on_the_cluster_and_notebooks_here(tmp_path, books, monkeypatch
     seen = []
     monkeypatch.setattr(cluster, "cluster_connection", lambda address: nullcontext())
     monkeypatch.setattr(cluster, "cores", lambda: 7)
+    monkeypatch.setattr(cluster, "check_nodes", lambda logs: seen.append(logs))
     monkeypatch.setattr(cluster, "cluster_start", lambda gpus: "there")
     monkeypatch.setattr(run_all, "local_start", lambda slots: "here")
     monkeypatch.setattr(run_all, "run_tasks", lambda tasks, start, *_, **__: seen.append((len(tasks), start)) or [])
     run_all.reproduce(chosen(tmp_path, "--only", "table1_objectives", "--profile", "smoke", "--cluster", "auto"))
-    assert seen == [(5, "there"), (1, "here")]
+    assert seen == [tmp_path / "runs" / "logs", (5, "there"), (1, "here")]
 
 
 @pytest.mark.slow

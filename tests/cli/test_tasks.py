@@ -97,11 +97,6 @@ def test_a_child_that_does_not_stop_is_killed_in_the_end_and_at_a_second_signal_
     assert time.monotonic() - began < 50  # it would sleep for 60 s
 
 
-def test_the_time_budget_is_a_stop(run):
-    outcome = run("fine", stop=StopRequest(deadline=time.monotonic() - 1))["fine"]
-    assert outcome.status == "stopped" and "time budget" in outcome.message
-
-
 def test_cores_are_no_more_than_a_containers_share(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr(tasks, "QUOTA", tmp_path / "cpu.max")

@@ -80,24 +80,6 @@ def test_first_takes_the_first_images_of_each_split():
         whole.first(0, 1)
 
 
-def test_wrong_tensors_are_refused():
-    good = split()
-    for images, labels in [
-        (good.images.float(), good.labels),
-        (good.images[0], good.labels),
-        (good.images, good.labels[:3]),
-        (good.images, good.labels.int()),
-        (good.images[:0], good.labels[:0]),
-        (good.images.permute(0, 1, 3, 2), good.labels),
-    ]:
-        with pytest.raises(ValueError, match="train"):
-            Split("train", images, labels)
-    with pytest.raises(ValueError, match="classes"):
-        Dataset("d", 16, ("a",), split(), split("test"))
-    with pytest.raises(ValueError, match="shape"):
-        Dataset("d", 16, ("a", "b"), split(), split("test", size=32))
-
-
 # ---- pixels -----------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ import pytest
 from cqlib.cli.options import parse
 from cqlib.cli.run_all import plan
 from cqlib.experiments import variants
-from cqlib.experiments.ablations import ABLATIONS, BY_NAME, PROFILE
+from cqlib.experiments.ablations import ABLATIONS, PROFILE
 from cqlib.experiments.claims import BY_ID
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.paper import canonical
@@ -28,13 +28,6 @@ def test_an_ablation_changes_its_rows_and_bears_on_claims_that_compare_them(abla
         assert e.changes == changes and e.variant == ablation.variant(row)  # none is the default, all have their type
         assert e.config_hash != experiment(row, PROFILE).config_hash
         assert changes.keys() <= variants.WORDS.keys()
-
-
-def test_the_other_reading_is_changed_whole():
-    changes = BY_NAME["other-reading"].changes
-    assert {row: changes[row]["system.critic_input"] for row in changes} == dict.fromkeys(changes, "mean")
-    assert changes["table1/cq-f"]["system.flow_updated_by"] == "coverage"
-    assert all(changes[row]["scores_of"] == "means" for row in changes) and len(changes) == 2
 
 
 def test_the_command_trains_what_an_ablation_needs():

@@ -79,7 +79,9 @@ def test_a_change_to_the_value_that_is_there_is_none():
         ("training.steps", "many", "cannot be 'many': Input should be a valid integer"),
         ("training.steps", 2.5, "valid integer"),
         ("training.steps", True, "valid integer"),
-        ("training.steps", "-1", "whole numbers from 0 on"),
+        ("training.steps", "-1", "greater than 0"),
+        ("training.batch_size", 0, "greater than 0"),
+        ("training.n_critic", "-1", "whole numbers from 0 on"),
         ("training.flips", 1, "valid boolean"),
         ("system.critic_input", "median", "should be 'sample' or 'mean'"),
         ("system.quality_weight", "nan", "valid number"),
@@ -110,6 +112,21 @@ def test_nets_that_cannot_be_built_are_refused_before_anything_is_written(tmp_pa
         with pytest.raises(UsageError, match="cannot be built with widths: 8-8.*16 pixels cannot be halved 5 times"):
             call()
     assert not list(tmp_path.iterdir())
+
+
+def test_nets_that_do_not_fit_into_memory_are_refused_before_anything_is_written(tmp_path):
+    changes = {"system.latent": 10**8}
+    refuse = (
+        lambda: run("table1/vae", profile="smoke", changes=changes, runs_dir=tmp_path),
+        lambda: plan(parse(["--only", "table1/vae", "--profile", "smoke", "--set", "system.latent=100000000"])),
+    )
+    for call in refuse:
+        with pytest.raises(
+            UsageError, match="^table1/vae system.latent=100000000: training .* parameters takes .* GB, and"
+        ):
+            call()
+    assert not list(tmp_path.iterdir())
+    assert "parameters" in [*sheet(changed(**{"system.latent": 10**8}))][-1]  # to look costs nothing
 
 
 def test_changed_records_make_a_set_of_their_own_but_for_those_of_the_trade_off():

@@ -85,16 +85,6 @@ def test_table_says_what_the_slide_says(table, text, ids):
         assert all(cell.row == row.id for cell in row.numbers)
 
 
-def test_numbers_keep_their_printed_digits_and_have_values():
-    assert paper.number("table1/cq-f", "cifar10", "bpd").text == "3.9"
-    assert paper.number("table2/cqf", "cifar10", "bpd").text == "3.90"
-    assert paper.number("table2/cqf", "cifar10", "bpd").value == 3.9
-    assert paper.number("table2/gan-residual", "cifar10", "bpd").text == "—"
-    assert paper.number("table2/gan-residual", "cifar10", "bpd").value is None
-    assert paper.number("table3/dcgan", "stl10", "is").value is None
-    assert paper.number("table1/vae", "stl10", "bpd") is None
-
-
 def test_starred_numbers_and_doubts_carry_their_footnotes():
     starred = {cell.row for row in paper.ROWS.values() for cell in row.numbers if cell.mark}
     assert starred == {"table1/gan", "table2/gan"}
@@ -113,11 +103,6 @@ def test_rows_of_one_model_share_their_numbers():
         for metric in paper.METRICS:
             values = [paper.number(name, "cifar10", metric).value for name in (alias, row)]
             assert values[0] == values[1]
-
-
-def test_tolerances_are_those_set_before_the_runs():
-    assert paper.TOLERANCES == {"bpd": 0.05, "is": 5.0, "fid": 10.0} and paper.CLOSE == 2
-    assert [QUANTITIES[metric].equal for metric in paper.METRICS] == [0.05, 10.0, 10.0]
 
 
 def test_claims_are_complete_and_well_formed():

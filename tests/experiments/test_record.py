@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cqlib.experiments.record import DataInfo, Record, dumps, load_records, read_record, slug, write_record
+from cqlib.experiments.record import DataInfo, Record, dumps, load_records, slug, write_record
 from cqlib.metrics.metric import Metric, Protocol
 from cqlib.util.provenance import GitInfo
 
@@ -87,22 +87,6 @@ def test_keys_are_those_of_the_contract_in_order():
     assert list(make().to_dict()) == ORDER
     assert list(make(**EXTRAS).to_dict()) == [*ORDER, "notes", "curve"]
     assert list(json.loads(dumps(make(**EXTRAS)))) == [*ORDER, "notes", "curve"]
-
-
-def test_text_is_deterministic_and_small():
-    for key in ("config", "parameters", "metrics"):
-        assert dumps(make(**{key: dict(reversed(list(FIELDS[key].items())))})) == dumps(make())
-    text = dumps(make(curve={name: [[k, 4.123] for k in range(60)] for name in "abcd"}))
-    assert len(text.splitlines()) < 60 and len(text) < 8_000
-
-
-def test_write_and_read(tmp_path):
-    path = write_record(make(**EXTRAS), tmp_path / "new")
-    assert path.name == "table1_cq-f--photos10--quick--0.json"
-    assert read_record(path) == make(**EXTRAS)
-    other = write_record(make(seed=1), tmp_path / "new", "record.json")
-    assert other.name == "record.json" and read_record(other).seed == 1
-    assert sorted(file.name for file in path.parent.iterdir()) == [other.name, path.name]  # nothing temporary
 
 
 def broken(path: str, value) -> dict:
@@ -198,12 +182,3 @@ def test_file_names():
     for data in ("folder:/a b/Ünïcode 'dir'", "npz:" + "x" * 400 + ".npz", "folder:/", "npz:../../x"):
         name = slug("table1/vae", data, "quick", 0, {f"a.{letter * 50}": [0.5] for letter in "bc"})
         assert set(name) <= set(string.ascii_lowercase + string.digits + "-_.") and len(name) < 160
-
-
-@pytest.mark.parametrize(
-    "states, dirty", [((False, False), False), ((False, True), True), ((None, False), None), ((None, True), True)]
-)
-def test_code_is_dirty_if_any_was_and_unknown_if_one_is_not_known(states, dirty):
-    here, before = (GitInfo(letter * 40, state) for letter, state in zip("ab", states, strict=True))
-    assert here.after(before) == GitInfo("a" * 40, dirty)
-    assert before.after(here) == GitInfo("b" * 40, dirty)

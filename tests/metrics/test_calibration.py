@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scores import Projection, frechet, gaussian
 from small_models import images as noise_images
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 from torch_fidelity.metric_kid import kernel_mmd
 
 from cqlib.data.dataset import Dataset, Split
 from cqlib.figures import metric_calibration
-from cqlib.metrics import calibration, features, fidelity
+from cqlib.metrics import calibration, fidelity
 from cqlib.metrics.calibration import Calibration, SideResult
 from cqlib.metrics.features import lite0
 from cqlib.recipe import EVALUATION
@@ -38,13 +37,6 @@ def test_scores_of_draws_are_those_of_each_draw():
         assert score == pytest.approx(theirs, rel=1e-9)
 
 
-def test_frechet_distance_of_gaussians_with_known_moments():
-    covariances = [root @ root.T for root in np.random.default_rng(1).standard_normal((2, 4, 8))]
-    pool, real = gaussian(60, np.zeros(4), covariances[0], 2), gaussian(50, np.ones(4), covariances[1], 3)
-    (found,) = calibrate.frechet_distances(pool, real, [np.arange(60)])
-    assert found == pytest.approx(frechet(np.zeros(4), covariances[0], np.ones(4), covariances[1]), rel=1e-4)
-
-
 def test_damage():
     images = noise_images(200, 8) // 2 + 64  # 64 to 191: noise of 4 % reaches neither end
     noisy = calibration.noise(images, 0.04).double() - images
@@ -68,24 +60,6 @@ def made(n_train: int = 240, n_test: int = 40) -> Dataset:
         images = noise_images(n, 8, seed=n) // 8 + (60 * labels).to(torch.uint8)[:, None, None, None]
         splits.append(Split(name, images, labels))
     return Dataset("made", 8, tuple("abcd"), *splits)
-
-
-def test_what_is_large_is_seen_and_nothing_is_not(monkeypatch):
-    """Of features that cost nothing; the clock stands at these seconds as each side's turn begins and ends."""
-    asked, extractor, clock = set(), Projection(8), iter([0, 4, 10, 12, 20, 23, 30, 31])
-    monkeypatch.setattr(features, "_extractor", lambda chosen, _: asked.add(chosen.side) or extractor)
-    monkeypatch.setattr(calibrate.time, "process_time", lambda: next(clock))
-    monkeypatch.setattr(calibrate, "ROUNDS", 2)
-    damages = {"none": torch.clone, "black": torch.zeros_like}
-    found = calibrate.calibrate(made(), n=40, sides=(32, 224), resamples=5, damages=damages)
-    assert [(seen.side, seen.n) for seen in found.sides] == [(32, 40), (224, 40)] and asked == {32, 224}
-    assert [seen.milliseconds for seen in found.sides] == [3000 / 40, 1000 / 40]  # the least of two rounds
-    for seen in found.sides:
-        assert set(seen.distances) == {"none", "black", calibration.FEWER_CLASSES, calibration.A_CLASS_LESS}
-        assert set(seen.distances["none"].values()) == {0} and seen.smallest == 0
-        assert min(seen.distances["black"].values()) > 2 and seen.distances["black"]["FD-lite0"] > 5
-        assert seen.undamaged["IS-lite0"][0] > 1 and all(spread > 0 for _, spread in seen.undamaged.values())
-    assert found.sides[0].cost == pytest.approx(40 / 1000 * (32 / 224) ** 2)
 
 
 def test_spread_is_that_of_new_images_and_not_of_draws_from_a_pool(monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 
 from cqlib.metrics import fidelity
-from cqlib.metrics.quantities import FEATURES, QUANTITIES, SCORES, decimal, metric_names, real_name
+from cqlib.metrics.quantities import FEATURES, QUANTITIES, SCORES, decimal, real_name
 
 
 def test_every_score_is_computed_and_named_once():
@@ -12,7 +12,7 @@ def test_every_score_is_computed_and_named_once():
     assert len(set(names)) == len(names) and all(names)
     lite0 = ("IS-lite0", "FD-lite0", "KD-lite0", "Coverage-lite0")
     assert FEATURES == {"inception": ("IS", "FID", "KID", "Coverage"), "lite0": lite0}
-    assert metric_names("fid") == ("FID", "FD-lite0") and metric_names("bpd") == ("BPD",)
+    assert QUANTITIES["fid"].names == ("FID", "FD-lite0") and QUANTITIES["bpd"].names == ("BPD",)
     assert {id: quantity.arrow for id, quantity in QUANTITIES.items() if quantity.better == "higher"} == dict.fromkeys(
         ("is", "coverage"), "↑"
     )

@@ -4,7 +4,6 @@ import re
 import shlex
 from dataclasses import replace
 from functools import partial
-from pkgutil import resolve_name
 
 import pytest
 import torch
@@ -13,12 +12,8 @@ from published_models import publish_untrained
 
 import cqlib
 from cqlib.cli import commands, options
-from cqlib.data.photographs import PHOTOS
-from cqlib.data.sets import ENTRIES
 from cqlib.experiments.record import load_records
-from cqlib.experiments.rows import notebooks
 from cqlib.report import readme
-from cqlib.report.facts import gpu_hours
 from cqlib.report.run_sets import run_sets
 from cqlib.util.paths import RECORDS, ROOT
 
@@ -116,25 +111,3 @@ def test_readmes_python_does_what_it_says(tmp_path, monkeypatch):
     names["images"] = torch.randint(256, (32, 1, 28, 28), dtype=torch.uint8)
     exec(own.replace("steps=4000", "steps=1"), names)
     assert cqlib.load("my-model").sample(2).shape == (2, 1, 28, 28)
-
-
-def test_every_equation_is_where_the_map_says():
-    line = r"^\| ((?:\(\d\),? )+).*\| \[`([\w.]+)`\]\(\.\./(\S+)\.py\) \|$"
-    found = re.findall(line, TEXT[readme.DOCS / "code.md"], re.MULTILINE)
-    told = [(int(number), f"{path.replace('/', '.')}:{name}") for numbers, name, path in found
-            for number in re.findall(r"\d", numbers)]  # fmt: skip
-    assert sorted(number for number, _ in told) == [*range(1, 9)]
-    for number, where in told:
-        docstring = resolve_name(where).__doc__
-        ranges = [range(int(a), int(b) + 1) for a, b in re.findall(r"\((\d)\) to \((\d)\)", docstring)]
-        assert f"({number})" in docstring or any(number in r for r in ranges), where
-
-
-def test_docs_name_every_notebook_data_set_and_photograph_with_its_terms():
-    running, of_data = TEXT[readme.DOCS / "running.md"], TEXT[readme.DOCS / "data.md"]
-    assert all(f"`./run_all.sh --only {name}`" in running for name in notebooks())
-    for name, entry in ENTRIES.items():
-        assert re.search(rf"^\| `{name}` \| .*{re.escape(entry.terms)} \|$", of_data, re.MULTILINE), name
-    for name, photo in PHOTOS.items():
-        assert f"| `{name}` | {photo.shows} | {photo.author} | {photo.terms} |" in of_data
-    assert f"about {gpu_hours('Table 1'):.0f} GPU-hours for one seed of Table 1, and {gpu_hours():.0f}" in running

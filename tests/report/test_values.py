@@ -10,7 +10,7 @@ from fake_records import record, records
 
 from cqlib.experiments import paper
 from cqlib.report import digits, mixture, trade_off
-from cqlib.report.run_sets import data_title, display_groups, most_complete_by, nearest_first, run_sets
+from cqlib.report.run_sets import display_groups, most_complete_by, nearest_first, run_sets
 from cqlib.report.values import Cell
 from cqlib.util.errors import UserError
 
@@ -49,14 +49,6 @@ def test_run_sets_are_of_one_origin_one_version_of_the_images_and_one_way_to_sco
         f"scores of {n} samples at side 96" for n in (1000, 2000)]  # fmt: skip
     (named,) = run_sets([record(data="npz:/home/me/cats.npz")], [])
     assert named.label == "npz:cats.npz 16×16, quick" and named.data == "npz:/home/me/cats.npz"
-
-
-def test_data_sets_have_titles_and_ones_own_images_the_last_part_of_their_path():
-    titles = {"photodigits": "Digits on photographs", "tiny-imagenet:64": "Tiny ImageNet", "cifar10": "CIFAR-10",
-              "npz:cifar10-jpeg": "CIFAR-10 from JPEG", "npz:/home/me/cifar10.npz": "npz:cifar10.npz"}  # fmt: skip
-    assert {data: data_title(data) for data in titles} == titles
-    (runs,) = run_sets([], [record(data="photodigits")])
-    assert (runs.label, runs.name) == ("Digits on photographs 16×16, quick", "photodigits 16×16, quick")
 
 
 def test_changed_rows_follow_by_row_and_lambda_and_other_changes_are_sets_of_their_own():

@@ -230,13 +230,6 @@ def test_holms_correction_is_over_the_tests_of_a_table_and_run_set():
     assert not any(replace(result, n_tests=1).survives_holm for result in found)
 
 
-def test_a_number_says_which_records_it_is_of():
-    result = card_of(F_BPD, side(4.0, 2)).tests[0]
-    rows = ("table1_vae-f", "table1_vae")
-    names = [", ".join(f"{row}--photos10--quick--{seed}.json" for seed in (0, 1)) for row in rows]
-    assert result.files == " against ".join(f"2 seeds: {name}" for name in names)
-
-
 def test_why_a_claim_was_not_tested_is_that_of_the_runs_that_lack_least():
     local = [record("table1/vae", 0, BPD=5.0), record("table1/vae-f", 1, FD=4.0)]
     elsewhere = [record("table1/gan", data="npz:mine")]

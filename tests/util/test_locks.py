@@ -1,8 +1,5 @@
-"""Locks: one process at a time, the waiting one says for whom, and a killed one holds nothing."""
+"""Locks: one process at a time, the waiting one says so, and a killed one holds nothing."""
 
-import os
-import platform
-import re
 import signal
 import subprocess
 import sys
@@ -12,8 +9,6 @@ import pytest
 from cqlib.util import locks
 from cqlib.util.errors import StoppedEarly, UserError
 
-HOST = platform.node()
-TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
 HOLDER = """
 import sys, time
 from pathlib import Path
@@ -38,14 +33,13 @@ def take(tmp_path, **options):
     """What is said when the lock is taken."""
     said = []
     with locks.file_lock(tmp_path / ".lock", "a run", say=said.append, **options):
-        assert (tmp_path / ".lock.owner").read_text().startswith(f"process {os.getpid()} on {HOST} since 2")
+        pass
     return said
 
 
-def test_a_live_owner_is_waited_for_and_named(tmp_path, holder):
-    (line,) = take(tmp_path, while_waiting=holder.stdin.close)
-    assert re.fullmatch(rf"a run: waiting for process {holder.pid} on {HOST} since {TIME}", line)
-    assert holder.wait(20) == 0 and not (tmp_path / ".lock.owner").exists()
+def test_a_live_owner_is_waited_for(tmp_path, holder):
+    assert take(tmp_path, while_waiting=holder.stdin.close) == ["a run: waiting for another process, which works on it"]
+    assert holder.wait(20) == 0
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path, holder):
@@ -60,7 +54,7 @@ def test_waiting_can_be_given_up(tmp_path, holder):
 
     with pytest.raises(StoppedEarly):
         take(tmp_path, while_waiting=give_up)
-    assert (tmp_path / ".lock.owner").read_text().startswith(f"process {holder.pid} on {HOST}")  # still its
+    assert holder.poll() is None  # still its
 
 
 def test_what_can_be_no_lock_is_told_in_one_line(tmp_path):
