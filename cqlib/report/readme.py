@@ -108,23 +108,43 @@ def short_table(sets: RunSets) -> str:
 def whole_table(which: str, sets: RunSets) -> str:
     """A table of the paper for docs, the paper's numbers beside the published ones."""
     table = TABLES[which]
-    runs, papers = displayed(sets, table), ["paper: BPD ↓", "paper: IS ↑", "paper: FID ↓"]
-    if runs is None:
-        lines = [[_name(row, table), *map(printed, row.numbers[:3])] for row in table.rows]
-        parts = [f"Not trained yet: `{training_command(which, 'quick')}`.", markdown_table(["", *papers], lines)]
-    else:
-        empty = [""] * len(papers)
-        lines = [[_name(row, table), *map(printed, row.numbers[:3]), *(mean(runs, row.id, name) for name in COLUMNS),
-                  _seeds_of(runs, row.id)] for row in table.all_rows]  # fmt: skip
-        lines.append([*_real(runs, COLUMNS, empty), ""])
-        mixed = mixture.cells(runs, COLUMNS) if table is paper.TABLE1 else None
-        if mixed:
-            lines.append([mixture.LABEL, *empty, *(cell.text.replace("—", "") for cell in mixed)])
-        command = runs.command(which, [row.id for row in table.rows])
-        header = ["", *papers, *map(heading, COLUMNS), "seeds"]
-        parts = [f"{caption(runs, table)} To train it: `{command}`.", markdown_table(header, lines)]
-        parts += [mixture.MEANING] * bool(mixed) + [NO_IS.format(runs.data)] * (runs.data in IS_MISLEADS)
-    return "\n\n".join([*parts, *(paper.FOOTNOTES[note] for row in table.rows for note in row.footnotes)])
+    if (runs := displayed(sets, table)) is not None:
+        return measured(table, runs)
+    header = ["", "paper: BPD ↓", "paper: IS ↑", "paper: FID ↓"]
+    lines = [[_name(row, table), *map(printed, row.numbers[:3])] for row in table.rows]
+    command = training_command(which, "quick")
+    return "\n\n".join([f"Not trained yet: `{command}`.", markdown_table(header, lines), *_footnotes(table)])
+
+
+def measured(table: paper.Table, runs: RunSet) -> str:
+    """A table of the paper, its numbers beside those of a run set."""
+    papers = ["paper: BPD ↓", "paper: IS ↑", "paper: FID ↓"]
+    empty = [""] * len(papers)
+    lines = [[_name(row, table), *map(printed, row.numbers[:3]), *(mean(runs, row.id, name) for name in COLUMNS),
+              _seeds_of(runs, row.id)] for row in table.all_rows]  # fmt: skip
+    lines.append([*_real(runs, COLUMNS, empty), ""])
+    mixed = mixture.cells(runs, COLUMNS) if table is paper.TABLE1 else None
+    if mixed:
+        lines.append([mixture.LABEL, *empty, *(cell.text.replace("—", "") for cell in mixed)])
+    command = runs.command(table.id, [row.id for row in table.rows])
+    header = ["", *papers, *map(heading, COLUMNS), "seeds"]
+    parts = [f"{caption(runs, table)} To train it: `{command}`.", markdown_table(header, lines)]
+    parts += [mixture.MEANING] * bool(mixed) + [NO_IS.format(runs.data)] * (runs.data in IS_MISLEADS)
+    return "\n\n".join([*parts, *_footnotes(table)])
+
+
+def every_table(sets: RunSets) -> str:
+    """Each table of the paper on each data set, size and profile that is published."""
+    parts = []
+    for table in paper.TABLES:
+        for runs, *_ in display_groups(sets, [row.id for row in table.rows], "quick"):
+            if any(runs.records_of(row.id) for row in table.rows if paper.canonical(row.id) == row.id):
+                parts += [f"## {table.name}: {runs.label}", measured(table, runs)]
+    return "\n\n".join(parts)
+
+
+def _footnotes(table: paper.Table) -> list[str]:
+    return [paper.FOOTNOTES[note] for row in table.rows for note in row.footnotes]
 
 
 def caption(runs: RunSet, table: paper.Table) -> str:
@@ -209,6 +229,7 @@ def _counts(of: Sequence[Card], whose: str) -> str:
 DOCUMENTS: Mapping[Path, Mapping[str, Callable[[RunSets], str]]] = {
     README: {"cost": default_cost, "findings": findings, "table1": short_table},
     DOCS / "running.md": {"profiles": profiles},
+    DOCS / "tables.md": {"tables": every_table},
     DOCS / "results.md": {name: partial(whole_table, name) for name in TABLES}
     | {f"{name}-claims": partial(claims, name) for name in TABLES},
 }  # fmt: skip
