@@ -46,7 +46,7 @@ def ratios(found: Sequence[Ratio]) -> str:
         return NOT_YET
     missed = sum(not r.holds for r in found)
     parts = [f"{missed} of {len(found)} targets are missed; they come first." if missed else "All targets are met."]
-    header = ("row", "against", "ours", "other", "ratio (least to most)", "target", "of the peak", "in convolutions")
+    header = ("row", "against", "ours", "other", "ratio (least to most)", "target", "of the peak", "in convolutions", "at best")
     for device in dict.fromkeys(r.device for r in found):
         of_device = sorted((r for r in found if r.device == device), key=lambda r: r.holds)
         parts.append(f"{device} ({_commits(of_device)}):\n\n{markdown_table(header, map(_cells, of_device))}")
@@ -58,10 +58,11 @@ def _cells(r: Ratio) -> list[str]:
     other, work = r.other, r.work_ratio or 1
     if abs(work - 1) > SAME_WORK:
         other += f" ({1 / work:.2f} times our multiply-adds)"
-    shares = ("" if share is None else f"{share:.0%}" for share in (r.peak_share, r.convolution_share))
+    shares = ["" if share is None else f"{share:.0%}" for share in (r.peak_share, r.convolution_share)]
+    at_best = f"{r.ratio / r.convolution_share:.2f}" if r.convolution_share else ""
     name = f"`{r.name}`" + (f", {r.ours}" if r.ours else "")
     target = f"{r.target:.3g}" if r.holds else f"{r.target:.3g}, missed"
-    return [name, other, _seconds(r.ours_s), _seconds(r.other_s), f"{r.ratio:.3g} ({spread})", target, *shares]
+    return [name, other, _seconds(r.ours_s), _seconds(r.other_s), f"{r.ratio:.3g} ({spread})", target, *shares, at_best]
 
 
 def default_run(runs: Sequence[dict]) -> str:
