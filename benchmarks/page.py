@@ -17,6 +17,7 @@ RESULTS = ROOT / "reports" / "published" / "bench"
 DEFAULT = RESULTS / "default_run.json"
 SAME_WORK = 0.05
 """Sides whose multiply-adds differ by less do the same work."""
+SHARES = ("of the peak", "in convolutions", "at best")
 NOT_YET = "Not measured yet with today's recipes."
 
 
@@ -46,7 +47,7 @@ def ratios(found: Sequence[Ratio]) -> str:
         return NOT_YET
     missed = sum(not r.holds for r in found)
     parts = [f"{missed} of {len(found)} targets are missed; they come first." if missed else "All targets are met."]
-    header = ("row", "against", "ours", "other", "ratio (least to most)", "target", "of the peak", "in convolutions", "at best")
+    header = ("row", "against", "ours", "other", "ratio (least to most)", "target", *SHARES)
     for device in dict.fromkeys(r.device for r in found):
         of_device = sorted((r for r in found if r.device == device), key=lambda r: r.holds)
         parts.append(f"{device} ({_commits(of_device)}):\n\n{markdown_table(header, map(_cells, of_device))}")
