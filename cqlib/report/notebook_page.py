@@ -22,6 +22,9 @@ THIN = '<mspace width="0.167em"/>'
 class _Renderer(IPythonRenderer):
     """Markdown to HTML with every formula as MathML, which browsers show by themselves."""
 
+    def inline_html(self, html: str) -> str:
+        return html  # one tag at a time, which nbconvert's own method would close at once
+
     def block_math(self, body: str) -> str:
         return mathml(body, "block")
 
