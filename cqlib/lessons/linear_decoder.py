@@ -33,8 +33,12 @@ class Moments:
 
 def moments(v: Tensor) -> Moments:
     """The `Moments` of dequantised images v (N, C, H, W) in [-1, 1)."""
-    x = v.flatten(1).double()
-    return Moments(x.mean(0), torch.cov(x.T, correction=0), tuple(v.shape[1:]))
+    x = v.flatten(1)
+    mean, covariance = x.mean(0, dtype=torch.float64), torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64)
+    for part in x.split(1000):  # float64 of all images at once takes hundreds of megabytes
+        deviations = part.double() - mean
+        covariance += deviations.T @ deviations / len(x)
+    return Moments(mean, covariance, tuple(v.shape[1:]))
 
 
 def training_moments(images: Dataset) -> Moments:

@@ -10,17 +10,13 @@ import torch
 from torch import Generator, Tensor
 
 from cqlib import losses
-from cqlib.data.dataset import Dataset
 from cqlib.experiments.load import ModelAndData
 from cqlib.lessons.linear_decoder import LinearDecoder
 from cqlib.models.cq import CoverageQuality
 from cqlib.pixels import LN_LEVELS, dequantise
 
 BATCH = 250
-TRAIN = 6000
-"""Training images whose residuals are measured, at most."""
 Decoder = LinearDecoder | CoverageQuality
-Decoders = Mapping[str, Decoder]
 
 
 @dataclass(frozen=True)
@@ -70,36 +66,32 @@ class Reconstruction:
         return self.x[0].numel() * LN_LEVELS - log_p - self.log_ratio
 
 
-Reconstructions = Mapping[str, Mapping[str, Reconstruction]]
-"""Label of a decoder -> "train" or "test" -> reconstructions of these images."""
-
-
 def decoders_of(rows: Sequence[str], models: Mapping[str, ModelAndData]) -> dict[str, Decoder]:
     """Label -> decoder of those `rows` that have a model."""
     return {m.name: m.model for row, m in models.items() if row in rows}
 
 
 @torch.no_grad()
+def _reconstruct_batch(decoder: Decoder, images: Tensor, generator: Generator) -> Reconstruction:
+    v = dequantise(images, generator=generator)
+    q = decoder.infer(v, generator)
+    mean, log_sigma = decoder.decode(q.z)
+    y, log_det = decoder.features(v)
+    return Reconstruction(v, y, mean, log_sigma, decoder.image(mean), log_det, q.log_ratio)
+
+
 def reconstruct(decoder: Decoder, images: Tensor, seed: int = 0) -> Reconstruction:
     """The `Reconstruction` of uint8 images (N, C, H, W), with one draw of z and of u, dequantisation's noise, each."""
     generator = Generator().manual_seed(seed)
-    parts = []
-    for batch in images.split(BATCH):
-        v = dequantise(batch, generator=generator)
-        q = decoder.infer(v, generator)
-        mean, log_sigma = decoder.decode(q.z)
-        y, log_det = decoder.features(v)
-        parts.append((v, y, mean, log_sigma, decoder.image(mean), log_det, q.log_ratio))
-    return Reconstruction(*map(torch.cat, zip(*parts, strict=True)))
+    parts = [_reconstruct_batch(decoder, batch, generator) for batch in images.split(BATCH)]
+    return Reconstruction(*map(torch.cat, zip(*(vars(part).values() for part in parts), strict=True)))
 
 
-def reconstructions(decoders: Decoders, images: Dataset) -> dict[str, dict[str, Reconstruction]]:
-    """Label -> "train" or "test" -> the decoder's reconstructions; of training images at most `TRAIN`."""
-    parts = {"train": images.train.images[:TRAIN], "test": images.test.images}
-    return {
-        label: {name: reconstruct(decoder, part, seed) for seed, (name, part) in enumerate(parts.items())}
-        for label, decoder in decoders.items()
-    }
+def flat_residuals(decoder: Decoder, images: Tensor, seed: int = 0) -> Tensor:
+    """e = (y - mu(z)) / sigma(z) of uint8 images, flat, (N, D): those of `reconstruct`, and nothing else is kept."""
+    generator = Generator().manual_seed(seed)
+    parts = (_reconstruct_batch(decoder, batch, generator) for batch in images.split(BATCH))
+    return torch.cat([part.standardised.flatten(1) for part in parts])
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """An executed notebook as one HTML page that needs no network: formulas as MathML, images embedded."""
 
 import html
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,15 @@ from cqlib.data import WITH_PIP
 from cqlib.data.photographs import CREDITS
 
 TEMPLATES = Path(__file__).parent / "templates"
+FUNCTION = "<mi>(?:ln|exp|tanh|sin|cos)</mi>|<msub><mi>log</mi><mn>2</mn></msub>"
+THIN = '<mspace width="0.167em"/>'
 
 
 class _Renderer(IPythonRenderer):
     """Markdown to HTML with every formula as MathML, which browsers show by themselves."""
+
+    def inline_html(self, html: str) -> str:
+        return html  # one tag at a time, which nbconvert's own method would close at once
 
     def block_math(self, body: str) -> str:
         return mathml(body, "block")
@@ -44,6 +50,9 @@ def mathml(latex: str, display: str = "inline") -> str:
         element = convert(latex, display=display)
     except Exception:  # the converter raises many kinds; a formula must never cost the page
         return f"<code>{html.escape(latex)}</code>"
+    # TeX sets "D ln x" with thin spaces, which the converter leaves out
+    element = re.sub(f"(</m(?!o)[a-z]+>)({FUNCTION})", rf"\1{THIN}\2", element)
+    element = re.sub(f"({FUNCTION})(?=<m(?!o[ >]))", rf"\1{THIN}", element)
     # a wide formula scrolls, so the keyboard must reach it
     return element.replace("<math ", '<math tabindex="0" ', 1) if display == "block" else element
 
