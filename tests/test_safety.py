@@ -1,5 +1,5 @@
-"""What protects a user's data: no pickle runs, nothing of the machine gets into what is published, and a killed
-training goes on where it was."""
+"""What protects a user's data: no pickle runs, no name becomes markup, nothing of the machine gets into what is
+published, and a killed training goes on where it was."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bs4 import BeautifulSoup
+from PIL import Image
 from scores import Projection
 
 from cqlib import data
+from cqlib.cli import commands
 from cqlib.experiments import run
 from cqlib.experiments.load import load
-from cqlib.experiments.record import read_record
+from cqlib.experiments.record import load_records, read_record
+from cqlib.figures import common as show
 from cqlib.metrics import cache, features
 from cqlib.recipe import EVALUATION, Evaluation
 from cqlib.report import page as report
@@ -145,6 +149,58 @@ def test_a_pickle_in_place_of_any_artefact_is_not_run(finished, tmp_path):
         assert cache._read(path) is None
     report.render(tmp_path / "out", runs_dir=whole)  # of a record and pictures that are pickles
     assert not harm.exists()
+
+
+# --- bad input ---------------------------------------------------------------------------------------------------
+
+
+def test_a_bad_file_is_one_line_and_leaves_no_run(tmp_path, capsys):
+    """An empty archive, one without images, pixels out of range, a program in place of a picture, a folder of none."""
+    (tmp_path / "empty.npz").touch()
+    np.savez(tmp_path / "other.npz", other=np.zeros(3))
+    np.savez(tmp_path / "floats.npz", images=np.full((40, 16, 16, 3), 7.0))
+    for name in ("none", "eps"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "eps" / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n")
+    for name in ("npz:empty.npz", "npz:other.npz", "npz:floats.npz", "npz:absent.npz", "folder:none", "folder:eps"):
+        kind, _, path = name.partition(":")
+        arguments = ("--profile", "smoke", "--data", f"{kind}:{tmp_path / path}", "--runs-dir", str(tmp_path / "runs"))
+        with pytest.raises(SystemExit) as stop:
+            commands.main(["train", ROW, *arguments])
+        line = capsys.readouterr().err
+        assert stop.value.code in (1, 2) and line.count("\n") == 1 and path in line and "details" not in line
+    assert not list(tmp_path.glob("runs/*/record.json"))
+
+
+# --- names that would become markup ------------------------------------------------------------------------------
+
+RTL = "\u202e"
+MARKUP = "<img src=x onerror=alert(1)>"
+HOSTILE = ("<script>alert(1)</script>", f'">{MARKUP}', "'; drop", f"{RTL}txt.exe", "&lt;b&gt;", "{{7*7}}")
+
+
+def test_hostile_names_are_text_in_the_report_and_in_notebooks(tmp_path):
+    """A run on a folder of images whose own name, classes and files are markup."""
+    folder, rng = tmp_path / MARKUP, np.random.default_rng(0)
+    for name in HOSTILE:
+        place = folder / name.replace("/", "∕")
+        place.mkdir(parents=True)
+        for k in range(10):
+            image = Image.fromarray(rng.integers(256, size=(16, 16, 3), dtype=np.uint8))
+            (image if k else image.convert("L")).save(place / f"{k}{name[:5]}.png")
+    with measured_briefly():
+        run.run(ROW, profile="smoke", data=f"folder:{folder}", runs_dir=tmp_path / "runs")
+    report.render(tmp_path / "out", runs_dir=tmp_path / "runs")
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "onerror" in page  # as text
+    records, _ = load_records(tmp_path / "runs")
+    sets = show.run_sets_for([ROW], records, "smoke")
+    for html in (page, show.table("table1", sets, "smoke").data, show.claims("table1", sets).data):
+        soup = BeautifulSoup(html, "html.parser")
+        for tag in soup.find_all(True):
+            assert not [key for key in tag.attrs if key.startswith("on")] and tag.get("src") != "x", tag
+        assert "alert(1)" not in "".join(script.get_text() for script in soup.find_all("script"))
+        assert RTL not in html
 
 
 # --- what is published says nothing of the machine ---------------------------------------------------------------

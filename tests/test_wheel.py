@@ -5,7 +5,9 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
+from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,26 @@ def test_the_lines_of_the_page_on_the_library_run(outside):
     assert len(blocks) == 5 and lines.count("steps=3") == 3
     printed = outside("-c", lines)
     assert "Coverage-lite0" in printed and (outside.folder / "my-model" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_metadata_are_those_of_an_index_page(built):
+    with zipfile.ZipFile(built("wheel")) as wheel:
+        (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+        metadata = BytesParser().parsebytes(wheel.read(name))
+        weights = [n for n in wheel.namelist() if re.match(r"cqlib/published/models/table1_[\w-]+\.safetensors", n)]
+    assert len(weights) == 5
+    assert metadata["Keywords"] and metadata.get_all("Classifier") and metadata["License-File"] == "LICENSE"
+    text = metadata.get_payload()
+    links = re.findall(r"\]\(([^)\s]+)", text)
+    assert links and [link for link in links if not re.match("https?://|#", link)] == []
+    assert re.search(r"!\[[^]]*\]\(https://[\w./-]+/raw/main/reports/published/table1.webp\)", text)
+
+
+@pytest.mark.slow
+def test_the_sdist_is_whole(built):
+    with tarfile.open(built("sdist")) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    left_out = {name for name in listed.stdout.splitlines() if name not in names and (ROOT / name).exists()}
+    assert {name for name in left_out if not name.startswith(".")} == set()

@@ -182,3 +182,12 @@ def test_file_names():
     for data in ("folder:/a b/Ünïcode 'dir'", "npz:" + "x" * 400 + ".npz", "folder:/", "npz:../../x"):
         name = slug("table1/vae", data, "quick", 0, {f"a.{letter * 50}": [0.5] for letter in "bc"})
         assert set(name) <= set(string.ascii_lowercase + string.digits + "-_.") and len(name) < 160
+
+
+@pytest.mark.parametrize(
+    "states, dirty", [((False, False), False), ((False, True), True), ((None, False), None), ((None, True), True)]
+)
+def test_code_is_dirty_if_any_was_and_unknown_if_one_is_not_known(states, dirty):
+    here, before = (GitInfo(letter * 40, state) for letter, state in zip("ab", states, strict=True))
+    assert here.after(before) == GitInfo("a" * 40, dirty)
+    assert before.after(here) == GitInfo("b" * 40, dirty)

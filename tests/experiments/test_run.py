@@ -2,10 +2,12 @@
 
 import itertools
 import json
+import os
 import shutil
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from scores import Projection
@@ -300,3 +302,13 @@ def test_scores_on_other_features_stand_beside_what_was_measured_before(vae, mon
     second = run.run("table1/vae", profile="smoke", runs_dir=runs)
     assert {"FID", "FD-lite0"} <= second.metrics.keys()
     assert second.curve == told.curve
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the peak cannot be reset here")
+def test_the_peak_of_memory_is_the_runs_own(tmp_path):
+    """What an earlier row of the same notebook used, and gave back, does not count."""
+    before = psutil.Process().memory_info().rss
+    earlier = torch.ones(3 * 10**8)  # 1.2 GB
+    del earlier
+    record = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
+    assert record.peak_memory_bytes < before + 10**9

@@ -179,6 +179,11 @@ def official(path, monkeypatch, content=b"the weights"):
     return path
 
 
+def test_no_network(places):
+    with pytest.raises(UserError, match="--feature-weights FILE"):
+        features._fetch_inception()
+
+
 def test_the_order_in_which_weights_are_found(places, monkeypatch, tmp_path, capfd):
     folder, hub = places
     given = official(tmp_path / "given.pth", monkeypatch)
@@ -209,6 +214,48 @@ def test_without_weights_the_paper_profile_warns_once_in_one_line(places, capfd)
         assert words in line
     assert features.features_for(None, folder, profile="quick", side=224) == features.lite0(224)
     assert capfd.readouterr().err == ""
+
+
+class Answer:
+    """What a server sends; None: the connection breaks half-way."""
+
+    headers: dict = {}
+
+    def __init__(self, content):
+        self.content = content
+
+    def raise_for_status(self):
+        pass
+
+    def iter_content(self, chunk_size):
+        if self.content is None:
+            raise requests.ConnectionError("half")
+        yield self.content
+
+
+def test_weights_are_fetched_whole_and_checked_or_not_at_all(places, monkeypatch):
+    folder, hub = places
+    official(hub, monkeypatch).unlink()
+    for content in (b"a page that says: not found", None):
+        monkeypatch.setattr(requests, "get", lambda *_, content=content, **__: Answer(content))
+        assert features.features_for(None, folder, profile="paper", side=224).name == "lite0"
+        assert list(hub.parent.iterdir()) == []
+    monkeypatch.setattr(requests, "get", lambda *_, **__: Answer(b"the weights"))
+    assert features.features_for(None, folder, profile="paper", side=224).weights == hub
+    assert hub.read_bytes() == b"the weights"
+    monkeypatch.setattr(requests, "get", lambda *_, **__: pytest.fail("fetched twice"))
+    assert features.features_for(None, folder, profile="paper", side=224).weights == hub
+
+
+@pytest.mark.parametrize("where", ["given", "data", "hub"])
+def test_a_damaged_file_under_the_official_name_is_refused(places, where):
+    folder, hub = places
+    path = hub if where == "hub" else folder / features.INCEPTION_FILE
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"half of the weights")
+    given = path if where == "given" else None
+    with pytest.raises(UserError, match=r"or damaged \(sha256 begins \w{8}, not 6726825d\): get the file"):
+        features.features_for(given, folder, profile="quick" if given else "paper", side=224)
 
 
 def test_features_do_not_depend_on_the_batch_size(monkeypatch):

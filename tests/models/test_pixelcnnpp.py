@@ -117,6 +117,17 @@ def test_a_gated_block_term_by_term():
     torch.testing.assert_close(block(h, aux), h + a * torch.sigmoid(b), rtol=1e-4, atol=1e-4)
 
 
+def test_the_last_layer_is_fp32_under_autocast(monkeypatch):
+    """A mean in bf16 would be off by half a cell of 1/128."""
+    torch.manual_seed(0)
+    net, x = build(recipe().system).net, cell_centres(images(2))
+    h = torch.randn(2, 8, 16, 16).bfloat16()
+    monkeypatch.setattr(net, "streams", lambda x: (h, h))
+    with torch.autocast("cpu", torch.bfloat16):
+        out = net(x)
+    torch.testing.assert_close(out, net.out(torch.nn.functional.elu(h.float())), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_first_batch_gives_every_layer_mean_0_and_its_deviation(channels):
     torch.manual_seed(0)

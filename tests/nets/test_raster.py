@@ -5,6 +5,7 @@ import torch
 from small_models import full_pass, jacobian, randomised
 
 from cqlib.nets.raster import (
+    ApplyAtPixel,
     PixelSoftmax,
     RasterConv2d,
     cached_logits,
@@ -46,6 +47,19 @@ def test_features_of_colours_are_those_of_the_paper():
     centre = RasterConv2d("A", 3, 3, 7, ordered_groups=3).mask[:, :, 3, 3]
     assert centre.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0]]
     assert degrees(3 * 256, 3).tolist() == [0] * 256 + [1] * 256 + [2] * 256
+
+
+@pytest.mark.parametrize("kind", ["A", "B"])
+@pytest.mark.parametrize("kernel", [1, 3, 7])
+def test_a_layer_at_one_pixel_is_the_layer(kind, kernel):
+    layer = randomised(RasterConv2d(kind, 4, 6, kernel, ordered_groups=3))
+    x = torch.randn(2, 4, HEIGHT, WIDTH).double()
+    run, whole = ApplyAtPixel(2, HEIGHT, WIDTH), layer(x)
+    for i in range(HEIGHT):
+        for j in range(WIDTH):
+            run.place = (i, j)
+            run(layer, torch.full_like(x[:, :, i, j], 7.0))  # what is known of a pixel at first does not stay
+            torch.testing.assert_close(run(layer, x[:, :, i, j]), whole[:, :, i, j], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("features, width, colours", [(6, 9, 3), (5, 7, 3), (4, 5, 1)])

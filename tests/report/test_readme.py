@@ -4,6 +4,7 @@ import re
 import shlex
 from dataclasses import replace
 from functools import partial
+from pkgutil import resolve_name
 
 import pytest
 import torch
@@ -111,3 +112,15 @@ def test_readmes_python_does_what_it_says(tmp_path, monkeypatch):
     names["images"] = torch.randint(256, (32, 1, 28, 28), dtype=torch.uint8)
     exec(own.replace("steps=4000", "steps=1"), names)
     assert cqlib.load("my-model").sample(2).shape == (2, 1, 28, 28)
+
+
+def test_every_equation_is_where_the_map_says():
+    line = r"^\| ((?:\(\d\),? )+).*\| \[`([\w.]+)`\]\(\.\./(\S+)\.py\) \|$"
+    found = re.findall(line, TEXT[readme.DOCS / "code.md"], re.MULTILINE)
+    told = [(int(number), f"{path.replace('/', '.')}:{name}") for numbers, name, path in found
+            for number in re.findall(r"\d", numbers)]  # fmt: skip
+    assert sorted(number for number, _ in told) == [*range(1, 9)]
+    for number, where in told:
+        docstring = resolve_name(where).__doc__
+        ranges = [range(int(a), int(b) + 1) for a, b in re.findall(r"\((\d)\) to \((\d)\)", docstring)]
+        assert f"({number})" in docstring or any(number in r for r in ranges), where

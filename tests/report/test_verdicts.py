@@ -248,3 +248,10 @@ def test_the_claims_as_data_are_a_plain_list_with_every_test(tmp_path, monkeypat
         for written, result in zip(entry["tests"], card.tests, strict=True):
             assert written["effect"] == (result.effect and pytest.approx(result.effect, rel=1e-3))
             assert written["interval"] == (result.low and pytest.approx([result.low, result.high], rel=1e-3))
+
+
+def test_a_number_says_which_records_it_is_of():
+    result = card_of(F_BPD, side(4.0, 2)).tests[0]
+    rows = ("table1_vae-f", "table1_vae")
+    names = [", ".join(f"{row}--photos10--quick--{seed}.json" for seed in (0, 1)) for row in rows]
+    assert result.files == " against ".join(f"2 seeds: {name}" for name in names)

@@ -78,3 +78,16 @@ def test_too_little_memory_is_not_taken_for_damage(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "safe_open", refuse)
     with pytest.raises(MemoryError, match="Cannot allocate memory"):
         load_checkpoint(path)
+
+
+def test_a_full_disk_leaves_the_old_state(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    save_checkpoint(path, state(1))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError):
+        save_checkpoint(path, state(2))
+    assert load_checkpoint(path)["step"] == 1 and list(tmp_path.iterdir()) == [path]
