@@ -35,7 +35,7 @@ MENU = {
     "Data": "docs/data.html", "Code": "docs/code.html", "Modules": "cqlib.html", "Glossary": "docs/glossary.html",
 }  # fmt: skip
 """What stands on top of every text -> its page."""
-FILE_OF_NOTEBOOK = re.compile(r'(?<=href=")\.\./([^"#]+\.py)(?=")')
+FILE_OF_NOTEBOOK = re.compile(r'(?<=href=")(?:\.\./)+([^"#]+\.py)(?=")')
 """A link of a notebook's page to a source file."""
 
 

@@ -42,8 +42,6 @@ def published(notebook: nbformat.NotebookNode, shot: Shot) -> nbformat.NotebookN
     if texts := credits(copy):
         copy.cells.append(new_markdown_cell(f"The photographs show {'; '.join(texts)}.", id=CREDITS))
     for cell in copy.cells:
-        if cell.cell_type == "markdown":
-            cell.source = cell.source.replace("](../", "](../../../")  # links from a folder that is deeper
         if cell.cell_type == "code":
             cell.metadata.pop("execution", None)  # times of day, which change when nothing else does
             cell.outputs = [new for output in cell.outputs for new in shown(output, shot)]

@@ -96,6 +96,10 @@ def execute(job: Job) -> None:
         notebook = nbformat.read(running, as_version=4)
     for part in (notebook, *notebook.cells):
         part.metadata.pop("papermill", None)  # machine paths and clock times
+    repository = Path(os.path.relpath(job.source.parent.parent, job.out.parent)).as_posix()
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = cell.source.replace("](../", f"]({repository}/")
     if not failure:
         notebook.metadata["cqlib"] = {**notebook.metadata.get("cqlib", {}), "inputs": inputs}
     write_atomic(job.page, notebook_page(notebook, job.source.parent, job.out.name))

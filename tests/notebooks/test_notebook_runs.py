@@ -25,6 +25,8 @@ $$\\mathrm{KL}(q\\,\\|\\,p) \\ge 0$$
 | a | b |
 |---|---|
 | 1 | 2 |
+
+[An example](../examples/one.py)
 """
 CODE = """
 import os, signal, sys, time
@@ -67,6 +69,8 @@ def test_a_run_is_done_until_an_input_changes(job):
     assert not any("papermill" in part.metadata for part in (executed, *executed.cells))  # machine paths, times of day
     assert executed.cells[-1].outputs[0].text == f"smoke {sys.executable}\n"  # this interpreter's own kernel
     html = job.page.read_text()
+    link = re.search(r'href="([^"]*one.py)"', html)[1]
+    assert (job.page.parent / link).resolve() == (job.source.parent / "../examples/one.py").resolve()
     assert "<math" in html and not re.search(r"<script|<link|@import|src=.https?:", html)
 
     assert not replace(job, parameters={**job.parameters, "profile": "quick"}).done()
