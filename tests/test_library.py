@@ -156,10 +156,10 @@ def test_nets_of_ones_own(tmp_path):
 
 
 def test_a_folder_without_a_model(tmp_path):
-    for make in (lambda: None, lambda: (tmp_path / "model.safetensors").write_bytes(b"no")):
-        make()
-        with pytest.raises(UserError, match=r"model\.safetensors cannot be read: model\.save\(folder\) writes it"):
+    for why in ("does not exist", "cannot be read"):
+        with pytest.raises(UserError, match=rf"model\.safetensors {why}: model\.save\(folder\) writes it"):
             cqlib.load(str(tmp_path))
+        (tmp_path / "model.safetensors").write_bytes(b"no")
     for nowhere in ("nope", Path("nope")):
         with pytest.raises(UserError, match="^unknown row 'nope'"):
             cqlib.load(nowhere)

@@ -208,7 +208,8 @@ def saved_model(folder: Path | str) -> tuple[dict[str, Any], Path]:
     try:
         state = load_checkpoint(file)
     except (OSError, CheckpointError) as error:
-        raise UserError(f"{file} cannot be read: model.save(folder) writes it") from error
+        why = "cannot be read" if file.exists() else "does not exist"
+        raise UserError(f"{file} {why}: model.save(folder) writes it") from error
     if not {"model", "config", "weights"} <= state.keys():
         raise UserError(f"{file} was not written by model.save(folder)")
     return state, file
@@ -297,13 +298,14 @@ def uint8_images(images: Any, shape: tuple[int, ...] | None = None) -> Tensor:
     fits = stack.dim() == 4 and stack.shape[1] in channels and shape in (None, tuple(stack.shape[1:]))
     if not fits or not len(stack):
         wanted = "C, H, W) with 1 or 3 channels" if shape is None else f"{', '.join(map(str, shape))})"
-        raise ValueError(f"images are (N, {wanted}, not {_shape(stack)}")
+        remedy = "" if shape is None else ": resize them, or make a model of their size and channels"
+        raise ValueError(f"images are (N, {wanted}, not {_shape(stack)}{remedy}")
     if stack.is_floating_point():
         low, high = (float(end) for end in stack.aminmax())
         if not (-1 <= low < 0 and high <= 1):
             found = f"floats from {low:.3g} to {high:.3g}"
-            remedy = "of floats in [0, 1] pass (255 * images).round() as uint8"
-            raise ValueError(f"images are uint8, or floats in [-1, 1], not {found}: {remedy}")
+            remedy = "pass them" if high > 1 else "of floats in [0, 1] pass (255 * images).round()"
+            raise ValueError(f"images are uint8, or floats in [-1, 1], not {found}: {remedy} as uint8")
         stack = to_uint8(stack)
     if stack.dtype != torch.uint8:
         kind = str(stack.dtype).removeprefix("torch.")

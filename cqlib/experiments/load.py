@@ -19,7 +19,7 @@ from cqlib.models.base import System
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.registry import build_apart
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint
-from cqlib.util.errors import UsageError, UserError
+from cqlib.util.errors import UsageError, UserError, unknown_name
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, RUNS
 from cqlib.util.text import without_paths
@@ -45,6 +45,8 @@ def load(
     such weights.
     """
     name, folder = str(row), Path(row).expanduser()
+    if name not in ROWS and not folder.is_dir():
+        raise UsageError(f"{unknown_name('row', name, ROWS)}; and there is no folder of this name")
     if name in ROWS or not folder.is_dir():
         e = experiment(name, **settings)
         return as_own_model(load_system(e, Path(runs_dir).expanduser()), e.row).to(device)

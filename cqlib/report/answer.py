@@ -20,7 +20,7 @@ CHIEF_CLAIMS = {
         "table1/quality-loss-fid", "table1/quality-loss-f-fid"),
     "CQ-F needs fewer bits than a GAN": ("table1/cq-f-gan-bpd",),
     "without f the critic costs no bits": ("table1/quality-loss-bpd",),
-    "CQ-F’s samples look better than CQ’s, without f": ("table1/f-quality-fid",),
+    "CQ-F’s samples look better than CQ’s, the same without f": ("table1/f-quality-fid",),
     "CQ-F’s samples look better than a GAN’s": ("table1/cq-f-gan-fid",),
     "CQ-F’s samples cover more of the real images than a GAN’s, by this project’s own score": (
         "table1/cq-f-gan-coverage",),
@@ -44,7 +44,7 @@ def finding(text: str, results: Sequence[ClaimResult]) -> str:
         return f"{text} (not tested)"
     result = min(results, key=_severity)
     differ = len({each.verdict for each in results}) > 1
-    weak = result.verdict == "contradicted" and not result.survives_holm
+    weak = result.verdict == "contradicted" and result.weak
     place = f" on {data_title(result.runs.data)} {result.runs.size}×{result.runs.size}" * differ
     outcome = "weak evidence for the opposite" if weak else OUTCOMES[result.verdict]
     return f"{text} ({outcome}{place})" if outcome else text

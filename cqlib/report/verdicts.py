@@ -7,7 +7,9 @@ from functools import partial
 
 from cqlib.experiments.claims import IS_MISLEADS, Claim, applies
 from cqlib.experiments.paper import DATA_SETS
-from cqlib.experiments.rows import short_label
+from cqlib.experiments.rows import label_of, short_label
+from cqlib.experiments.trade_off import LAMBDA, usual_lambda
+from cqlib.experiments.variants import row_and_changes
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report.inference import LEVEL, Comparison, effect_of, welch
 from cqlib.report.run_sets import ORIGINS, RunSet
@@ -90,8 +92,16 @@ class ClaimResult:
     @property
     def survives_holm(self) -> bool:
         """Whether it is decided after Holm's correction, too."""
-        decided = self.label in ("holds", "contradicted")
-        return decided and self.n_tests > 1 and self.p_holm is not None and self.p_holm <= LEVEL
+        return self._decided and self.n_tests > 1 and self.p_holm is not None and self.p_holm <= LEVEL
+
+    @property
+    def weak(self) -> bool:
+        """Whether it is decided, but not after Holm's correction."""
+        return self._decided and self.n_tests > 1 and not self.survives_holm
+
+    @property
+    def _decided(self) -> bool:
+        return self.label in ("holds", "contradicted")
 
 
 def _digits(end: float, digits: int) -> int:
@@ -117,7 +127,9 @@ def claim_result(claim: Claim, runs: RunSet) -> ClaimResult:
         labels = [DATA_SETS[data].label if data in DATA_SETS else data for data in (claim.data, runs.data)]
         return result("not run", reason=f"claimed for {labels[0]}, not for {labels[1]}", missing_kind=3)
     if missing:
-        reason = f"no finished run of {' or '.join(missing)}"
+        reason = f"no finished run of {' or '.join(map(label_of, missing))}"
+        if {LAMBDA: usual_lambda(runs.data, runs.size)} in [row_and_changes(row)[1] for row in missing]:
+            reason = "this λ is that of Table 1 here"
         return result("not run", reason=reason, missing_kind=len(missing))
     names = QUANTITIES[claim.metric].names
     name = next((n for n in names if all(runs.numbers(row, n) for row in rows)), "")

@@ -234,7 +234,7 @@ def test_why_a_claim_was_not_tested_is_that_of_the_runs_that_lack_least():
     local = [record("table1/vae", 0, BPD=5.0), record("table1/vae-f", 1, FD=4.0)]
     elsewhere = [record("table1/gan", data="npz:mine")]
     assert card_of(F_BPD, local, elsewhere).reason.startswith("no runs of both rows have measured BPD")
-    assert card_of(EQUAL_BPD, local, elsewhere).reason == "no finished run of table1/cq"
+    assert card_of(EQUAL_BPD, local, elsewhere).reason == "no finished run of CQ"
 
 
 def test_the_claims_as_data_are_a_plain_list_with_every_test(tmp_path, monkeypatch):
@@ -255,3 +255,18 @@ def test_a_number_says_which_records_it_is_of():
     rows = ("table1_vae-f", "table1_vae")
     names = [", ".join(f"{row}--photos10--quick--{seed}.json" for seed in (0, 1)) for row in rows]
     assert result.files == " against ".join(f"2 seeds: {name}" for name in names)
+
+
+@pytest.mark.parametrize(
+    ("label", "p_holm", "weak"),
+    [("holds", 0.04, False), ("holds", 0.2, True), ("contradicted", 0.2, True), ("equal", 0.2, False)],
+)
+def test_what_is_decided_but_not_after_the_correction_is_weak(label, p_holm, weak):
+    result = ClaimResult(F_BPD, run_sets([record("table1/vae")], [])[0], label, p_holm=p_holm, n_tests=5)
+    assert result.weak is weak and result.survives_holm is (label == "holds" and not weak)
+
+
+def test_at_the_usual_lambda_the_claim_along_lambda_is_one_of_table_1():
+    (digits,) = run_sets([record("table1/cq-f", data="photodigits"), record("table1/cq", data="photodigits")], [])
+    assert claim_result(BY_ID["trade-off/f-bpd-400"], digits).reason == "this λ is that of Table 1 here"
+    assert "no finished run of" in claim_result(BY_ID["trade-off/f-bpd-100"], digits).reason
