@@ -12,7 +12,7 @@ from cqlib.experiments.trade_off import LAMBDA, usual_lambda
 from cqlib.experiments.variants import row_and_changes
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report.inference import LEVEL, Comparison, effect_of, welch
-from cqlib.report.run_sets import ORIGINS, RunSet
+from cqlib.report.run_sets import ORIGINS, RunSet, data_title
 from cqlib.report.values import Value, source_of
 from cqlib.util.text import count_of, signed
 
@@ -123,13 +123,13 @@ def claim_result(claim: Claim, runs: RunSet) -> ClaimResult:
     missing = [row for row in rows if not runs.records_of(row)]
     if claim.metric == "is" and runs.data in IS_MISLEADS and not missing:
         return result("not run", reason=f"IS misleads on {runs.data}")
+    if row_and_changes(claim.row_a)[1].get(LAMBDA) == usual_lambda(runs.data, runs.size):
+        return result("not run", reason=f"on {data_title(runs.data)} this λ is that of Table 1")
     if not applies(claim, runs.data, runs.size):
         labels = [DATA_SETS[data].label if data in DATA_SETS else data for data in (claim.data, runs.data)]
         return result("not run", reason=f"claimed for {labels[0]}, not for {labels[1]}", missing_kind=3)
     if missing:
         reason = f"no finished run of {' or '.join(map(label_of, missing))}"
-        if {LAMBDA: usual_lambda(runs.data, runs.size)} in [row_and_changes(row)[1] for row in missing]:
-            reason = "this λ is that of Table 1 here"
         return result("not run", reason=reason, missing_kind=len(missing))
     names = QUANTITIES[claim.metric].names
     name = next((n for n in names if all(runs.numbers(row, n) for row in rows)), "")
