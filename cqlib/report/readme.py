@@ -30,6 +30,7 @@ README, DOCS = ROOT / "README.md", ROOT / "docs"
 FD, COVERAGE = (QUANTITIES[id].lite0 for id in ("fid", "coverage"))
 COLUMNS = ("BPD", *(QUANTITIES[id].lite0 for id in ("is", "fid", "kid", "coverage")))
 """What is measured, in the tables of docs."""
+PAPERS = ("paper: BPD ↓", "paper: IS ↑", "paper: FID ↓")
 TABLES = {table.id: table for table in paper.TABLES}
 RunSets = Sequence[RunSet]
 
@@ -110,16 +111,14 @@ def whole_table(which: str, sets: RunSets) -> str:
     table = TABLES[which]
     if (runs := displayed(sets, table)) is not None:
         return measured(table, runs)
-    header = ["", "paper: BPD ↓", "paper: IS ↑", "paper: FID ↓"]
     lines = [[_name(row, table), *map(printed, row.numbers[:3])] for row in table.rows]
     command = training_command(which, "quick")
-    return "\n\n".join([f"Not trained yet: `{command}`.", markdown_table(header, lines), *_footnotes(table)])
+    return "\n\n".join([f"Not trained yet: `{command}`.", markdown_table(["", *PAPERS], lines), *_footnotes(table)])
 
 
 def measured(table: paper.Table, runs: RunSet) -> str:
     """A table of the paper, its numbers beside those of a run set."""
-    papers = ["paper: BPD ↓", "paper: IS ↑", "paper: FID ↓"]
-    empty = [""] * len(papers)
+    empty = [""] * len(PAPERS)
     lines = [[_name(row, table), *map(printed, row.numbers[:3]), *(mean(runs, row.id, name) for name in COLUMNS),
               _seeds_of(runs, row.id)] for row in table.all_rows]  # fmt: skip
     lines.append([*_real(runs, COLUMNS, empty), ""])
@@ -127,7 +126,7 @@ def measured(table: paper.Table, runs: RunSet) -> str:
     if mixed:
         lines.append([mixture.LABEL, *empty, *(cell.text.replace("—", "") for cell in mixed)])
     command = runs.command(table.id, [row.id for row in table.rows])
-    header = ["", *papers, *map(heading, COLUMNS), "seeds"]
+    header = ["", *PAPERS, *map(heading, COLUMNS), "seeds"]
     parts = [f"{caption(runs, table)} To train it: `{command}`.", markdown_table(header, lines)]
     parts += [mixture.MEANING] * bool(mixed) + [NO_IS.format(runs.data)] * (runs.data in IS_MISLEADS)
     return "\n\n".join([*parts, *_footnotes(table)])
