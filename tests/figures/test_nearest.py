@@ -32,6 +32,20 @@ def test_the_best_of_all_starts_is_taken_image_by_image():
     torch.testing.assert_close(found, torch.ones(2, 1), atol=1e-3, rtol=0)
 
 
+def test_starts_that_fall_behind_are_given_up():
+    """At the end the one start of each image is followed that came near: its codes alone are decoded."""
+    decoded = []
+
+    def decode(z):
+        decoded.append(z.detach().clone())
+        return z.relu().view(-1, 1, 1, 1)
+
+    starts = torch.tensor([[[-1.0], [0.5]], [[0.5], [-1.0]], [[-2.0], [-2.0]]])
+    nearest.nearest_codes(decode, torch.ones(2, 1, 1, 1), starts)
+    assert [len(z) for z in decoded[::100]] == [6, 4, 2, 2, 2]
+    assert (decoded[-1] > 0.9).all()
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("row", ["table1/cq-f", "table1/vae"])
 def test_nothing_found_is_farther_than_the_reconstruction(row, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import handmade
 import numpy as np
 import pytest
 from fake_records import DEVICE, record, records
@@ -141,3 +142,10 @@ def test_a_system_is_held_against_its_untrained_copy_and_noise():
     worse = record("table3/dcgan")
     worse.metrics["FD-lite0"] = replace(worse.metrics["FD-lite0"], value=3000.0)  # than noise
     assert not small_tables.baselines(run_sets([worse], []), ["table3/dcgan"])[0]["beats"]
+
+
+def test_all_numbers_are_of_models_with_the_digits_apart():
+    metrics = {"BPD": 5.0, "FD-lite0": 300.0, "FD-lite0-floor": 60.0, "IS-lite0-real": 9.0, "Digit-3": 0.1,
+               "Digit-3-real": 0.1}  # fmt: skip
+    (runs,) = run_sets([handmade.record("table1/cq-f", metrics=metrics)], [])
+    assert small_tables.all_numbers(runs) == (["BPD", "FD-lite0"], ["Digit-3"])
