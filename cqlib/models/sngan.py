@@ -109,6 +109,6 @@ def resnet_recipe(profile: str, size: int, loss: Loss) -> tuple[SNGANConfig, Tra
     return config, {
         "paper": TrainingConfig(50_000, ema=0.0, flips=False, log_every=200, **paper),
         "study": TrainingConfig(4000, **short_run),
-        "quick": TrainingConfig(1600, **short_run),
+        "quick": TrainingConfig(3200, **short_run),
         "smoke": TrainingConfig(20, log_every=5, **short_run),
     }[profile]

@@ -68,7 +68,7 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     training = {
         "paper": TrainingConfig(100_000, ema=0.0, flips=False, log_every=200, **paper),
         "study": TrainingConfig(4000, **short_run),
-        "quick": TrainingConfig(2400, **short_run),
+        "quick": TrainingConfig(5000, **short_run),
         "smoke": TrainingConfig(20, log_every=5, **short_run),
     }[profile]
     return Recipe(config, training, frozen_decoder_stage(config, profile))
