@@ -11,7 +11,7 @@ from cqlib.data.grids import grid
 from cqlib.report import plots
 from cqlib.report.cells import number
 
-SIDE, LABEL, LINE, GAP = 0.62, 1.3, 0.17, 0.04
+SIDE, LABEL, LINE, GAP = 0.62, 1.55, 0.17, 0.04
 """In inches: the side of an image, the width of rows' names, the height of a line of text, the gap between rows."""
 
 

@@ -55,10 +55,9 @@ def render(
     beside = out if alone else None
     table1 = [row.id for row in paper.TABLE1.rows]
     first = next(iter(display_groups(sets, table1, profile)), [])
-    first_samples = pictures.grids(first, table1, runs_dir, data_dir, beside)
     counted = digits.lines(first, table1)
-    legible = {line.label: f"{line.by_eye} legible" for line in counted if line.by_eye}
-    already = [figure["of"] for figure in first_samples]
+    strips = [_strip(table, sets, profile, runs_dir, data_dir, beside) for table in paper.TABLES]
+    already = [figure["of"] for strip in strips for figure in strip]
     rest = [(runs, [row for row in runs.rows if (runs, row) not in already]) for runs in sets]
     more = [(runs, pictures.grids([runs], rows, runs_dir, data_dir, beside)) for runs, rows in rest]
     ordered = [*nearest_first(first), *(runs for runs in sets if runs not in first)]
@@ -76,8 +75,7 @@ def render(
         small_tables=small_tables,
         failures=[" ".join(line.split()) for line in (*failures, *problems)],
         first=first,
-        first_samples=[{**figure, "legible": legible.get(figure["label"].replace("Real test", "Real"), "")}
-                       for figure in first_samples],
+        strips=strips,
         nearest=pictures.nearest_images(out, alone),
         digits=counted,
         how_read=digits.how_read(),
@@ -102,6 +100,19 @@ def render(
         fresh=functools.partial(next, itertools.count(1)),
     )  # fmt: skip
     return write_atomic(out / "index.html", page)
+
+
+def _strip(
+    table: paper.Table, sets: Sequence[RunSet], profile: str, runs_dir: Path, data_dir: Path | None, beside: Path | None
+) -> list[dict[str, Any]]:
+    """Samples of the rows that a table has and no earlier one, from the runs that it shows first; before those of Table
+    1, real images. Each figure says how many of its digits could be read by eye."""
+    own = [row.id for row in table.rows if paper.canonical(row.id) == row.id]
+    runs = next(iter(display_groups(sets, [row.id for row in table.rows], profile)), [])
+    found = pictures.grids(runs, own, runs_dir, data_dir, beside)
+    counted = {line.label: f"{line.by_eye} legible" for line in digits.lines(runs, own) if line.by_eye}
+    return [{**figure, "legible": counted.get(figure["label"].replace("Real test", "Real"), "")}
+            for figure in found if figure["of"] or table is paper.TABLE1]  # fmt: skip
 
 
 def _views(table: paper.Table, sets: Sequence[RunSet], profile: str, alone: bool) -> list[tables.View]:

@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 import matplotlib
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -93,13 +94,19 @@ def learning_curves(
     series: Mapping[str, Sequence[Curve]], *, ylabel: str, marks: Mapping[str, int], levels: Mapping[str, float] = {}
 ) -> Figure:
     """Curves over training steps: `series[label]` holds one per seed, of which the mean is drawn. `marks`: label -> its
-    number in `colour_and_marker`. `levels`: label -> height of a thin line to compare the curves with."""
+    number in `colour_and_marker`. `levels`: label -> height of a thin line to compare the curves with. Rare peaks that
+    would flatten the rest leave the plot."""
+    means = mean_curves(series)
+    low, usual, highest = np.quantile([value for curve in means.values() for _, value in curve], (0.0, 0.99, 1.0))
     with subplots(5.6, 3.1, style=PLAIN) as (figure, ax):
-        for label, curve in mean_curves(series).items():
+        for label, curve in means.items():
             (colour, _), dash = colour_and_marker(marks[label]), DASHES[marks[label] // len(SERIES) % len(DASHES)]
             ax.plot(*zip(*curve, strict=True), dash, color=colour, linewidth=1.7, label=label)
         ax.set(xlabel="training step", ylabel=ylabel)
         ax.margins(x=0.01)
+        usual = max(usual, *levels.values()) if levels else usual
+        if highest - low > 3 * (usual - low) > 0:
+            ax.set_ylim(low - 0.05 * (usual - low), usual + 0.1 * (usual - low))
         for label, height in levels.items():
             ax.axhline(height, color=INK, linewidth=0.8, zorder=1, label=label)
         _legend(figure, "outside right upper")
