@@ -145,6 +145,15 @@ def test_the_report_of_nothing_says_so(tmp_path):
         assert f"./run_all.sh --only {table.id}" in words(soup)
 
 
+def test_samples_of_a_row_stand_once_by_the_table_that_it_belongs_to(tmp_path):
+    ran = [record(row, 0) for row in ("table1/cq-f", "table2/cqf-residual", "table3/dcgan")]
+    draw_samples(ran, tmp_path / "runs")
+    shown = page(tmp_path, ran)
+    for section, row in (("table1", "CQ-F"), ("tables", "CQF + Residual"), ("tables", "DCGAN")):
+        found = shown.find_all("img", alt=f"Samples of {row}")
+        assert len(found) == 1 and found[0].find_parent("section")["id"] == section
+
+
 def test_text_from_outside_is_escaped_and_no_path_gets_in(tmp_path):
     folder = str(tmp_path / "images")
     failed = record("table1/vae", device=HOSTILE, versions={HOSTILE: HOSTILE}, status="diverged",

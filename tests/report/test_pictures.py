@@ -41,6 +41,15 @@ def test_a_learning_curve_is_the_mean_over_seeds():
     assert plots.describe_lines({"CQ": seeds}) == "means over seeds"
 
 
+def test_a_rare_peak_leaves_a_plot_of_learning_curves_and_ordinary_points_do_not():
+    curve = [(step, 5 + 3 / step) for step in range(1, 201)]
+    for peak, whole in ((50.0, False), (9.0, True)):
+        figure = plots.learning_curves({"CQ": [[*curve, (201, peak)]]}, ylabel="L_C", marks={"CQ": 0})
+        low, high = figure.axes[0].get_ylim()
+        assert low < min(value for _, value in curve)
+        assert (high > peak) == whole and high > 6
+
+
 def test_a_picture_is_an_element_with_a_text_and_without_ids_that_repeat():
     evil = '"><script>$x$'
     with plots.subplots(2, 2, style=plots.PLAIN) as (figure, ax):
