@@ -120,6 +120,8 @@ def _views(table: paper.Table, sets: Sequence[RunSet], profile: str, alone: bool
     run sets that has a row of this table which is not a row of an earlier table too."""
     first, *more = display_groups(sets, [row.id for row in table.rows], profile) or [[]]
     views = [tables.view(table, first, tables.missing(table, sets, profile, alone))]
+    if table is not paper.TABLE1:
+        views[0] = replace(views[0], remarks=())  # they stand below Table 1
     own = [row.id for row in table.rows if paper.canonical(row.id) == row.id]
     others = (place for place in more if any(runs.records_of(row) for runs in place for row in own))
     for i, place in enumerate(others, 2):

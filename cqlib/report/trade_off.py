@@ -27,9 +27,10 @@ FIRST = QUANTITIES["fid"]
 """The paper's score, whose picture is shown first."""
 HOW_TO_READ = (
     "Each line joins models that differ in λ alone, the weight of the quality loss: VAE and VAE-F have none (λ = 0), "
-    "CQ and CQ-F of Table 1 have λ = {:g}. A dotted line has only these two points. The GAN’s bits are "
-    "those of a VAE around its frozen generator. Bars are standard deviations over seeds."
+    "CQ and CQ-F of Table 1 have λ = {:g}. The GAN’s bits are those of a VAE around its frozen generator. Bars are "
+    "standard deviations over seeds."
 )
+DOTTED = "A dotted line has only these two points."
 
 
 def most_complete(sets: Sequence[RunSet], profile: str) -> RunSet:
@@ -102,6 +103,7 @@ def _caption(runs: RunSet, quantity: Quantity, name: str, how_to_read: bool) -> 
     parts = [f"{name} against bits per dimension. {runs.title}."]
     if quantity is FIRST:
         parts += [HOW_TO_READ.format(usual_lambda(runs.data, runs.size))] * how_to_read
+        parts += [DOTTED] * any(len(along) == 2 for along in fronts(runs, name).values())
         counts = sorted({len(runs.done(name)) for row in FRONTS.values() for name in _front(row, runs).values()} - {0})
         parts += [f"{' or '.join(count_of(n, 'seed') for n in counts)} per point.", not_trained(runs)]
     return " ".join(filter(None, parts))
