@@ -54,9 +54,14 @@ def render(
     all_cards = cards(sets)
     beside = out if alone else None
     table1 = [row.id for row in paper.TABLE1.rows]
-    first = next(iter(display_groups(sets, table1, profile)), [])
+    shown = [(table, display_groups(sets, [row.id for row in table.rows], profile) or [[]]) for table in paper.TABLES]
+    views = [_views(table, groups, tables.missing(table, sets, profile, alone)) for table, groups in shown]
+    said = views[0][0].remarks  # once is enough
+    views[1:] = [[replace(view, remarks=tuple(each for each in view.remarks if each not in said)), *others]
+                 for view, *others in views[1:]]  # fmt: skip
+    strips = [_strip(table, groups[0], runs_dir, data_dir, beside) for table, groups in shown]
+    first = shown[0][1][0]
     counted = digits.lines(first, table1)
-    strips = [_strip(table, sets, profile, runs_dir, data_dir, beside) for table in paper.TABLES]
     already = [figure["of"] for strip in strips for figure in strip]
     rest = [(runs, [row for row in runs.rows if (runs, row) not in already]) for runs in sets]
     more = [(runs, pictures.grids([runs], rows, runs_dir, data_dir, beside)) for runs, rows in rest]
@@ -81,7 +86,7 @@ def render(
         how_read=digits.how_read(),
         alone=alone,
         profiles=PROFILES,
-        views=[_views(table, sets, profile, alone) for table in paper.TABLES],
+        views=views,
         trade_off=[figure for i, runs in enumerate(trade_off.sets_with_fronts(sets, profile))
                    for figure in trade_off.figures(runs, how_to_read=i == 0)],
         chief=[card for card in of_table1 if not card.claim.own],
@@ -103,25 +108,24 @@ def render(
 
 
 def _strip(
-    table: paper.Table, sets: Sequence[RunSet], profile: str, runs_dir: Path, data_dir: Path | None, beside: Path | None
+    table: paper.Table, runs: Sequence[RunSet], runs_dir: Path, data_dir: Path | None, beside: Path | None
 ) -> list[dict[str, Any]]:
-    """Samples of the rows that a table has and no earlier one, from the runs that it shows first; before those of Table
-    1, real images. Each figure says how many of its digits could be read by eye."""
+    """Samples of the rows that a table has and no earlier one, from `runs`; before those of Table 1, real images. Each
+    figure says how many of its digits could be read by eye."""
     own = [row.id for row in table.rows if paper.canonical(row.id) == row.id]
-    runs = next(iter(display_groups(sets, [row.id for row in table.rows], profile)), [])
     found = pictures.grids(runs, own, runs_dir, data_dir, beside)
     counted = {line.label: f"{line.by_eye} legible" for line in digits.lines(runs, own) if line.by_eye}
     return [{**figure, "legible": counted.get(figure["label"].replace("Real test", "Real"), "")}
             for figure in found if figure["of"] or table is paper.TABLE1]  # fmt: skip
 
 
-def _views(table: paper.Table, sets: Sequence[RunSet], profile: str, alone: bool) -> list[tables.View]:
-    """The views of a table: the one shown first, with the commands for missing rows, then one for each other group of
-    run sets that has a row of this table which is not a row of an earlier table too."""
-    first, *more = display_groups(sets, [row.id for row in table.rows], profile) or [[]]
-    views = [tables.view(table, first, tables.missing(table, sets, profile, alone))]
-    if table is not paper.TABLE1:
-        views[0] = replace(views[0], remarks=())  # they stand below Table 1
+def _views(
+    table: paper.Table, groups: Sequence[Sequence[RunSet]], commands: tuple[tuple[str, str], ...]
+) -> list[tables.View]:
+    """The views of a table: that of the first group, with the commands for missing rows, then one for each other group
+    of run sets that has a row of this table which is not a row of an earlier table too."""
+    first, *more = groups
+    views = [tables.view(table, first, commands)]
     own = [row.id for row in table.rows if paper.canonical(row.id) == row.id]
     others = (place for place in more if any(runs.records_of(row) for runs in place for row in own))
     for i, place in enumerate(others, 2):

@@ -79,8 +79,10 @@ def test_where_the_time_of_the_default_command_goes():
              f"[1/1] {row.row} on photodigits, seed 0: done in 3 min", "[1/2] 01_two_kl_divergences: done in 2 min",
              "[2/2] table1_objectives: done in 11 s")  # fmt: skip
     result = default_run.Run(270.0, 0, list(zip((60.0, 99.0, 261.0, 262.0, 267.0), lines, strict=True)))
-    assert default_run.phases(result, [row]) == {
+    gan = replace(row, row="table1/gan", config={"recipe": {**config["recipe"], "frozen_decoder": {}}})
+    assert default_run.phases(result, [row, gan]) == {
         "installation": 60, "table1/cq-f, training": 160, "table1/cq-f, measuring": 40,
+        "table1/gan, training": 160, "table1/gan, the VAE for its bits, and measuring": 40,
         "01_two_kl_divergences": 120, "table1_objectives": 11, "the page": 3,
     }  # fmt: skip
 

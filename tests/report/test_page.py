@@ -154,6 +154,13 @@ def test_samples_of_a_row_stand_once_by_the_table_that_it_belongs_to(tmp_path):
         assert len(found) == 1 and found[0].find_parent("section")["id"] == section
 
 
+@pytest.mark.parametrize("rows", [("table1/cq-f", "table2/cqf-residual"), ("table2/cqf-residual",)])
+def test_a_remark_on_the_data_stands_once_below_the_first_table_with_its_runs(rows, tmp_path):
+    shown = page(tmp_path, [record(row, 0, data="photodigits") for row in rows])
+    remarks = [note for note in shown.find_all("p") if words(note).startswith("On Digits on photographs, IS misleads")]
+    assert [note.find_parent("section")["id"] for note in remarks] == ["tables" if len(rows) == 1 else "table1"]
+
+
 def test_text_from_outside_is_escaped_and_no_path_gets_in(tmp_path):
     folder = str(tmp_path / "images")
     failed = record("table1/vae", device=HOSTILE, versions={HOSTILE: HOSTILE}, status="diverged",
