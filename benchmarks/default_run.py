@@ -87,7 +87,7 @@ def phases(result: Run, records: Iterable[Record]) -> dict[str, float]:
                 seconds[task[1]] = int(task[2]) * {"s": 1, "min": 60}[task[3]]
     for r in records:
         training = r.steps * r.config["recipe"]["training"]["batch_size"] / r.images_per_second
-        rest = "the VAE for its bits, and measuring" if "frozen_decoder" in r.config["recipe"] else "measuring"
+        rest = "the VAE for its bits, and measuring" if r.config["recipe"]["frozen_decoder"] else "measuring"
         seconds |= {f"{r.row}, training": training, f"{r.row}, {rest}": r.seconds - training}
     return seconds | {"the page": result.seconds - ended}
 

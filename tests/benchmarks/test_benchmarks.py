@@ -73,13 +73,13 @@ def test_the_exponent_of_a_power_law_and_its_error():
 
 def test_where_the_time_of_the_default_command_goes():
     """By the lines that it prints, and the seconds and the speed of training in its records."""
-    config = {"recipe": {"training": {"batch_size": 16}}}
+    config = {"recipe": {"training": {"batch_size": 16}, "frozen_decoder": None}}
     row = replace(record("table1/cq-f", 0), steps=1000, images_per_second=100.0, seconds=200.0, config=config)
     lines = ("installed in 59 s", f"{row.row} on photodigits, seed 0: step 250 of 4000, 6 min left",
              f"[1/1] {row.row} on photodigits, seed 0: done in 3 min", "[1/2] 01_two_kl_divergences: done in 2 min",
              "[2/2] table1_objectives: done in 11 s")  # fmt: skip
     result = default_run.Run(270.0, 0, list(zip((60.0, 99.0, 261.0, 262.0, 267.0), lines, strict=True)))
-    gan = replace(row, row="table1/gan", config={"recipe": {**config["recipe"], "frozen_decoder": {}}})
+    gan = replace(row, row="table1/gan", config={"recipe": {**config["recipe"], "frozen_decoder": {"steps": 4000}}})
     assert default_run.phases(result, [row, gan]) == {
         "installation": 60, "table1/cq-f, training": 160, "table1/cq-f, measuring": 40,
         "table1/gan, training": 160, "table1/gan, the VAE for its bits, and measuring": 40,
