@@ -28,13 +28,13 @@ CHIEF_CLAIMS = {
 """What the paper says (of coverage in words alone) -> the claims that test it."""
 OUTCOMES = {
     "contradicted": "the opposite was measured",
-    "seen once, not as claimed": "not so in the one seed that was run",
     "undecided": "undecided",
     "equal": "no difference was measured",
+    "seen once, not as claimed": "not so in the one seed that was run",
     "seen once, as claimed": "in the one seed that was run",
     "holds": "",
 }
-"""Verdict on a claim, what speaks against the paper first -> in words."""
+"""Verdict on a claim, what speaks against the paper first, and of one seed last -> in words."""
 
 
 def finding(text: str, results: Sequence[ClaimResult]) -> str:
@@ -42,6 +42,8 @@ def finding(text: str, results: Sequence[ClaimResult]) -> str:
     (undecided on Tiny ImageNet 32×32)"."""
     if not results:
         return f"{text} (not tested)"
+    # one seed that agrees takes nothing from what more seeds have shown elsewhere
+    results = [each for each in results if each.verdict != "seen once, as claimed"] or results
     result = min(results, key=_severity)
     differ = len({each.verdict for each in results}) > 1
     weak = result.verdict == "contradicted" and result.weak

@@ -41,6 +41,17 @@ def test_what_two_scales_disagree_about_did_not_come_out():
     assert f"{GAN_FID} (the opposite was measured on photos10 32×32)" in did_not
 
 
+def test_one_seed_counts_less_than_several():
+    """One that agrees changes nothing; one that does not stands behind what several showed elsewhere, and beside a
+    claim that holds."""
+    small = against_gan(5.0, 100.0)
+    _, came_out, _ = told(small, at_32(against_gan(5.0, 150.0, seeds=1, profile="study")))
+    assert came_out.endswith(f": {GAN_BPD}.")
+    _, came_out, did_not = told(small, at_32(against_gan(9.0, 150.0, seeds=1, profile="study")))
+    assert f"{GAN_FID} (no difference was measured on photos10 16×16)" in did_not
+    assert f"{GAN_BPD} (not so in the one seed that was run on photos10 32×32)" in did_not and ": " not in came_out
+
+
 def test_the_columns_are_the_smallest_and_the_largest_scale_of_each_the_set_with_most_seeds():
     small, large = against_gan(5.0, 50.0), at_32(against_gan(5.0, 50.0, profile="study"))
     middle, smoke = against_gan(5.0, 50.0, profile="study"), against_gan(5.0, 50.0, profile="smoke")
