@@ -10,6 +10,7 @@ from IPython.display import HTML
 
 from cqlib import data as data_sets
 from cqlib.data.grids import tiles, unscaled
+from cqlib.data.published import missing_files
 from cqlib.experiments import paper
 from cqlib.experiments.load import ModelAndData, model_of
 from cqlib.experiments.record import Record
@@ -126,8 +127,10 @@ def _nothing(table: str) -> HTML:
 
 
 def real_images(runs: RunSet, n: int, data_dir: Path | str | None = None) -> dict[str, torch.Tensor]:
-    """The first n test images of a run set's data as {"real images": …}, uint8 (n, C, S, S); {} where they cannot be
-    had."""
+    """The first n test images of a run set's data as {"real images": …}, uint8 (n, C, S, S); {} where the data is not
+    on this machine or cannot be read. Nothing is downloaded for a picture."""
+    if missing_files(runs.data, data_dir):
+        return {}
     with suppress(UserError):
         return {"real images": data_sets.load(runs.data, size=runs.size, data_dir=data_dir).test.images[:n]}
     return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -27,6 +28,14 @@ def test_pictures_are_of_the_run_set_with_most_rows_and_of_this_machine_first(pu
     assert show.most_complete(TABLE2_ROWS, show.sets_of(records(1))).origin == "published"  # Table 1 alone
     here = show.most_complete(TABLE2_ROWS, show.sets_of(records(1, ROWS, profile="smoke")))
     assert here.label == "photos10 16×16, smoke"
+
+
+def test_no_data_set_is_downloaded_for_a_picture(tmp_path, monkeypatch):
+    fetched = []
+    monkeypatch.setattr("cqlib.data.published.fetch", lambda entry, folder: fetched.append(entry))
+    absent, here = (SimpleNamespace(data=data, size=size) for data, size in (("tiny-imagenet", 32), ("photos10", 16)))
+    assert show.real_images(absent, 4, tmp_path) == {} and not fetched
+    assert show.real_images(here, 4, tmp_path)["real images"].shape == (4, 3, 16, 16)
 
 
 def test_models_are_those_whose_weights_are_there(tmp_path, monkeypatch):
