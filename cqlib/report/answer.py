@@ -39,7 +39,7 @@ OUTCOMES = {
 
 def finding(text: str, results: Sequence[ClaimResult]) -> str:
     """A chief claim with the outcome that speaks most against it, and where, if the outcomes differ: "f saves bits
-    (undecided on Tiny ImageNet 32×32)"."""
+    (undecided on “Tiny ImageNet” 32×32)"."""
     if not results:
         return f"{text} (not tested)"
     # one seed that agrees takes nothing from what more seeds have shown elsewhere
@@ -47,7 +47,7 @@ def finding(text: str, results: Sequence[ClaimResult]) -> str:
     result = min(results, key=_severity)
     differ = len({each.verdict for each in results}) > 1
     weak = result.verdict == "contradicted" and result.weak
-    place = f" on {data_title(result.runs.data)} {result.runs.size}×{result.runs.size}" * differ
+    place = f" on “{data_title(result.runs.data)}” {result.runs.size}×{result.runs.size}" * differ
     outcome = "weak evidence for the opposite" if weak else OUTCOMES[result.verdict]
     return f"{text} ({outcome}{place})" if outcome else text
 

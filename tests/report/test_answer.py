@@ -38,7 +38,7 @@ def test_what_came_out_and_what_did_not_follow_the_records():
 def test_what_two_scales_disagree_about_did_not_come_out():
     _, came_out, did_not = told(against_gan(5.0, 50.0), at_32(against_gan(5.0, 150.0, profile="study")))
     assert "16×16 pixels, 3 seeds; “photos10”, 32×32" in came_out and came_out.endswith(f": {GAN_BPD}.")
-    assert f"{GAN_FID} (the opposite was measured on photos10 32×32)" in did_not
+    assert f"{GAN_FID} (the opposite was measured on “photos10” 32×32)" in did_not
 
 
 def test_one_seed_counts_less_than_several():
@@ -48,8 +48,8 @@ def test_one_seed_counts_less_than_several():
     _, came_out, _ = told(small, at_32(against_gan(5.0, 150.0, seeds=1, profile="study")))
     assert came_out.endswith(f": {GAN_BPD}.")
     _, came_out, did_not = told(small, at_32(against_gan(9.0, 150.0, seeds=1, profile="study")))
-    assert f"{GAN_FID} (no difference was measured on photos10 16×16)" in did_not
-    assert f"{GAN_BPD} (not so in the one seed that was run on photos10 32×32)" in did_not and ": " not in came_out
+    assert f"{GAN_FID} (no difference was measured on “photos10” 16×16)" in did_not
+    assert f"{GAN_BPD} (not so in the one seed that was run on “photos10” 32×32)" in did_not and ": " not in came_out
 
 
 def test_the_columns_are_the_smallest_and_the_largest_scale_of_each_the_set_with_most_seeds():
