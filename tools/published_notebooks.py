@@ -53,7 +53,10 @@ def published(notebook: nbformat.NotebookNode, shot: Shot) -> nbformat.NotebookN
 def shown(output: nbformat.NotebookNode, shot: Shot) -> list[nbformat.NotebookNode]:
     """An output as a host shows it: a picture as PNG; tables and texts without their style and their little drawings,
     with what hosts understand in the place of style."""
-    html = output.get("data", {}).get("text/html")
+    data = output.get("data", {})
+    if "image/png" in data:
+        data["image/png"] = _png(base64.b64decode(data["image/png"]))
+    html = data.get("text/html")
     if html is None:
         return [output]
     soup = BeautifulSoup(html, "html.parser")
@@ -66,7 +69,14 @@ def shown(output: nbformat.NotebookNode, shot: Shot) -> list[nbformat.NotebookNo
             part["align"] = "left"
         return [_output({"text/html": str(soup)})]
     words = [part.get("aria-label") or part.get("alt") for part in soup.select("svg[aria-label], img[alt]")]
-    return [_output({"image/png": base64.b64encode(shot(str(soup))).decode(), "text/plain": " ".join(words)})]
+    return [_output({"image/png": _png(shot(str(soup))), "text/plain": " ".join(words)})]
+
+
+def _png(picture: bytes) -> str:
+    """An image file as a PNG of few colours, in base64."""
+    colours = Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS, kmeans=ROUNDS)
+    colours.save(buffer := io.BytesIO(), format="PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _output(data: dict[str, str]) -> nbformat.NotebookNode:
@@ -83,9 +93,7 @@ def main(folder: Path = EXECUTED, target: Path = PUBLISHED) -> None:
 
         def shot(html: str) -> bytes:
             page.set_content(f'<body style="margin: 0; background: #fff; font: 14px sans-serif">{OUTER.format(html)}')
-            picture = Image.open(io.BytesIO(page.locator("main").screenshot())).convert("RGB")
-            picture.quantize(COLOURS, kmeans=ROUNDS).save(buffer := io.BytesIO(), format="PNG", optimize=True)
-            return buffer.getvalue()
+            return page.locator("main").screenshot()
 
         target.mkdir(parents=True, exist_ok=True)
         for file in sorted(folder.glob("*.ipynb")):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
+from PIL import Image
 from scripts import script
 
 from cqlib.data import WITH_PIP
@@ -26,9 +29,25 @@ def html(text: str) -> nbformat.NotebookNode:
     return nbformat.v4.new_output("display_data", data={"text/html": text, "text/plain": "<HTML object>"})
 
 
+def png() -> bytes:
+    """A picture of two colours, as large a file as if it had many."""
+    picture = Image.new("RGBA", (40, 40), "red")
+    picture.paste("green", (0, 0, 20, 20))
+    picture.save(file := io.BytesIO(), "PNG", compress_level=0)
+    return file.getvalue()
+
+
 def test_a_picture_becomes_png(tool):
-    (picture,) = tool.shown(html(PICTURE), lambda drawn: drawn.encode())
+    (picture,) = tool.shown(html(PICTURE), lambda drawn: png())
     assert picture.data["text/plain"] == "two lines" and set(picture.data) == {"image/png", "text/plain"}
+
+
+def test_a_png_becomes_smaller_and_looks_the_same(tool):
+    output = nbformat.v4.new_output("display_data", data={"image/png": base64.b64encode(png()).decode()})
+    (small,) = tool.shown(output, None)
+    file = base64.b64decode(small.data["image/png"])
+    before, after = (Image.open(io.BytesIO(each)).convert("RGB") for each in (png(), file))
+    assert len(file) < len(png()) / 4 and before.tobytes() == after.tobytes()
 
 
 def test_parameters_of_the_run_times_and_folders_of_a_machine_stay_out(tool):
