@@ -5,7 +5,7 @@ import functools
 import itertools
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,14 +55,14 @@ def render(
     beside = out if alone else None
     table1 = [row.id for row in paper.TABLE1.rows]
     shown = [(table, display_groups(sets, [row.id for row in table.rows], profile) or [[]]) for table in paper.TABLES]
-    views = [_views(table, groups, tables.missing(table, sets, profile, alone)) for table, groups in shown]
-    said = views[0][0].remarks  # once is enough
-    views[1:] = [[replace(view, remarks=tuple(each for each in view.remarks if each not in said)), *others]
-                 for view, *others in views[1:]]  # fmt: skip
-    strips = [_strip(table, groups[0], runs_dir, data_dir, beside) for table, groups in shown]
+    drawn = functools.partial(_strip, runs_dir=runs_dir, data_dir=data_dir, beside=beside)
+    parts = [_parts(table, groups, tables.missing(table, sets, profile, alone), drawn) for table, groups in shown]
+    said = parts[0][0][0].remarks  # once is enough
+    parts[1:] = [[(replace(view, remarks=tuple(each for each in view.remarks if each not in said)), strip), *others]
+                 for (view, strip), *others in parts[1:]]  # fmt: skip
     first = shown[0][1][0]
     counted = digits.lines(first, table1)
-    already = [figure["of"] for strip in strips for figure in strip]
+    already = [figure["of"] for of_table in parts for _, strip in of_table for figure in strip]
     rest = [(runs, [row for row in runs.rows if (runs, row) not in already]) for runs in sets]
     more = [(runs, pictures.grids([runs], rows, runs_dir, data_dir, beside)) for runs, rows in rest]
     ordered = [*nearest_first(first), *(runs for runs in sets if runs not in first)]
@@ -80,13 +80,12 @@ def render(
         small_tables=small_tables,
         failures=[" ".join(line.split()) for line in (*failures, *problems)],
         first=first,
-        strips=strips,
         nearest=pictures.nearest_images(out, alone),
         digits=counted,
         how_read=digits.how_read(),
         alone=alone,
         profiles=PROFILES,
-        views=views,
+        parts=parts,
         trade_off=[figure for i, runs in enumerate(trade_off.sets_with_fronts(sets, profile))
                    for figure in trade_off.figures(runs, how_to_read=i == 0)],
         chief=[card for card in of_table1 if not card.claim.own],
@@ -107,31 +106,38 @@ def render(
     return write_atomic(out / "index.html", page)
 
 
+def _parts(
+    table: paper.Table, groups: Sequence[Sequence[RunSet]], commands: tuple[tuple[str, str], ...],
+    drawn: Callable[[paper.Table, Sequence[RunSet]], list[dict[str, Any]]],
+) -> list[tuple[tables.View, list[dict[str, Any]]]]:  # fmt: skip
+    """The views of a table, each with what `drawn` gives of its rows: of the first group, with the commands for missing
+    rows, then of each other group of run sets that has a row of this table which is not a row of an earlier table
+    too."""
+    first, *more = groups
+    own = _own_rows(table)
+    parts = [(tables.view(table, first, commands), drawn(table, first))]
+    others = (place for place in more if any(runs.records_of(row) for runs in place for row in own))
+    for i, place in enumerate(others, 2):
+        title = f"{table.name}. {place[0].label}"
+        parts.append((replace(tables.view(table, place), id=f"{table.id}-{i}", title=title), drawn(table, place)))
+    return parts
+
+
 def _strip(
     table: paper.Table, runs: Sequence[RunSet], runs_dir: Path, data_dir: Path | None, beside: Path | None
 ) -> list[dict[str, Any]]:
     """Samples of the rows that a table has and no earlier one, from `runs`; before those of Table 1, real images. Each
     figure says how many of its digits could be read by eye."""
-    own = [row.id for row in table.rows if paper.canonical(row.id) == row.id]
+    own = _own_rows(table)
     found = pictures.grids(runs, own, runs_dir, data_dir, beside)
     counted = {line.label: f"{line.by_eye} legible" for line in digits.lines(runs, own) if line.by_eye}
     return [{**figure, "legible": counted.get(figure["label"].replace("Real test", "Real"), "")}
             for figure in found if figure["of"] or table is paper.TABLE1]  # fmt: skip
 
 
-def _views(
-    table: paper.Table, groups: Sequence[Sequence[RunSet]], commands: tuple[tuple[str, str], ...]
-) -> list[tables.View]:
-    """The views of a table: that of the first group, with the commands for missing rows, then one for each other group
-    of run sets that has a row of this table which is not a row of an earlier table too."""
-    first, *more = groups
-    views = [tables.view(table, first, commands)]
-    own = [row.id for row in table.rows if paper.canonical(row.id) == row.id]
-    others = (place for place in more if any(runs.records_of(row) for runs in place for row in own))
-    for i, place in enumerate(others, 2):
-        title = f"{table.name}. {place[0].label}"
-        views.append(replace(tables.view(table, place), id=f"{table.id}-{i}", title=title))
-    return views
+def _own_rows(table: paper.Table) -> list[str]:
+    """The rows that no earlier table has."""
+    return [row.id for row in table.rows if paper.canonical(row.id) == row.id]
 
 
 @functools.cache

@@ -154,6 +154,14 @@ def test_samples_of_a_row_stand_once_by_the_table_that_it_belongs_to(tmp_path):
         assert len(found) == 1 and found[0].find_parent("section")["id"] == section
 
 
+def test_samples_of_other_images_stand_below_their_own_table(tmp_path):
+    ran = [record(row, 0, data=name) for row in ("table1/vae", "table1/cq-f") for name in ("photodigits", "cifar10")]
+    draw_samples(ran, tmp_path / "runs")
+    folds = page(tmp_path, ran).select("#table1 > details")
+    (fold,) = (fold for fold in folds if "Table 1 on CIFAR-10" in words(fold))
+    assert [image["alt"] for image in fold.find_all("img")] == ["Samples of VAE", "Samples of CQ-F"]
+
+
 @pytest.mark.parametrize("rows", [("table1/cq-f", "table2/cqf-residual"), ("table2/cqf-residual",)])
 def test_a_remark_on_the_data_stands_once_below_the_first_table_with_its_runs(rows, tmp_path):
     shown = page(tmp_path, [record(row, 0, data="photodigits") for row in rows])
