@@ -117,10 +117,11 @@ def whole_table(which: str, sets: RunSets) -> str:
 
 
 def measured(table: paper.Table, runs: RunSet) -> str:
-    """A table of the paper, its numbers beside those of a run set."""
+    """A table of the paper, its numbers beside those of a run set; of a set with changed recipes only what ran."""
     empty = [""] * len(PAPERS)
+    rows = [row for row in table.all_rows if runs.records_of(row.id) or not runs.changes]
     lines = [[_name(row, table), *map(printed, row.numbers[:3]), *(mean(runs, row.id, name) for name in COLUMNS),
-              _seeds_of(runs, row.id)] for row in table.all_rows]  # fmt: skip
+              _seeds_of(runs, row.id)] for row in rows]  # fmt: skip
     lines.append([*_real(runs, COLUMNS, empty), ""])
     mixed = mixture.cells(runs, COLUMNS) if table is paper.TABLE1 else None
     if mixed:
@@ -133,10 +134,10 @@ def measured(table: paper.Table, runs: RunSet) -> str:
 
 
 def every_table(sets: RunSets) -> str:
-    """Each table of the paper on each data set, size and profile that is published."""
+    """Each table of the paper on each run set that is published."""
     parts = []
     for table in paper.TABLES:
-        for runs, *_ in display_groups(sets, [row.id for row in table.rows], "quick"):
+        for runs in chain(*display_groups(sets, [row.id for row in table.rows], "quick")):
             if any(runs.records_of(row.id) for row in table.rows if paper.canonical(row.id) == row.id):
                 parts += [f"## {table.name}: {runs.label}", measured(table, runs)]
     return "\n\n".join(parts)
@@ -155,8 +156,8 @@ def caption(runs: RunSet, table: paper.Table) -> str:
     if any(bpd.starred for row in table.all_rows if (bpd := runs.mean(row.id, "BPD"))):
         note = paper.FOOTNOTES["frozen-gan"]
         text += rf" \*: {note[0].lower()}{note[1:]}."
-    files = slug("ROW", runs.data, runs.profile, 0).removesuffix("0") + "SEED.json"
-    return f"{text} Records: `{PUBLISHED.relative_to(ROOT)}/records/{files}`."
+    files = slug("ROW", runs.data, runs.profile, 0, runs.changes).replace("--0", "--SEED", 1)
+    return f"{text} Records: `{PUBLISHED.relative_to(ROOT)}/records/{files}.json`."
 
 
 def seeds(runs: RunSet, table: paper.Table) -> str:

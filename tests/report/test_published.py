@@ -158,7 +158,8 @@ def test_what_must_not_be_published_is_refused(tmp_path, place, change, why):
 
 @pytest.mark.parametrize("made", [
     fake_records.record("table1/vae", 100), fake_records.record("table1/vae", profile="smoke"),
-    replace(fake_records.record("table1/vae"), changes={"training.steps": 7}),
+    replace(fake_records.record("table1/vae"), changes={"training.learning_rate": 7.0}),
 ], ids=["tuning seed", "smoke", "a trial"])  # fmt: skip
 def test_what_is_of_no_table_is_not_published(made):
     assert not publish.of_tables(made) and publish.of_tables(fake_records.record("table1/vae"))
+    assert publish.of_tables(replace(fake_records.record("table1/vae"), changes={"training.steps": 18_000}))
