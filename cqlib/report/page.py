@@ -17,6 +17,7 @@ from cqlib.experiments import paper
 from cqlib.experiments.ablations import FOLDER, SEEDS
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import PROFILES, ROWS, label_of
+from cqlib.experiments.variants import in_words
 from cqlib.metrics.quantities import QUANTITIES, heading
 from cqlib.report import ablations, answer, digits, facts, pictures, small_tables, tables, trade_off
 from cqlib.report.claim_cards import VERDICTS, cards, count_claims, matrix, scales
@@ -126,13 +127,21 @@ def _parts(
 def _strip(
     table: paper.Table, runs: Sequence[RunSet], runs_dir: Path, data_dir: Path | None, beside: Path | None
 ) -> list[dict[str, Any]]:
-    """Samples of the rows that a table has and no earlier one, from `runs`; before those of Table 1, real images. Each
-    figure says how many of its digits could be read by eye."""
+    """Samples of the rows that a table has and no earlier one, from `runs`, by the changes of their recipes; before
+    those of Table 1, real images. Each figure says how many of its digits could be read by eye."""
     own = _own_rows(table)
-    found = pictures.grids(runs, own, runs_dir, data_dir, beside)
     counted = {line.label: f"{line.by_eye} legible" for line in digits.lines(runs, own) if line.by_eye}
-    return [{**figure, "legible": counted.get(figure["label"].replace("Real test", "Real"), "")}
-            for figure in found if figure["of"] or table is paper.TABLE1]  # fmt: skip
+    alike: dict[str, list[RunSet]] = {}
+    for each in sorted(runs, key=lambda each: len(each.changes)):
+        alike.setdefault(in_words(each.changes), []).append(each)
+    found: list[dict[str, Any]] = []
+    for changes, sets in alike.items():
+        for figure in pictures.grids(sets, own, runs_dir, data_dir, beside):
+            if figure["of"] or (table is paper.TABLE1 and not found):
+                legible = "" if changes else counted.get(figure["label"].replace("Real test", "Real"), "")
+                label = f"{figure['label']}, {changes}" if changes else figure["label"]
+                found.append({**figure, "label": label, "legible": legible})
+    return found
 
 
 def _own_rows(table: paper.Table) -> list[str]:

@@ -154,12 +154,15 @@ def test_samples_of_a_row_stand_once_by_the_table_that_it_belongs_to(tmp_path):
         assert len(found) == 1 and found[0].find_parent("section")["id"] == section
 
 
-def test_samples_of_other_images_stand_below_their_own_table(tmp_path):
-    ran = [record(row, 0, data=name) for row in ("table1/vae", "table1/cq-f") for name in ("photodigits", "cifar10")]
-    draw_samples(ran, tmp_path / "runs")
-    folds = page(tmp_path, ran).select("#table1 > details")
+def test_samples_of_other_images_and_recipes_stand_below_their_own_table(tmp_path):
+    rows = ("table1/vae", "table1/cq-f")
+    ran = [record(row, seed, data="photodigits") for row in rows for seed in range(2)]
+    ran += [record(row, data="cifar10") for row in rows]
+    longer = replace(ran[-1], changes={"training.steps": 18_000})
+    draw_samples([*ran, longer], tmp_path / "runs")
+    folds = page(tmp_path, [*ran, longer]).select("#table1 > details")
     (fold,) = (fold for fold in folds if "Table 1 on CIFAR-10" in words(fold))
-    assert [image["alt"] for image in fold.find_all("img")] == ["Samples of VAE", "Samples of CQ-F"]
+    assert [words(figure.b) for figure in fold.find_all("figure")] == ["VAE", "CQ-F", "CQ-F, steps: 18,000"]
 
 
 @pytest.mark.parametrize("rows", [("table1/cq-f", "table2/cqf-residual"), ("table2/cqf-residual",)])
