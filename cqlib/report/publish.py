@@ -60,8 +60,8 @@ def refusal(record: Record) -> str:
 
 def of_tables(record: Record) -> bool:
     """Whether a record is published for the tables: its profile is not that of tests, its seed not one of those that
-    are for tuning, and its recipe the row's own, with any number of steps, or one of the trade-off; other trials stay with
-    whoever made them."""
+    are for tuning, and its recipe the row's own, with any number of steps, or one of the trade-off; other trials stay
+    with whoever made them."""
     counts = record.profile in RESULT_PROFILES and record.seed < TUNING
     return counts and (record.changes.keys() <= {"training.steps"} or record.variant in trade_off.VARIANTS)
 
