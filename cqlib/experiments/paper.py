@@ -64,6 +64,11 @@ class Table:
         """Its own rows and those of `beside`."""
         return (*self.rows, *(ROWS[row] for row in self.beside))
 
+    @property
+    def new_rows(self) -> list[str]:
+        """The ids of the rows that no earlier table has."""
+        return [row.id for row in self.rows if canonical(row.id) == row.id]
+
 
 @dataclass(frozen=True)
 class PaperDataset:

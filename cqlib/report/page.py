@@ -115,9 +115,8 @@ def _parts(
     rows, then of each other group of run sets that has a row of this table which is not a row of an earlier table
     too."""
     first, *more = groups
-    own = _own_rows(table)
     parts = [(tables.view(table, first, commands), drawn(table, first))]
-    others = (place for place in more if any(runs.records_of(row) for runs in place for row in own))
+    others = (place for place in more if any(runs.records_of(row) for runs in place for row in table.new_rows))
     for i, place in enumerate(others, 2):
         title = f"{table.name}. {place[0].label}"
         parts.append((replace(tables.view(table, place), id=f"{table.id}-{i}", title=title), drawn(table, place)))
@@ -129,24 +128,18 @@ def _strip(
 ) -> list[dict[str, Any]]:
     """Samples of the rows that a table has and no earlier one, from `runs`, by the changes of their recipes; before
     those of Table 1, real images. Each figure says how many of its digits could be read by eye."""
-    own = _own_rows(table)
-    counted = {line.label: f"{line.by_eye} legible" for line in digits.lines(runs, own) if line.by_eye}
+    counted = {line.label: f"{line.by_eye} legible" for line in digits.lines(runs, table.new_rows) if line.by_eye}
     alike: dict[str, list[RunSet]] = {}
     for each in sorted(runs, key=lambda each: len(each.changes)):
         alike.setdefault(in_words(each.changes), []).append(each)
     found: list[dict[str, Any]] = []
     for changes, sets in alike.items():
-        for figure in pictures.grids(sets, own, runs_dir, data_dir, beside):
+        for figure in pictures.grids(sets, table.new_rows, runs_dir, data_dir, beside):
             if figure["of"] or (table is paper.TABLE1 and not found):
                 legible = "" if changes else counted.get(figure["label"].replace("Real test", "Real"), "")
                 label = f"{figure['label']}, {changes}" if changes else figure["label"]
                 found.append({**figure, "label": label, "legible": legible})
     return found
-
-
-def _own_rows(table: paper.Table) -> list[str]:
-    """The rows that no earlier table has."""
-    return [row.id for row in table.rows if paper.canonical(row.id) == row.id]
 
 
 @functools.cache

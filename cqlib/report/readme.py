@@ -138,7 +138,7 @@ def every_table(sets: RunSets) -> str:
     parts = []
     for table in paper.TABLES:
         for runs in chain(*display_groups(sets, [row.id for row in table.rows], "quick")):
-            if any(runs.records_of(row.id) for row in table.rows if paper.canonical(row.id) == row.id):
+            if any(map(runs.records_of, table.new_rows)):
                 parts += [f"## {table.name}: {runs.label}", measured(table, runs)]
     return "\n\n".join(parts)
 
