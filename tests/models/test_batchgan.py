@@ -158,6 +158,7 @@ def test_losses_predict_the_ratio_of_each_mixed_batch(row, average):
     del seen[2:]  # the penalty's
     expected = sum(ratio_loss(l_i, r, average) for (_, l_i), (_, r) in zip(seen, mixed[0], strict=True))
     torch.testing.assert_close(terms["discriminator"], expected)
+    torch.testing.assert_close(terms["total"], expected + model.config.penalty_weight * terms["gradient_penalty"])
     assert all(torch.equal(y, batch) for (y, _), (batch, _) in zip(seen, mixed[0], strict=True))
     seen.clear()
     total = model.generator_losses(x)["total"]
