@@ -20,7 +20,7 @@ CHIEF_CLAIMS = {
         "table1/quality-loss-fid", "table1/quality-loss-f-fid"),
     "CQ-F needs fewer bits than a GAN": ("table1/cq-f-gan-bpd",),
     "without f the critic costs no bits": ("table1/quality-loss-bpd",),
-    "CQ-F’s samples look better than CQ’s, the same without f": ("table1/f-quality-fid",),
+    "CQ-F’s samples look better than those of CQ, which has no f": ("table1/f-quality-fid",),
     "CQ-F’s samples look better than a GAN’s": ("table1/cq-f-gan-fid",),
     "CQ-F’s samples cover more of the real images than a GAN’s, by this project’s own score": (
         "table1/cq-f-gan-coverage",),
@@ -28,8 +28,8 @@ CHIEF_CLAIMS = {
 """What the paper says (of coverage in words alone) -> the claims that test it."""
 OUTCOMES = {
     "contradicted": "the opposite was measured",
-    "undecided": "undecided",
     "equal": "no difference was measured",
+    "undecided": "undecided",
     "seen once, not as claimed": "not so in the one seed that was run",
     "seen once, as claimed": "in the one seed that was run",
     "holds": "",

@@ -12,10 +12,11 @@ TABLE1 = ["table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f", "table1/gan"
 GAN_BPD, GAN_FID = "CQ-F needs fewer bits than a GAN", "CQ-F’s samples look better than a GAN’s"
 
 
-def against_gan(bpd: float, fd: float, seeds: int = 3, **more):
-    """Runs of CQ-F, with these numbers, and of a GAN, with 7 bits and a distance of 100."""
+def against_gan(bpd: float, fd: float, seeds: int = 3, spread: float = 0.01, **more):
+    """Runs of CQ-F, with these numbers, and of a GAN, with 7 bits and a distance of 100, which grows by `spread` from
+    seed to seed."""
     numbers = {"table1/cq-f": (bpd, fd), "table1/gan": (7.0, 100.0)}
-    return [record(row, seed, BPD=bits + 0.01 * seed, FD=distance + 0.01 * seed, **more)
+    return [record(row, seed, BPD=bits + 0.01 * seed, FD=distance + spread * seed, **more)
             for row, (bits, distance) in numbers.items() for seed in range(seeds)]  # fmt: skip
 
 
@@ -50,6 +51,14 @@ def test_one_seed_counts_less_than_several():
     _, came_out, did_not = told(small, at_32(against_gan(9.0, 150.0, seeds=1, profile="study")))
     assert f"{GAN_FID} (no difference was measured on “photos10” 16×16)" in did_not
     assert f"{GAN_BPD} (not so in the one seed that was run on “photos10” 32×32)" in did_not and ": " not in came_out
+
+
+def test_what_one_scale_leaves_undecided_does_not_hide_what_another_decided():
+    undecided = at_32(against_gan(5.0, 90.0, seeds=2, spread=30.0, profile="study"))
+    assert f"{GAN_FID} (undecided)" in told(undecided)[2]
+    for fd, outcome in ((100.0, "no difference was measured"), (150.0, "the opposite was measured")):
+        assert f"{GAN_FID} ({outcome} on “photos10” 16×16)" in told(against_gan(5.0, fd), undecided)[2]
+    assert f"{GAN_FID} (undecided on “photos10” 32×32)" in told(against_gan(5.0, 50.0), undecided)[2]
 
 
 def test_the_columns_are_the_smallest_and_the_largest_scale_of_each_the_set_with_most_seeds():
