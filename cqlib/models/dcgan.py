@@ -51,7 +51,7 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     short_run: dict[str, Any] = {"batch_size": 16, "learning_rate": 2e-4, "betas": (0.0, 0.9), "decay_from": 0.5}
     training = {
         "paper": TrainingConfig(100_000, 64, learning_rate=2e-4, betas=(0.0, 0.9), ema=0.0, flips=False, log_every=200),
-        "study": TrainingConfig(16_000, **short_run),
+        "study": TrainingConfig(8000, **short_run),
         "quick": TrainingConfig(6000, **short_run),
         "smoke": TrainingConfig(20, log_every=5, **short_run),
     }[profile]

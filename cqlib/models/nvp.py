@@ -109,7 +109,7 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     adam: dict[str, Any] = {"learning_rate": 1e-3, "betas": (0.9, 0.999), "gradient_clip": 100.0}
     training = {
         "paper": TrainingConfig(200_000, 64, ema=0.0, log_every=200, **adam),
-        "study": TrainingConfig(1800, 64, decay_from=0.5, **adam),
+        "study": TrainingConfig(1200, 64, decay_from=0.5, **adam),
         "quick": TrainingConfig(1000, 64, decay_from=0.5, **adam),
         "smoke": TrainingConfig(20, 16, decay_from=0.5, log_every=5, **adam),
     }[profile]

@@ -90,7 +90,7 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     }  # fmt: skip
     training = {
         "paper": TrainingConfig(300_000, 128, flips=False, log_every=200, **adam),
-        "study": TrainingConfig(2400, 32, **adam),
+        "study": TrainingConfig(1800, 32, **adam),
         "quick": TrainingConfig(1800, 32, **adam),
         "smoke": TrainingConfig(20, 16, log_every=5, **adam),
     }[profile]

@@ -92,7 +92,7 @@ def cnn_recipe(profile: str, size: int, loss: Loss) -> tuple[SNGANConfig, Traini
     steps = 200_000 if size >= 48 and loss == "hinge" else 100_000
     return config, {
         "paper": TrainingConfig(steps, 64, ema=0.0, flips=False, log_every=200, **adam),
-        "study": TrainingConfig(16_000, **short_run),
+        "study": TrainingConfig(8000, **short_run),
         "quick": TrainingConfig(6000, **short_run),
         "smoke": TrainingConfig(20, log_every=5, **short_run),
     }[profile]
@@ -108,7 +108,7 @@ def resnet_recipe(profile: str, size: int, loss: Loss) -> tuple[SNGANConfig, Tra
     short_run: dict[str, Any] = {**adam, "batch_size": 16, "generator_batch": 32, "decay_from": 0.5}
     return config, {
         "paper": TrainingConfig(50_000, ema=0.0, flips=False, log_every=200, **paper),
-        "study": TrainingConfig(4000, **short_run),
+        "study": TrainingConfig(3000, **short_run),
         "quick": TrainingConfig(3200, **short_run),
         "smoke": TrainingConfig(20, log_every=5, **short_run),
     }[profile]
