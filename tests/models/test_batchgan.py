@@ -56,7 +56,8 @@ def test_layers_compute_their_formula():
     torch.manual_seed(0)
     for layer, x in ((symmetric_conv(3, 5, 4, stride=2), torch.randn(4, 3, 8, 8)),
                      (symmetric_linear(6, 2), torch.randn(3, 6))):  # fmt: skip
-        nn.init.normal_(layer.own.bias)
+        for parameter in layer.parameters():
+            nn.init.normal_(parameter)
         b = layer.own.bias.view(-1, *[1] * (x.dim() - 2))
         mean = sum(x) / len(x)
         root = math.sqrt(len(x) / (len(x) + 1))
@@ -70,6 +71,7 @@ def test_layers_compute_their_formula():
 def test_layers_preserve_the_variance_whatever_the_batch(n):
     torch.manual_seed(0)
     layer = symmetric_linear(2000, 2000)
+    nn.init.kaiming_normal_(layer.batch.weight, a=0.1)
     gain = 2 / (1 + 0.1**2)  # of weights meant for inputs behind a leaky ReLU
     assert layer(torch.randn(n, 2000)).var().item() == pytest.approx(gain, rel=0.1)
 
