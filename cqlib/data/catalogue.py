@@ -50,10 +50,10 @@ class PublishedDataset:
     """A data set as its publisher describes it.
 
     `sizes` are the sides in pixels that can be asked for; the first is the paper's, or the set's own. `train` and
-    `test` count images. `parts` are the files and folders that are read, after unpacking. `by_hand` says why the set is
-    not downloaded and what to do; it is empty where the set is, which takes https and a published hash.
-    `read(folder, side)` makes both splits from the folder that holds the parts; it may raise an error of
-    `reading.READ_ERRORS`, and its images a UserError, for what is missing or damaged.
+    `test` count images, `classes` the classes that labels name. `parts` are the files and folders that are read, after
+    unpacking. `by_hand` says why the set is not downloaded and what to do; it is empty where the set is, which takes
+    https and a published hash. `read(folder, side)` makes both splits from the folder that holds the parts; it may
+    raise an error of `reading.READ_ERRORS`, and its images a UserError, for what is missing or damaged.
     """
 
     name: str
@@ -65,6 +65,7 @@ class PublishedDataset:
     parts: tuple[str, ...]
     terms: str
     by_hand: str = ""
+    classes: int = field(kw_only=True)
     read: Callable[[Path, int], DecodedSplits] = field(kw_only=True)
 
     @property

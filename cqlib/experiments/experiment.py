@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 
 from cqlib import data as data_sets
-from cqlib.data.sets import ENTRIES
+from cqlib.data.sets import ENTRIES, entry_of
 from cqlib.experiments.changes import apply_changes
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, slug
@@ -18,6 +18,7 @@ from cqlib.experiments.trade_off import SIZES, usual_lambda
 from cqlib.experiments.variants import Changes, as_options, in_words, variant
 from cqlib.models.base import LikelihoodConfig
 from cqlib.models.gan_baseline import GANBaselineConfig
+from cqlib.models.improved_gan import ImprovedGANConfig
 from cqlib.models.registry import RECIPES, parameter_counts
 from cqlib.recipe import EVALUATION, Evaluation, Recipe
 from cqlib.util.errors import UsageError, one_line
@@ -150,10 +151,13 @@ def check_nets(e: Experiment) -> None:
 
 
 def _for_data(recipe: Recipe, data: str, size: int) -> Recipe:
-    """The recipe with what depends on the data set: whether images are mirrored, and lambda, the weight of L_Q."""
+    """The recipe with what depends on the data set: whether images are mirrored, lambda, the weight of L_Q, and the
+    number of classes."""
     system, training, second = recipe.system, recipe.training, recipe.frozen_decoder
     if getattr(system, "critic", None) is not None and hasattr(system, "quality_weight"):
         system = replace(system, quality_weight=usual_lambda(data, size))
+    if isinstance(system, ImprovedGANConfig) and (published := entry_of(data)):
+        system = replace(system, classes=published.classes)
     if not data_sets.mirrored(data):
         training = replace(training, flips=False)
         second = second and replace(second, training=replace(second.training, flips=False))

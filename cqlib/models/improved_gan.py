@@ -27,9 +27,9 @@ Deviations:
 - The paper's row without labels (6.86) had historical averaging, with an unpublished weight: left out.
 - Sizes other than 32: stages of the nets are added or left out; the critic has at least two.
 - In the smaller profiles G has one update a step, and both nets a rate of 1e-3. Without labels G descends -E_G[ln D(x)]
-  there, D learns at the code's 3e-4, under `study` at 1e-4, and has ten minibatch features instead of a hundred, and its
-  target for real images is 0.9, the paper's one-sided label smoothing: otherwise D may soon separate real from generated
-  images for good (docs/tuning.md).
+  there, D learns at the code's 3e-4, under `study` at 1e-4, and has ten minibatch features instead of a hundred, and
+  its target for real images is 0.9, the paper's one-sided label smoothing: otherwise D may soon separate real from
+  generated images for good (docs/tuning.md).
 """
 
 from dataclasses import dataclass, replace
@@ -237,7 +237,7 @@ class ImprovedGAN(GANBaseline):
         if (highest := int(labels.max())) >= self.config.classes:
             raise UserError(
                 f"Improved Training GAN with labels knows {self.config.classes} classes and the data has label "
-                f"{highest}: take another data set, or extra/improved-gan-unlabelled"
+                f"{highest}: add --set system.classes={highest + 1}, or take extra/improved-gan-unlabelled"
             )
 
 

@@ -68,6 +68,11 @@ def test_everything_is_trained_in_fp32(profile):
         assert not recipe.training.bf16 and not (recipe.frozen_decoder and recipe.frozen_decoder.training.bf16), row
 
 
+@pytest.mark.parametrize(("data", "classes"), [("tiny-imagenet:64", 200), ("celeba", 1), ("photodigits", 10)])
+def test_the_rival_with_labels_tells_the_classes_of_the_data_apart(data, classes):
+    assert experiment("table3/improved-gan", "study", data).recipe.system.classes == classes
+
+
 @pytest.mark.parametrize("row", ["table1/cq-f", "table1/gan", "table2/cqf-residual", "table3/sngan"])
 def test_digits_are_not_mirrored_and_lambda_belongs_to_the_images(row):
     digits, photographs = (experiment(row, "quick", data).recipe for data in ("photodigits", "photos10"))

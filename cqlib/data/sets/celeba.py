@@ -32,6 +32,6 @@ ENTRIES = (
          File("list_eval_partition.txt", 2_800_000, f"{GDRIVE}0B7EVK8r0v71pY0NSMzRuSXJEVkk",
               "d32c9cbf5e040fd4025c592c306e6668")),
         ("img_align_celeba", "list_eval_partition.txt"),
-        "non-commercial research only, not to be passed on (Liu et al. 2015)", read=read,
+        "non-commercial research only, not to be passed on (Liu et al. 2015)", classes=1, read=read,
     ),
 )  # fmt: skip

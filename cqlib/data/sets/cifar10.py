@@ -27,6 +27,6 @@ ENTRIES = (
         tuple(f"cifar-10-batches-py/{name}" for name in
               ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch",
                "batches.meta")),
-        "no licence is stated; cite Krizhevsky (2009)", read=read,
+        "no licence is stated; cite Krizhevsky (2009)", classes=10, read=read,
     ),
 )  # fmt: skip

@@ -38,6 +38,6 @@ ENTRIES = (
          File("Imagenet64_val_npz.zip", 500_000_000, _IMAGENET)),
         (*(f"train_data_batch_{i}.npz" for i in range(1, 11)), "val_data.npz"),
         "non-commercial research and teaching, after signing up at image-net.org",
-        "sign up at image-net.org", read=read,
+        "sign up at image-net.org", classes=1000, read=read,
     ),
 )  # fmt: skip

@@ -67,7 +67,9 @@ def _entry(category: str, title: str, train: int, size: int) -> PublishedDataset
     name = f"lsun-{category.removesuffix('_outdoor')}"
     terms, by_hand = "no licence is stated; for research (Yu et al. 2015)", "no hash is published to check it by"
     reader = partial(read, category=category)
-    return PublishedDataset(name, title, (64,), train - 9_700, 10_000, files, parts, terms, by_hand, read=reader)
+    return PublishedDataset(
+        name, title, (64,), train - 9_700, 10_000, files, parts, terms, by_hand, classes=1, read=reader,
+    )  # fmt: skip
 
 
 ENTRIES = (

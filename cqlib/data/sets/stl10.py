@@ -34,6 +34,6 @@ ENTRIES = (
         (File("stl10_binary.tar.gz", 2_640_397_119, "https://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
               "91f7769df0f17e558f3565bffb0c7dfb", "stl10_binary"),),
         tuple(f"stl10_binary/{name}.bin" for name in ("train_X", "train_y", "unlabeled_X", "test_X", "test_y")),
-        "no licence is stated; images from ImageNet, cite Coates et al. (2011)", read=read,
+        "no licence is stated; images from ImageNet, cite Coates et al. (2011)", classes=10, read=read,
     ),
 )  # fmt: skip

@@ -34,6 +34,6 @@ ENTRIES = (
         (File("tiny-imagenet-200.zip", 248_100_043, "https://cs231n.stanford.edu/tiny-imagenet-200.zip",
               "90528d7ca1a48142e341f4ef8d21d0de", "tiny-imagenet-200"),),
         ("tiny-imagenet-200/wnids.txt", "tiny-imagenet-200/train", "tiny-imagenet-200/val"),
-        "no licence is stated; images from ImageNet: non-commercial research and teaching", read=read,
+        "no licence is stated; images from ImageNet: non-commercial research and teaching", classes=200, read=read,
     ),
 )  # fmt: skip
