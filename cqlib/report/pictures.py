@@ -163,7 +163,7 @@ def learning_curves(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[s
         figure = plots.learning_curves(series, ylabel=axis(without_paths(curve)), **looks)
         ends = ", ".join(f"{label} {lines[0][-1][1]:.2f}" for label, lines in series.items())
         alt = f"{without_paths(curve)} over training steps, {name}. {runs.title}. At the end of the first seed: {ends}"
-        caption = f"{name}, {curve} over training steps, {plots.describe_lines(series)}. {runs.title}."
+        caption = f"{name}, {curve} over training steps, {plots.describe_lines(series)}."
         if left_out := [label for label in every if label not in series]:
             caption += f" Not drawn: {', '.join(left_out)}."
         figures.append(plot(figure, alt, caption, more=not curve.startswith(FIRST)))
