@@ -156,7 +156,7 @@ def _for_data(recipe: Recipe, data: str, size: int) -> Recipe:
     system, training, second = recipe.system, recipe.training, recipe.frozen_decoder
     if getattr(system, "critic", None) is not None and hasattr(system, "quality_weight"):
         system = replace(system, quality_weight=usual_lambda(data, size))
-    if isinstance(system, ImprovedGANConfig) and (published := entry_of(data)):
+    if isinstance(system, ImprovedGANConfig) and system.labels and (published := entry_of(data)):
         system = replace(system, classes=published.classes)
     if not data_sets.mirrored(data):
         training = replace(training, flips=False)

@@ -11,8 +11,9 @@ The critic gives logits l_i(y). Each of its layers reads every x_i together with
 
     y_i = b + sqrt(B / (B + 1)) (Lambda x_i + Gamma rho(x)),   rho(x) = (1/B) sum_j x_j
 
-so that permuting the batch permutes the outputs; the root gives y_i the variance of Lambda x_i alone. With the
-cross-entropy to a ratio, L(l, r) = -r ln s(l) - (1 - r) ln(1 - s(l)), s the sigmoid, the discriminator minimises
+so that permuting the batch permutes the outputs; the root gives y_i the variance of Lambda x_i alone, if Gamma is of
+Lambda's scale. With the cross-entropy to a ratio, L(l, r) = -r ln s(l) - (1 - r) ln(1 - s(l)), s the sigmoid, the
+discriminator minimises
 
     BGAN:    L(mean_i l_i, r)      one prediction per batch
     M-BGAN:  mean_i L(l_i, r)      an ensemble of B predictions, never less than BGAN's loss (Jensen)

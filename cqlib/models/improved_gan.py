@@ -164,7 +164,7 @@ class ImprovedGANConfig(TwoNetsConfig):
 
     labels: bool = True
     classes: int = 10
-    """K with labels; without them K is 1."""
+    """K with labels; a published data set sets its own. Without labels K is 1."""
     kernels: int = 100
     """Minibatch discrimination features; 0: none."""
     generator_loss: Literal["adversarial", "non-saturating"] = "adversarial"
