@@ -1,6 +1,7 @@
 """The report's smaller tables, from run sets: costs, baselines, protocols."""
 
 import itertools
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
@@ -56,7 +57,8 @@ def all_numbers(runs: RunSet) -> tuple[list[str], list[str]]:
 
 
 def protocols(sets: Sequence[RunSet]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Metrics -> every way in which they were measured: (the models, the sentence)."""
+    """Metrics -> every way in which they were measured: (the models, the sentence). Models of a run set that measured
+    them in one way are not named."""
     ways: dict[str, tuple[dict[str, None], dict[str, dict[str, None]]]] = {}
     for runs in sets:
         for row, run in ((row, run) for row, records in runs.rows.items() for run in records):
@@ -64,8 +66,17 @@ def protocols(sets: Sequence[RunSet]) -> list[tuple[str, list[tuple[str, str]]]]
                 names, models = ways.setdefault(sentence(name, metric), ({}, {}))
                 names["Digits" if name.startswith("Digit") else name] = None
                 models.setdefault(runs.label, {})[short_label(row)] = None
-    found: dict[str, list[tuple[str, str]]] = {}
+    found: dict[str, list[tuple[str, dict[str, dict[str, None]]]]] = {}
     for way, (names, models) in ways.items():
-        of = "; ".join(f"{', '.join(labels)} ({place})" for place, labels in models.items())
-        found.setdefault(", ".join(names), []).append((of, way))
-    return list(found.items())
+        found.setdefault(", ".join(names), []).append((way, models))
+    lines = []
+    for together, told in found.items():
+        times = Counter(place for _, models in told for place in models)
+        lines.append((together, [(_models(models, times), way) for way, models in told]))
+    return lines
+
+
+def _models(models: dict[str, dict[str, None]], times: Counter[str]) -> str:
+    return "; ".join(
+        place if times[place] == 1 else f"{', '.join(labels)} ({place})" for place, labels in models.items()
+    )
