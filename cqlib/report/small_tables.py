@@ -71,12 +71,11 @@ def protocols(sets: Sequence[RunSet]) -> list[tuple[str, list[tuple[str, str]]]]
         found.setdefault(", ".join(names), []).append((way, models))
     lines = []
     for together, told in found.items():
-        times = Counter(place for _, models in told for place in models)
-        lines.append((together, [(_models(models, times), way) for way, models in told]))
+        ways_of = Counter(place for _, models in told for place in models)
+        lines.append((together, [(_models(models, ways_of), way) for way, models in told]))
     return lines
 
 
-def _models(models: dict[str, dict[str, None]], times: Counter[str]) -> str:
-    return "; ".join(
-        place if times[place] == 1 else f"{', '.join(labels)} ({place})" for place, labels in models.items()
-    )
+def _models(models: dict[str, dict[str, None]], ways: Counter[str]) -> str:
+    named = {place: f"{', '.join(labels)} ({place})" for place, labels in models.items()}
+    return "; ".join(place if ways[place] == 1 else name for place, name in named.items())
