@@ -77,5 +77,6 @@ def protocols(sets: Sequence[RunSet]) -> list[tuple[str, list[tuple[str, str]]]]
 
 
 def _models(models: dict[str, dict[str, None]], ways: Counter[str]) -> str:
+    """Run sets, by their number of `ways`: the names of their models stand before those that have several."""
     named = {place: f"{', '.join(labels)} ({place})" for place, labels in models.items()}
     return "; ".join(place if ways[place] == 1 else name for place, name in named.items())
