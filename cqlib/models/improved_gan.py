@@ -27,9 +27,9 @@ Deviations:
 - The paper's row without labels (6.86) had historical averaging, with an unpublished weight: left out.
 - Sizes other than 32: stages of the nets are added or left out; the critic has at least two.
 - In the smaller profiles G has one update a step, and both nets a rate of 1e-3. Without labels, and under `study` with
-  them too, G descends -E_G[ln D(x)] there, D learns at the code's 3e-4, under `study` at 1e-4, and has ten minibatch
-  features instead of a hundred, and its target for real images is 0.9, the paper's one-sided label smoothing: otherwise
-  D may soon separate real from generated images for good (docs/tuning.md).
+  them too, G descends -E_G[ln D(x)] there, D learns at the code's 3e-4, and its target for real images is 0.9, the
+  paper's one-sided label smoothing. Without labels D has ten minibatch features instead of a hundred, and under `study`
+  a rate of 1e-4. Otherwise D may soon separate real from generated images for good (docs/tuning.md).
 """
 
 from dataclasses import dataclass, replace
@@ -258,8 +258,8 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     # In so few steps a critic with noise and dropout cannot keep up with three updates of G a step; the one without
     # labels is too strong for G instead, as both are under `study`.
     if profile == "study" or (profile != "paper" and not labels):
-        config = replace(config, generator_loss="non-saturating", real_target=0.9, kernels=10)
-        short_run["critic_learning_rate"] = 1e-4 if profile == "study" else 3e-4
+        config = replace(config, generator_loss="non-saturating", real_target=0.9, kernels=100 if labels else 10)
+        short_run["critic_learning_rate"] = 1e-4 if profile == "study" and not labels else 3e-4
     training = {
         "paper": TrainingConfig(600_000, 100, learning_rate=3e-4, n_generator=3, decay_from=2 / 3, ema=0.0, flips=False,
                                 log_every=500, **adam),
