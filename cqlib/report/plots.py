@@ -186,6 +186,8 @@ def to_svg(figure: Figure, alt: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"\n\s+", "\n", text)
+    coordinates = r' (?:d|x|y|transform)="[^"]*"'  # a hundredth of a pixel is enough
+    text = re.sub(coordinates, lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), text)
     text = re.sub(r'<g id="[^"]*"', "<g", text)  # figure_1, axes_1: not unique once a page has two figures
     text = re.sub(r" ?font-family: [^;\"]*;?", "", text)  # the page's font instead, once, below
     text = re.sub(r"(font: (?:bold |\d+ )?[\d.]+px) [^;\"]*", r"\1 var(--sans,sans-serif)", text)
