@@ -11,7 +11,8 @@ from cqlib.util.paths import PUBLISHED
 READ, SHARES = "Digits-read", tuple(f"Digit-{digit}" for digit in range(10))
 """Metrics: the share of samples that the classifier reads with confidence, and that of each digit."""
 BY_EYE = PUBLISHED / "read_by_eye.json"
-"""{"how": who read what, in words; row: {"legible": 41, "of": 64}}: written by hand, after reading the samples."""
+"""{"how": who read what, in words; "run_set": the published runs whose samples were read, as `RunSet.name`; row:
+{"legible": 41, "of": 64}}: written by hand, after reading the samples."""
 
 
 class Line(NamedTuple):
@@ -32,13 +33,15 @@ def lines(sets: Sequence[RunSet], rows: Sequence[str]) -> list[Line]:
             read, *shares = (runs.mean(row, name) for name in (READ, *SHARES))
             if read and all(shares):
                 values = tuple(share.value for share in shares if share)
-                found[row] = Line(short_label(row), read.value, _by_eye(row), values, read.source)
+                found[row] = Line(short_label(row), read.value, _by_eye(row, runs), values, read.source)
     of_real = [f"{name}-real" for name in (READ, *SHARES)]
-    run = next((run for runs in sets for run in runs.finished if run.metrics.keys() >= set(of_real)), None)
-    if not found or not run:
+    counted = ((runs, run) for runs in sets for run in runs.finished if run.metrics.keys() >= set(of_real))
+    first_counted = next(counted, None)
+    if not found or not first_counted:
         return []
+    runs, run = first_counted
     read_real, *real = (run.metrics[name].value for name in of_real)
-    first = Line("Real images", read_real, _by_eye("real"), tuple(real), f"{run.folder}.json")
+    first = Line("Real images", read_real, _by_eye("real", runs), tuple(real), f"{run.folder}.json")
     return [first, *(found[row] for row in rows if row in found)]
 
 
@@ -47,9 +50,10 @@ def how_read() -> str:
     return str(_read_by_eye().get("how", ""))
 
 
-def _by_eye(row: str) -> str:
+def _by_eye(row: str, runs: RunSet) -> str:
     counts = _read_by_eye()
-    return "{legible} of {of}".format(**counts[row]) if row in counts else ""
+    read = runs.origin == "published" and runs.name == counts.get("run_set")
+    return "{legible} of {of}".format(**counts[row]) if read and row in counts else ""
 
 
 def _read_by_eye() -> dict[str, Any]:

@@ -16,8 +16,9 @@ from cqlib.experiments import run
 from cqlib.experiments.experiment import experiment, experiment_of
 from cqlib.experiments.load import is_trained
 from cqlib.experiments.record import load_records, read_record, slug, write_record
+from cqlib.report import digits, publish
 from cqlib.report import page as report
-from cqlib.report import publish
+from cqlib.report.run_sets import run_sets
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError
 from cqlib.util.provenance import GitInfo
@@ -36,6 +37,18 @@ def test_every_record_says_where_it_comes_from():
         return clean and record.seconds > 0 and record.device and versions
 
     assert [record.folder for record in RECORDS if not told(record)] == []
+
+
+def test_digits_read_by_eye_are_those_of_the_runs_that_were_read():
+    """Not of other sizes, and not of a user's own runs."""
+    counted = {runs.title for runs in run_sets(RECORDS, RECORDS) if digits.lines([runs], ["table1/cq-f"])}
+    read = {
+        runs.title
+        for runs in run_sets(RECORDS, RECORDS)
+        for line in digits.lines([runs], ["table1/cq-f"])
+        if line.by_eye
+    }
+    assert read == {"Published: Digits on photographs 16×16, quick"} < counted
 
 
 def test_records_are_of_todays_recipes():
