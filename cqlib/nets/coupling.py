@@ -17,13 +17,14 @@ Deviations:
   on, which no row has, channels are ordered by colour of the checkerboard and not by place.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import conv2d, pixel_shuffle, pixel_unshuffle
 from torch.nn.utils.parametrizations import weight_norm
 
 from cqlib.nets.conv import at_least_fp32, bounded
@@ -44,6 +45,64 @@ class FlowConfig:
     width: int = 32
     blocks: int = 2
     scales: int = 1
+    colours: Literal["apart", "rotated", "learned"] = "rotated"
+    """What mixes the colours of a pixel before the couplings: nothing, `ColourRotation`, or before each coupling a
+    `ColourConvolution`."""
+
+
+def colour_rotation(channels: int) -> Tensor:
+    """The orthonormal DCT-II of the channels, float64 (C, C): for red, green, blue the luma (1, 1, 1) / sqrt 3, red
+    against blue (1, 0, -1) / sqrt 2, and green against both (1, -2, 1) / sqrt 6."""
+    n = torch.arange(channels, dtype=torch.float64)
+    basis = torch.cos(math.pi / channels * n[:, None] * (n + 0.5))
+    return basis / basis.norm(dim=1, keepdim=True)
+
+
+class ColourRotation(nn.Module):
+    """One fixed rotation of the channels of each pixel, `colour_rotation`; ln |det| = 0."""
+
+    matrix: Tensor
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.register_buffer("matrix", colour_rotation(channels).float(), persistent=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) -> the same in rotated colours, and ln |det| = 0 (N,)."""
+        return conv2d(x, self.matrix[:, :, None, None]), x.new_zeros(len(x))
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return conv2d(y, self.matrix.T[:, :, None, None])
+
+
+class ColourConvolution(nn.Module):
+    """A learned invertible 1x1 convolution (Kingma and Dhariwal 2018, section 3.2), W = P L (U + diag(s)): ln |det| =
+    H W sum ln |s|. P and the signs of s are fixed, and W starts at `start` (C, C)."""
+
+    permutation: Tensor
+    signs: Tensor
+
+    def __init__(self, start: Tensor):
+        super().__init__()
+        permutation, lower, upper = torch.linalg.lu(start.double())
+        diagonal = upper.diagonal()
+        self.register_buffer("permutation", permutation.float())
+        self.register_buffer("signs", diagonal.sign().float())
+        self.lower = nn.Parameter(lower.tril(-1).float())
+        self.upper = nn.Parameter(upper.triu(1).float())
+        self.log_scale = nn.Parameter(diagonal.abs().log().float())
+
+    def weight(self) -> Tensor:
+        lower = self.lower.tril(-1) + torch.eye(len(self.lower), device=self.lower.device, dtype=self.lower.dtype)
+        upper = self.upper.triu(1) + torch.diag(self.signs * self.log_scale.exp())
+        return self.permutation @ lower @ upper
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        log_det = math.prod(x.shape[2:]) * self.log_scale.sum()
+        return conv2d(x, self.weight()[:, :, None, None]), log_det.expand(len(x))
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return conv2d(y, torch.linalg.inv(self.weight())[:, :, None, None])
 
 
 class CouplingNet(nn.Module):
@@ -204,8 +263,39 @@ class RealNVP(MultiScale):
             return nn.ModuleList(Coupling(2 * channels, **nets) for _ in range(couplings))
 
         self.couplings = row(config.couplings, config.width)
+        self.colours = ColourRotation(channels) if config.colours == "rotated" else None
+        self.mixers = None
+        if config.colours == "learned":  # starts as the same map: the rotation, then nothing between couplings
+            starts = [colour_rotation(channels), *[torch.eye(channels)] * (config.couplings - 1)]
+            self.mixers = nn.ModuleList(map(ColourConvolution, starts))
         if config.scales > 1:
             wide, scales = 2 * config.width, config.scales - 1
             self.channel_couplings = row(config.couplings, wide)
             couplings = config.couplings + 1 if scales == 1 else config.couplings
-            self.coarser = RealNVP(2 * channels, replace(config, couplings=couplings, width=wide, scales=scales))
+            coarser = replace(config, couplings=couplings, width=wide, scales=scales, colours="apart")
+            self.coarser = RealNVP(2 * channels, coarser)
+
+    def forward(self, x: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
+        """y = f(x), and ln |det df/dx| (N,)."""
+        if self.mixers is not None:
+            log_det = x.new_zeros(len(x))
+            for k, (mixer, coupling) in enumerate(zip(self.mixers, self.couplings, strict=True)):
+                x, of_mixer = mixer(x)
+                groups = list(self.split(x))
+                groups[1 - k % 2], term = coupling(groups[k % 2], groups[1 - k % 2], *context)
+                x, log_det = self.join(*groups), log_det + of_mixer + term
+            return x, log_det
+        if self.colours is not None:
+            x, _ = self.colours(x)
+        return super().forward(x, *context)
+
+    def inverse(self, y: Tensor, *context: Tensor) -> Tensor:
+        """x = f^-1(y), Eq. (7)."""
+        if self.mixers is not None:
+            for k, (mixer, coupling) in reversed([*enumerate(zip(self.mixers, self.couplings, strict=True))]):
+                groups = list(self.split(y))
+                groups[1 - k % 2] = coupling.inverse(groups[k % 2], groups[1 - k % 2], *context)
+                y = mixer.inverse(self.join(*groups))
+            return y
+        x = super().inverse(y, *context)
+        return x if self.colours is None else self.colours.inverse(x)
