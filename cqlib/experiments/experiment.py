@@ -20,7 +20,7 @@ from cqlib.models.base import LikelihoodConfig
 from cqlib.models.gan_baseline import GANBaselineConfig
 from cqlib.models.improved_gan import ImprovedGANConfig
 from cqlib.models.registry import RECIPES, parameter_counts
-from cqlib.recipe import EVALUATION, Evaluation, Recipe
+from cqlib.recipe import EVALUATION, Evaluation, Recipe, without_later_fields
 from cqlib.util.errors import UsageError, one_line
 from cqlib.util.files import canonical_json, sha256
 from cqlib.util.text import format_bytes
@@ -30,10 +30,6 @@ MILESTONES, MILESTONE_IMAGES = 7, 1000
 
 BYTES_PER_PARAMETER = 20
 """In training: the weights, their average, the gradient and Adam's two moments, in fp32."""
-
-LATER = {"flow": {"colours": "apart"}}
-"""Config -> its fields that are newer than the first published records, with the value at which a recipe is as it was
-before them."""
 
 TRAIN_IMAGES = {"smoke": 300}
 """Profile -> how many training images it uses; other profiles use all."""
@@ -132,12 +128,6 @@ def experiment(
         evaluation = replace(evaluation, milestone_images=MILESTONE_IMAGES)
     recipe, applied = apply_changes(row, recipe, changes or {})
     return Experiment(row, profile, data, size, seed, recipe, evaluation, applied)
-
-
-def without_later_fields(config: dict[str, Any], name: str = "") -> dict[str, Any]:
-    """A config without fields of `LATER` that have their former value, so that its hash is what it was."""
-    kept = {key: value for key, value in config.items() if LATER.get(name, {}).get(key, ...) != value}
-    return {key: without_later_fields(value, key) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
 def net_sizes(e: Experiment) -> dict[str, int]:

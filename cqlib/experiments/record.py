@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from cqlib.experiments.variants import Changes, file_part, variant
 from cqlib.metrics.metric import Metric
+from cqlib.recipe import without_later_fields
 from cqlib.util.errors import UserError, cause_of, one_line
 from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.provenance import GitInfo
@@ -114,6 +115,12 @@ class Record:
         """The number of training images; None if the config does not say."""
         n = self.setting("n_train")
         return n if isinstance(n, int) else None
+
+    @property
+    def recipe(self) -> str:
+        """Eight hex digits, equal for runs that differ in their seed alone, or in how they were scored."""
+        config = {key: value for key, value in self.config.items() if key not in ("seed", "evaluation")}
+        return sha256(canonical_json(without_later_fields(config)).encode())[:8]
 
     @property
     def folder(self) -> str:

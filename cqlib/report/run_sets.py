@@ -1,6 +1,6 @@
 """Run sets: the runs that may be averaged. A run set holds the runs of one origin (published with this project, or made
-here) on the same images, of one size, with one profile, in one precision, of any seeds. Every run that ended counts in
-every mean; one that diverged is shown and has no numbers.
+here) on the same images, of one size, with one profile, in one precision, of one recipe for each row, of any seeds.
+Every run that ended counts in every mean; one that diverged is shown and has no numbers.
 
 Which run set is taken:
 
@@ -11,11 +11,13 @@ Which run set is taken:
     claim_cards.scales  the columns of the claims
 """
 
+import itertools
 import json
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
@@ -142,27 +144,44 @@ class RunSet:
         return training_command(only, self.profile, self.data, changes=self.changes) + several
 
 
-Key = tuple[str, str, int, str, str, tuple[str, str, str]]
+Key = tuple[str, str, int, str, str, tuple[str, str, str, str]]
 """What records must share to be averaged, in each of which a run set is: origin, data set, size, profile, changes as
 canonical JSON ("{}" for the rows' own recipes), and in words its images (the files behind a name may have changed), how
-samples are scored, and precision."""
+samples are scored, precision, and the recipe, if the row has been run by a later one since."""
 
 
 def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSet]:
     """The run sets of all `ORIGINS`. Within one, records are in the paper's order of rows, then by seed; of two records
     of one run the first is taken. Runs with changes make a set of their own, but for the points of the trade-off, which
-    join the set of unchanged runs, after all its rows, by row and lambda."""
+    join the set of unchanged runs, after all its rows, by row and lambda. Recipes change as the code does: records of a
+    row's earlier recipes make sets of their own, too."""
     sets: dict[Key, dict[tuple[str, int], Record]] = {}
     for origin, records in (("published", published), ("local", local)):
+        latest = {_run_of_any_seed(record): record.recipe for record in sorted(records, key=lambda run: run.finished)}
         for record in sorted(records, key=lambda record: bool(record.changes)):  # those without changes first
             data, size = record.data.name, record.data.shape[-1]
-            details = (f"images {record.data.fingerprint}", _scoring(record), record.precision)
+            earlier = f"earlier recipe {record.recipe}" * (record.recipe != latest[_run_of_any_seed(record)])
+            details = (f"images {record.data.fingerprint}", _scoring(record), record.precision, earlier)
             key = (origin, data, size, record.profile, canonical_json(record.changes), details)
             unchanged = (origin, data, size, record.profile, "{}", details)
             if on_front(record.variant, record.profile, data, size) and unchanged in sets:
                 key = unchanged
             sets.setdefault(key, {}).setdefault((paper.canonical(record.variant), record.seed), record)
     return [_run_set(key, runs, sets) for key, runs in sets.items()]
+
+
+def _run_of_any_seed(record: Record) -> tuple[Any, ...]:
+    """What runs of one row share that differ in seed, or in the recipe behind the row's name."""
+    return paper.canonical(record.variant), record.data, record.profile, record.precision
+
+
+def trained_otherwise(sets: Iterable[RunSet], rows: Iterable[str]) -> list[str]:
+    """Those of `rows` whose recipe here is not that of the published runs of the same name, with which they stand side
+    by side."""
+    recipes: dict[tuple[str, str], set[str]] = {}
+    for runs, row in itertools.product(sets, rows):
+        recipes.setdefault((runs.label, row), set()).update(run.recipe for run in runs.records_of(row))
+    return list(dict.fromkeys(row for (_, row), of_row in recipes.items() if len(of_row) > 1))
 
 
 def on_front(name: str, profile: str, data: str, size: int) -> bool:

@@ -9,12 +9,14 @@ from cqlib.experiments.rows import label_of, training_command
 from cqlib.metrics.quantities import FEATURES, QUANTITIES, heading
 from cqlib.report import mixture
 from cqlib.report.numbers import COMPARABLE, NumberVerdict, number_verdict
-from cqlib.report.run_sets import ORIGINS, RunSet, data_title
+from cqlib.report.run_sets import ORIGINS, RunSet, data_title, trained_otherwise
 from cqlib.report.values import Cell
 
 PAPER = tuple(paper.METRICS.values())
 """The columns of the paper's numbers."""
 NO_IS = "On {}, IS misleads: it rises when real images are damaged. No claim about IS is tested there."
+
+OTHERWISE = "{}: this machine and the published runs used different recipes, so compare the two with care."
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def view(table: paper.Table, sets: Sequence[RunSet], commands: tuple[tuple[str, 
     groups = (ColumnGroup(runs.origin, ORIGINS[runs.origin], runs.label, (*map(heading, of_set), "Seeds"))
               for runs, of_set in zip(sets, names, strict=True))  # fmt: skip
     misleads = dict.fromkeys(NO_IS.format(data_title(runs.data)) for runs in sets if runs.data in IS_MISLEADS)
-    remarks = (*[mixture.MEANING] * any(mixed), *misleads)
+    otherwise = map(label_of, trained_otherwise(sets, [row.id for row in table.rows]))
+    remarks = (*[mixture.MEANING] * any(mixed), *misleads, *map(OTHERWISE.format, otherwise))
     title = f"{table.name}. {table.title}"
     trained = sum(any(runs.done(row.id) for runs in sets) for row in table.rows)
     return View(table.id, title, (*papers, *groups), tuple(lines), table.footnotes, remarks, commands,

@@ -131,12 +131,12 @@ def claim_result(claim: Claim, runs: RunSet) -> ClaimResult:
     if missing:
         reason = f"no finished run of {' or '.join(map(label_of, missing))}"
         return result("not run", reason=reason, missing_kind=len(missing))
-    names = QUANTITIES[claim.metric].names
-    name = next((n for n in names if all(runs.numbers(row, n) for row in rows)), "")
+    names = QUANTITIES[claim.metric].names  # the paper's features first, unless fewer seeds have been scored on them
+    name = max(names, key=lambda name: min(len(runs.numbers(row, name)) for row in rows))
     sides = runs.numbers(claim.row_a, name), runs.numbers(claim.row_b, name)
     if diverged := " and ".join(f"{short_label(row)}: {text}" for row in rows if (text := runs.diverged(row))):
         return result("undecided", reason=diverged, values=sides)
-    if not name:
+    if not all(sides):
         return result("not run", reason=f"no runs of both rows have measured {names[-1]}")
     scale = 100 if claim.unit == "points" else 1  # shares are tested in percentage points
     a, b = ([scale * value.value for value in side] for side in sides)

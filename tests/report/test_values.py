@@ -9,8 +9,8 @@ import pytest
 from fake_records import record, records
 
 from cqlib.experiments import paper
-from cqlib.report import digits, mixture, trade_off
-from cqlib.report.run_sets import display_groups, most_complete_by, nearest_first, run_sets
+from cqlib.report import digits, mixture, tables, trade_off
+from cqlib.report.run_sets import display_groups, most_complete_by, nearest_first, run_sets, trained_otherwise
 from cqlib.report.values import Cell
 from cqlib.util.errors import UserError
 
@@ -51,6 +51,31 @@ def test_run_sets_are_of_one_origin_one_version_of_the_images_and_one_way_to_sco
     assert named.label == "npz:cats.npz 16×16, quick" and named.data == "npz:/home/me/cats.npz"
 
 
+def test_runs_of_two_recipes_share_no_mean():
+    """Recipes change as the code does; the latest is the row's, and seeds of an earlier one stand apart."""
+    recipes = [{"recipe": {"training": {"steps": steps}}} for steps in (400, 4000)]
+    ended = ["2026-01-31T12:00:00Z", "2026-03-31T12:00:00Z"]
+    before = [record("table1/vae", seed, config=recipes[0] | {"seed": seed}, finished=ended[0]) for seed in range(4)]
+    after = [record("table1/vae", seed, config=recipes[1] | {"seed": seed}, finished=ended[1]) for seed in (0, 1)]
+    other = record("table1/cq", config=recipes[0], finished=ended[0])
+    sets = {runs.label: runs for runs in run_sets([*before, other, *after], [])}
+    earlier = f"photos10 16×16, quick, earlier recipe {before[0].recipe}"
+    assert sets.keys() == {"photos10 16×16, quick", earlier}
+    assert sets["photos10 16×16, quick"].records == (*after, other) and sets[earlier].records == tuple(before)
+    assert before[0].recipe == before[3].recipe != after[0].recipe
+    scored = replace(after[1], config=after[1].config | {"evaluation": {"bpd_images": 7}})
+    assert scored.recipe == after[0].recipe  # however it was measured
+
+
+def test_a_field_younger_than_a_record_changes_no_recipe():
+    flow = {"couplings": 3}
+    of_before, of_now, mixed = (
+        record(config={"recipe": {"system": {"flow": config}}})
+        for config in (flow, flow | {"colours": "apart"}, flow | {"colours": "rotated"})
+    )
+    assert of_before.recipe == of_now.recipe != mixed.recipe
+
+
 def test_changed_rows_follow_by_row_and_lambda_and_other_changes_are_sets_of_their_own():
     plain = [record(row) for row in ("table1/cq", "table1/cq-f")]
     changed = [record(row, changes={"system.quality_weight": weight})
@@ -63,6 +88,13 @@ def test_changed_rows_follow_by_row_and_lambda_and_other_changes_are_sets_of_the
     assert list(points) == [25.0, 100.0, 400.0, 1600.0]  # no VAE-F here
     run = plain[1]
     assert points[25.0][1:3] == (run.metrics["BPD"].value, run.metrics["FD-lite0"].value)
+
+
+def test_it_is_said_where_this_machine_and_the_published_runs_had_different_recipes():
+    short = [replace(run, config={"recipe": {"steps": 5}}) for run in records(1, ("table1/cq",))]
+    sets = run_sets([*short, *records(1, ("table1/vae",))], records(2))
+    assert trained_otherwise(sets, ["table1/vae", "table1/cq", "table1/gan"]) == ["table1/cq"]
+    assert [remark for remark in tables.view(paper.TABLE1, sets).remarks if remark.startswith("CQ: ")]
 
 
 def test_side_by_side_stand_the_runs_of_one_data_set_and_profile_this_machines_first():

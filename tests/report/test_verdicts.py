@@ -182,6 +182,14 @@ def test_the_papers_features_come_first_where_both_rows_have_them():
     assert outcome(FID, [a, replace(b, metrics={"FD-lite0": b.metrics["FD-lite0"]})]).metric_name == "FD-lite0"
 
 
+def test_a_score_that_one_seed_has_hides_no_seeds_of_another():
+    records = runs(FID.row_a, FID.row_b, [1500.0, 1510.0, 1490.0], [2000.0, 2010.0, 1990.0], "FD")
+    for run in records[::3]:  # one seed of each row
+        run.metrics["FID"] = replace(run.metrics["FD-lite0"], value=90.0)
+    result = outcome(FID, records)
+    assert (result.metric_name, result.label, result.seeds) == ("FD-lite0", "holds", ((0, 1, 2), (0, 1, 2)))
+
+
 def test_a_score_that_misleads_on_some_data_decides_nothing_there():
     records = runs(IS.row_a, IS.row_b, [3.0, 3.1], [2.0, 2.1], "IS", data="photodigits")
     assert (outcome(IS, records).label, outcome(F_BPD, records).label) == ("not run", "not run")
