@@ -17,7 +17,7 @@ def check_choices(config: Any) -> None:
             raise ValueError(f"{name} is {' or '.join(map(str, get_args(kind)))}, not {value!r}")
 
 
-LATER_FIELDS = {"flow": {"colours": "apart"}}
+LATER_FIELDS = {"flow": {"colours": "apart"}, "system": {"sigma": "of z"}}
 """Config -> its fields that are younger than published records, with the value at which a recipe is as it was before
 them: then they are left out of hashes, and the hash is what it was."""
 

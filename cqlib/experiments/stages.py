@@ -22,6 +22,8 @@ from cqlib.util.checkpoint import save_checkpoint
 from cqlib.util.provenance import GitInfo
 from cqlib.util.stop import StopRequest
 
+HISTORY = 20
+"""Times along a training of a row of Table 1 at which samples are kept."""
 UNLABELLED = "unlabelled"
 """Name of the class of images without a label (STL-10)."""
 
@@ -91,6 +93,7 @@ class Stages:
                 progress=self._progress_after(before),
                 checkpoint_seconds=self.checkpoint_seconds,
                 git=self.code,
+                history=HISTORY if self.e.row.startswith("table1/") and not before else 0,
             )
             self.spent += time.monotonic() - clock
             state = {key: getattr(result, key) for key in STORED if key not in ("git", "weights")}

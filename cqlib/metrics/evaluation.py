@@ -15,8 +15,10 @@ from cqlib.metrics.features import extract
 from cqlib.metrics.metric import Metric, Protocol, Subject
 from cqlib.metrics.protocols import Preset
 from cqlib.metrics.quantities import SCORES, real_name
+from cqlib.metrics.regimes import regimes
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.base import LikelihoodSystem, System
+from cqlib.models.cq import CoverageQuality
 from cqlib.models.cqf_conditional import ConditionalCQF
 from cqlib.models.hierarchical import Hierarchical
 from cqlib.models.vae_iaf import VAEIAF
@@ -44,8 +46,8 @@ def likelihood_metrics(
     results: PartialResults = IN_MEMORY,
 ) -> dict[str, Metric]:
     """BPD and BPD-IW (importance-weighted) on the test split, with their standard error over images as std; what BPD-IW
-    gains on the same images; the KL of each layer of a hierarchy ("KL-8x8-1"); the BPD of `histogram_nll` if
-    `evaluation` asks for it. `starred`: around a frozen generator; `results`: see `held_out_nll`."""
+    gains on the same images; the `regimes` of sigma(z); the KL of each layer of a hierarchy ("KL-8x8-1"); the BPD of
+    `histogram_nll` if `evaluation` asks for it. `starred`: around a frozen generator; `results`: see `held_out_nll`."""
     dimensions = data.train.images[0].numel()
     metrics: dict[str, Metric] = {}
     exact = model.bound == "exact"
@@ -72,6 +74,8 @@ def likelihood_metrics(
         images = data.test.images[: evaluation.bpd_images]
         bits = float(bits_per_dimension(histogram_nll(data.train.images, images).mean(), dimensions))
         metrics["BPD-histogram"] = Metric(bits, None, len(images), Protocol(split="test", bound="histogram"))
+    if isinstance(model, CoverageQuality):
+        metrics |= regimes(model, data.test.images[: evaluation.bpd_images], results)
     if isinstance(model, Hierarchical | VAEIAF):
         batches = data.test.images[: evaluation.importance_images].split(BATCH)
         layers = by_batch(

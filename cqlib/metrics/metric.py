@@ -13,6 +13,11 @@ NETWORKS = {"lite0": "EfficientNet-lite0", "inception": "TF-Inception"}
 Subject = Literal["real images", "decoder's means", "untrained copy", "Gaussian pixels"] | None
 """What is measured instead of samples of the model."""
 SUBJECTS = {"real images": " of real images", "decoder's means": " of the decoder's means, not of samples"}
+CODES = {
+    "encoded": "the median of ln σ(z) over images and features, at codes z ~ q(z|x) of test images",
+    "drawn": "the median of ln σ(z) over codes and features, at codes z ~ p(z)",
+    "both": "the share of codes z ~ p(z) whose mean ln σ(z) is within the central 99 % of that at codes of test images",
+}
 BASELINES = {"untrained copy": "samples of an untrained copy", "Gaussian pixels": "independent Gaussian pixels"}
 """A `Subject` in words: after the name of the score, and before the whole sentence."""
 
@@ -25,6 +30,7 @@ class Protocol:
     Of bits per dimension: `bound`, the kind of number ("exact", "ELBO", "dequantisation bound", "importance-weighted
     bound" of `k` samples, "gain" of that over the plain bound, "histogram", "KL" of a layer); `dequantised` by uniform
     noise; `starred`, obtained around a frozen generator; `given`, what the model is conditioned on.
+    Of the decoder's sigma: the `codes` at which it is taken.
     Of scores: `features` at `side` pixels, of so many `dimensions`; `n_real` images against `n_fake` samples under the
     `preset` of the literature; IS over `splits`, KID over `subsets` of `subset_size`, drawn with `seed`; coverage by
     the `k`-th neighbour; by this `torch_fidelity`.
@@ -38,6 +44,7 @@ class Protocol:
     dequantised: Flag = False
     starred: Flag = False
     given: Text | None = None
+    codes: Literal["encoded", "drawn", "both"] | None = None
     features: Literal["lite0", "inception"] | None = None
     side: Count | None = None
     dimensions: Count | None = None
@@ -78,6 +85,8 @@ def sentence(name: str, metric: Metric) -> str:
     if protocol.device:
         batch = f"wall clock of one batch of {protocol.batch} samples without gradients"
         return f"{batch}, median of {protocol.repeats}, {protocol.device}"
+    if protocol.codes:
+        return f"{CODES[protocol.codes]}, {n}"
     if protocol.confidence:
         subject = SUBJECTS.get(protocol.of or "", "")
         return f"{n}{subject}: the share that a classifier reads with a probability of at least {protocol.confidence}"

@@ -207,13 +207,8 @@ class CoverageQualityConfig:
     quality_weight: float = 100.0
     critic_input: Literal["sample", "mean"] = "sample"
     flow_updated_by: Literal["both", "coverage"] = "both"
-
-
-def mean_and_log_sigma(raw: Tensor, sigma_floor: float) -> tuple[Tensor, Tensor]:
-    """A decoder's output (N, 2 C, S, S) -> mu and ln sigma, (N, C, S, S) each; sigma > `sigma_floor`."""
-    mean, raw = raw.chunk(2, dim=1)
-    # for raw near 0, as at the start of `Decoder`, sigma is near softplus(-1.5) = 0.2
-    return mean, (sigma_floor + softplus(raw - 1.5)).log()
+    sigma: Literal["of z", "shared"] = "of z"
+    """The decoder's sigma(z), or, in an ablation, one learned sigma of each feature, shared by all z."""
 
 
 class CoverageQuality(VariationalModel):
@@ -228,6 +223,13 @@ class CoverageQuality(VariationalModel):
         if config.critic is not None:
             self.critic = make_critic(config.critic, config.size, config.image_channels)
         self.make_nets()
+        of_feature = torch.zeros(self.feature_channels, config.size, config.size)
+        self.shared_sigma = nn.Parameter(of_feature) if config.sigma == "shared" else None
+
+    @property
+    def feature_channels(self) -> int:
+        """Channels of y."""
+        return self.config.image_channels
 
     def make_nets(self) -> None:
         """The encoder, the decoder and f."""
@@ -242,7 +244,20 @@ class CoverageQuality(VariationalModel):
 
     def decode(self, z: Any) -> tuple[Tensor, Tensor]:
         """mu(z) and ln sigma(z) of Eq. (6), two of (N, C, S, S)."""
-        return mean_and_log_sigma(self.decoder(z), self.config.sigma_floor)
+        return self.mean_and_log_sigma(self.decoder(z))
+
+    def mean_and_log_sigma(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """A decoder's output (N, 2 C, S, S) -> mu and ln sigma, (N, C, S, S) each; sigma > `sigma_floor`."""
+        mean, raw = raw.chunk(2, dim=1)
+        if self.shared_sigma is not None:
+            raw = self.shared_sigma.expand_as(mean)
+        # for raw near 0, as at the start of `Decoder`, sigma is near softplus(-1.5) = 0.2
+        return mean, (self.config.sigma_floor + softplus(raw - 1.5)).log()
+
+    def log_sigma_at_codes(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """ln sigma(z) (N, C, S, S) at codes z ~ q(z|x) of uint8 images x (N, C, S, S), and at as many z ~ p(z)."""
+        encoded = self.infer(self.continuous(x, generator), generator).z
+        return self.decode(encoded)[1], self.decode(self.prior(len(x), generator))[1]
 
     def features(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """y = f(v) (N, C, S, S) and ln |det df/dv| (N,) of images v (N, C, S, S) in [-1, 1); without f, v and 0."""

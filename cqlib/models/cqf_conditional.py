@@ -30,7 +30,7 @@ from torch.nn.functional import pixel_unshuffle
 from cqlib import losses
 from cqlib.models import cq
 from cqlib.models.base import Losses, frozen
-from cqlib.models.cq import CoverageQuality, CoverageQualityConfig, mean_and_log_sigma
+from cqlib.models.cq import CoverageQuality, CoverageQualityConfig
 from cqlib.nets import colour
 from cqlib.nets.conv import Encoder, at_least_fp32, bottom_size, doubling_layers, group_norm, halving_layers, pyramid
 from cqlib.nets.coupling import RealNVP
@@ -92,6 +92,8 @@ class ConditionalCQF(CoverageQuality):
     greys: Tensor
     filled: Tensor
 
+    feature_channels = CHROMA
+
     def make_nets(self) -> None:
         c = self.config
         self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=1 + CHROMA)
@@ -107,7 +109,13 @@ class ConditionalCQF(CoverageQuality):
         return torch.cat([cell_centres(grey), colour.dequantise_chroma(chroma, generator=generator)], dim=1)
 
     def decode(self, z: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        return mean_and_log_sigma(self.decoder(*z), self.config.sigma_floor)
+        return self.mean_and_log_sigma(self.decoder(*z))
+
+    def log_sigma_at_codes(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """ln sigma(z, g) (N, 2, S, S) at codes z of x and at as many z ~ p(z), both given the grey images g of x."""
+        v = self.continuous(x, generator)
+        encoded, drawn, g = self.infer(v, generator).z, self.prior(len(x), generator), v[:, :1]
+        return self.decode((encoded, g))[1], self.decode((drawn, g))[1]
 
     def log_density(self, v: Tensor, z: Tensor) -> Tensor:
         """ln p(c | z, g) for v = (g, c) by Eq. (8); -> (N,)."""

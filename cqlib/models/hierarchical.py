@@ -28,7 +28,7 @@ import torch
 from torch import Generator, Tensor
 
 from cqlib.models import cq
-from cqlib.models.cq import CoverageQuality, CoverageQualityConfig, Inference, mean_and_log_sigma
+from cqlib.models.cq import CoverageQuality, CoverageQualityConfig, Inference
 from cqlib.nets.conv import num_resolutions
 from cqlib.nets.coupling import RealNVP
 from cqlib.nets.hierarchical import BottomUp, Head, HierarchyConfig, KLTerms, Posterior, TopDown
@@ -74,7 +74,7 @@ class Hierarchical(CoverageQuality):
         return infer_layers(self.encoder, self.decoder, v, self.config.free_bits, generator)
 
     def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return mean_and_log_sigma(self.head(z), self.config.sigma_floor)
+        return self.mean_and_log_sigma(self.head(z))
 
 
 def infer_layers(

@@ -19,7 +19,7 @@ import torch
 from torch import Generator, Tensor
 
 from cqlib.models import cq
-from cqlib.models.cq import CoverageQuality, CoverageQualityConfig, mean_and_log_sigma
+from cqlib.models.cq import CoverageQuality, CoverageQualityConfig
 from cqlib.nets.conv import Decoder
 from cqlib.recipe import Recipe
 
@@ -77,7 +77,7 @@ class VAEFullCovariance(CoverageQuality):
         """mu(z) and ln sigma(z), two of (N, C, S, S), and L(z)^T, (N, rank, C, S, S)."""
         raw, factors = self.decoder(z).tensor_split([2 * self.shape[0]], dim=1)
         factors = FACTOR_START * factors.unflatten(1, (self.config.rank, self.shape[0]))
-        return *mean_and_log_sigma(raw, self.config.sigma_floor), factors
+        return *self.mean_and_log_sigma(raw), factors
 
     def log_density(self, v: Tensor, z: Tensor) -> Tensor:
         mean, log_sigma, factors = self.decode_all(z)

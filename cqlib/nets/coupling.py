@@ -50,29 +50,43 @@ class FlowConfig:
     `ColourConvolution`."""
 
 
-def colour_rotation(channels: int) -> Tensor:
-    """The orthonormal DCT-II of the channels, float64 (C, C): for red, green, blue the luma (1, 1, 1) / sqrt 3, red
-    against blue (1, 0, -1) / sqrt 2, and green against both (1, -2, 1) / sqrt 6."""
-    n = torch.arange(channels, dtype=torch.float64)
-    basis = torch.cos(math.pi / channels * n[:, None] * (n + 0.5))
-    return basis / basis.norm(dim=1, keepdim=True)
+OPPONENTS = {
+    1: ((1,),),
+    2: ((1, 1), (1, -1)),
+    3: ((1, 1, 1), (1, 0, -1), (-1, 2, -1)),
+}
+"""Channels -> orthogonal mixtures of them. Of red, green and blue: the luma, red against blue, green against both."""
 
 
 class ColourRotation(nn.Module):
-    """One fixed rotation of the channels of each pixel, `colour_rotation`; ln |det| = 0."""
+    """The same rotation of the channels of every pixel, x -> R x, where the rows of R are `OPPONENTS` at length 1; ln
+    |det R| = 0. ValueError for a number of channels that has no `OPPONENTS`."""
 
-    matrix: Tensor
+    opponents: Tensor
 
     def __init__(self, channels: int):
         super().__init__()
-        self.register_buffer("matrix", colour_rotation(channels).float(), persistent=False)
+        if channels not in OPPONENTS:
+            raise ValueError(f"f mixes 1, 2 or 3 colours, not {channels}: take colours='apart'")
+        self.register_buffer("opponents", torch.tensor(OPPONENTS[channels], dtype=torch.float32), persistent=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) -> the same in rotated colours, and ln |det| = 0 (N,)."""
-        return conv2d(x, self.matrix[:, :, None, None]), x.new_zeros(len(x))
+        """Images (N, C, H, W) -> the same in other colours, and ln |det| (N,), which is 0."""
+        return self._turned(x, self.matrix), x.new_zeros(len(x))
 
     def inverse(self, y: Tensor) -> Tensor:
-        return conv2d(y, self.matrix.T[:, :, None, None])
+        """The inverse of `forward`: the transposed matrix."""
+        return self._turned(y, self.matrix.T)
+
+    @property
+    def matrix(self) -> Tensor:
+        """R, (C, C), orthonormal to the precision that the module has."""
+        return self.opponents / self.opponents.norm(dim=1, keepdim=True)
+
+    @staticmethod
+    def _turned(x: Tensor, matrix: Tensor) -> Tensor:
+        """Products and sums: autocast would take a convolution in bf16."""
+        return (matrix[:, :, None, None] * x[:, None]).sum(2)
 
 
 class ColourConvolution(nn.Module):
@@ -266,7 +280,7 @@ class RealNVP(MultiScale):
         self.colours = ColourRotation(channels) if config.colours == "rotated" else None
         self.mixers = None
         if config.colours == "learned":  # starts as the same map: the rotation, then nothing between couplings
-            starts = [colour_rotation(channels), *[torch.eye(channels)] * (config.couplings - 1)]
+            starts = [ColourRotation(channels).matrix, *[torch.eye(channels)] * (config.couplings - 1)]
             self.mixers = nn.ModuleList(map(ColourConvolution, starts))
         if config.scales > 1:
             wide, scales = 2 * config.width, config.scales - 1

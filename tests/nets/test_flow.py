@@ -11,6 +11,7 @@ from small_models import jacobian, shaken, shaken_flow
 from cqlib import losses
 from cqlib.nets.coupling import (
     MAX_LOG_SCALE,
+    ColourRotation,
     Coupling,
     FlowConfig,
     RealNVP,
@@ -20,8 +21,8 @@ from cqlib.nets.coupling import (
 from cqlib.nets.real_nvp import MultiScaleConfig, MultiScaleRealNVP
 
 
-def flow(channels=3, couplings=3, width=8, seed=0, size=0.3, scales=1) -> RealNVP:
-    return shaken(RealNVP(channels, FlowConfig(couplings, width, 1, scales)), size, seed)
+def flow(channels=3, couplings=3, width=8, seed=0, size=0.3, scales=1, colours="rotated") -> RealNVP:
+    return shaken(RealNVP(channels, FlowConfig(couplings, width, 1, scales, colours)), size, seed)
 
 
 def authors_flow(channels, scales, seed=0) -> MultiScaleRealNVP:
@@ -91,6 +92,47 @@ def check_log_determinant(f, channels, size):
     assert log_det.abs().min() > 1e-3
 
 
+def test_the_colours_are_luma_and_two_opponents_at_equal_length():
+    """Closed form: grey pixels have luma alone, (r, g, b) keeps its length, and R^T undoes R."""
+    rotation = ColourRotation(3).double()
+    grey, colour = torch.rand(2, 1, 4, 4).double().expand(2, 3, 4, 4), torch.randn(2, 3, 4, 4).double()
+    (of_grey, _), (turned, log_det) = rotation(grey), rotation(colour)
+    torch.testing.assert_close(of_grey[:, 0], 3**0.5 * grey[:, 0])
+    assert of_grey[:, 1:].abs().max() < 1e-12 and torch.count_nonzero(log_det) == 0
+    r, g, b = colour.unbind(1)
+    opponents = (r + g + b) / 3**0.5, (r - b) / 2**0.5, (2 * g - r - b) / 6**0.5
+    torch.testing.assert_close(turned, torch.stack(opponents, dim=1))
+    torch.testing.assert_close(turned.square().sum(1), colour.square().sum(1))
+    torch.testing.assert_close(rotation.inverse(turned), colour)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_the_rotation_has_a_jacobian_of_determinant_1(channels):
+    rotation = ColourRotation(channels).double()
+    found = jacobian(lambda v: rotation(v)[0], torch.randn(1, channels, 2, 2))
+    torch.testing.assert_close(found @ found.T, torch.eye(len(found), dtype=torch.double))
+    assert torch.linalg.slogdet(found).logabsdet.abs() < 1e-12
+    if channels == 1:
+        assert torch.equal(found, torch.eye(4, dtype=torch.double))  # a grey image has nothing to mix
+
+
+def test_with_the_rotation_the_colours_of_a_pixel_depend_on_each_other_and_apart_only_by_way_of_others():
+    """Within one coupling, autograd's slope of one colour of a pixel by another: 0 without the rotation."""
+    x = torch.randn(1, 3, 4, 4, dtype=torch.double)
+    for colours, mixed in (("apart", False), ("rotated", True)):
+        slopes = jacobian(lambda v: flow(3, 1, colours=colours).double()(v)[0], x).view(3, 4, 4, 3, 4, 4)  # noqa: B023
+        of_one_pixel = slopes[:, 0, 1, :, 0, 1]  # an odd pixel, which the first coupling changes
+        assert (of_one_pixel - of_one_pixel.diag().diag()).any() == mixed
+
+
+def test_f_mixes_colours_and_no_other_channels():
+    with pytest.raises(ValueError, match="f mixes 1, 2 or 3 colours, not 4: take colours='apart'"):
+        RealNVP(4, FlowConfig())
+    x = torch.rand(1, 4, 8, 8)
+    f = flow(4, colours="apart")
+    torch.testing.assert_close(f.inverse(f(x)[0]), x, rtol=0, atol=1e-4)
+
+
 def test_one_coupling_keeps_one_group_and_its_jacobian_is_triangular():
     f = flow(1, 1).double()
     x = torch.randn(1, 1, 4, 4, dtype=torch.double)
@@ -121,9 +163,10 @@ def test_log_scale_is_bounded_whatever_the_weights():
 def test_starts_near_the_identity_with_unit_scale():
     torch.manual_seed(0)
     x = torch.rand(2, 3, 8, 8)
-    y, log_det = RealNVP(3, FlowConfig(3, 8, 2))(x)
+    f = RealNVP(3, FlowConfig(3, 8, 2))
+    y, log_det = f(x)
     assert torch.count_nonzero(log_det) == 0
-    assert (y - x).abs().max() < 0.2  # 0.55 without the small gains
+    assert (f.colours.inverse(y) - x).abs().max() < 0.2  # 0.55 without the small gains
 
 
 def test_density_of_two_dimensions_integrates_to_one():
@@ -170,8 +213,8 @@ def test_features_keep_the_places_of_their_pixels(channels, size):
                 module.net.out.parametrizations.weight.original0.zero_()
         x = torch.arange(2 * channels * size**2, dtype=torch.float32).view(2, channels, size, size)
         y, log_det = f(x)
-        torch.testing.assert_close(y, x, rtol=0, atol=0)
-        torch.testing.assert_close(f.inverse(x), x, rtol=0, atol=0)
+        torch.testing.assert_close(y, f.colours(x)[0], rtol=0, atol=0)
+        torch.testing.assert_close(f.inverse(x), f.colours.inverse(x), rtol=0, atol=0)
         assert torch.count_nonzero(log_det) == 0
 
 
@@ -217,7 +260,7 @@ def test_agrees_with_torchflows_on_masked_pixels(channels, scales):
             (f.channel_couplings, halves(index)),
             (f.coarser.couplings, colours(colours(index)[0])),
         ]
-    current, log_det = x.flatten(1).clone(), torch.zeros(4, dtype=torch.double)
+    current, log_det = f.colours(x)[0].flatten(1), torch.zeros(4, dtype=torch.double)
     with torch.no_grad():
         for couplings, groups in stages:
             for k, coupling in enumerate(couplings):
