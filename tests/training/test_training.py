@@ -11,9 +11,11 @@ from small_models import StopAfter, images
 from torch import nn
 
 from benchmarks import textbook
+from cqlib.data.grids import tiles, unscaled
 from cqlib.models import cq
 from cqlib.models.base import System
 from cqlib.models.registry import build
+from cqlib.pixels import to_uint8
 from cqlib.recipe import TrainingConfig
 from cqlib.training import loop as training
 from cqlib.training.loop import Loop, warm_ema
@@ -90,6 +92,28 @@ def test_resuming_is_bit_equal(tmp_path):
     torch.manual_seed(1)
     other = train(build(recipe.system), IMAGES, run_config, seed=5, folder=tmp_path / "other")
     assert not torch.equal(weights(other), weights(whole))
+
+
+def test_samples_of_the_same_codes_are_kept_along_the_training(tmp_path):
+    """A line of the picture for each step, of the averaged weights; neither they nor a stop change the training."""
+    recipe = cq.recipe("table1/cq-f", "smoke", 16)
+    run_config = replace(recipe.training, steps=6)
+
+    def go(folder, stop=None, history=3):
+        torch.manual_seed(1)
+        more = {"seed": 4, "folder": tmp_path / folder, "stop": stop, "history": history}
+        return train(build(recipe.system), IMAGES, run_config, **more)
+
+    whole, plain = go("whole"), go("plain", history=0)
+    with pytest.raises(StoppedEarly, match="step 3 of 6"):
+        go("parts", StopAfter(3))
+    assert torch.equal(weights(go("parts")), weights(whole)) and torch.equal(weights(plain), weights(whole))
+    files = [tmp_path / folder / "training.history.png" for folder in ("whole", "parts", "plain")]
+    assert files[0].read_bytes() == files[1].read_bytes() and not files[2].exists()
+    shown = tiles(unscaled(files[0].read_bytes(), 16), 16)
+    assert len(shown) == 3 * 16
+    last = whole.system.sample(16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(shown[32:], to_uint8(last)) and not torch.equal(shown[:16], shown[32:])
 
 
 def test_a_training_is_dirty_if_the_code_of_any_call_was(tmp_path):
