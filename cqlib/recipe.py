@@ -17,18 +17,6 @@ def check_choices(config: Any) -> None:
             raise ValueError(f"{name} is {' or '.join(map(str, get_args(kind)))}, not {value!r}")
 
 
-LATER_FIELDS = {"flow": {"colours": "apart"}, "system": {"sigma": "of z"}}
-"""Config -> its fields that are younger than published records, with the value at which a recipe is as it was before
-them: then they are left out of hashes, and the hash is what it was."""
-
-
-def without_later_fields(config: dict[str, Any], name: str = "") -> dict[str, Any]:
-    """Nested plain values of a config, without fields of `LATER_FIELDS` at their former value."""
-    former = LATER_FIELDS.get(name, {})
-    kept = {key: value for key, value in config.items() if key not in former or former[key] != value}
-    return {key: without_later_fields(value, key) if isinstance(value, dict) else value for key, value in kept.items()}
-
-
 @dataclass(frozen=True)
 class TrainingConfig:
     """How a system is trained. A step is `n_critic` updates of the critic, if there is one, then `n_generator`

@@ -7,11 +7,11 @@ other seeds.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cqlib.experiments.claims import BY_ID
 from cqlib.experiments.paper import canonical
-from cqlib.experiments.trade_off import CQ, CQ_F
+from cqlib.experiments.trade_off import CQ, CQ_F, GAN
 from cqlib.experiments.variants import Changes, variant
 from cqlib.util import paths
 
@@ -25,11 +25,13 @@ PUBLISHED = paths.PUBLISHED / FOLDER
 @dataclass(frozen=True)
 class Ablation:
     """`changes`: row -> {"system.critic.penalty_weight": 10.0, …}, changes to its recipe under `PROFILE`; `claims`: ids
-    of the claims that they may affect."""
+    of the claims that they may affect. A changed row is compared with the same row unchanged, or with the one that
+    `against` names for it."""
 
     name: str
     changes: Mapping[str, Changes]
     claims: tuple[str, ...] = ()
+    against: Mapping[str, str] = field(default_factory=dict)
 
     def variant(self, row: str) -> str:
         """The name of the row's runs in this ablation, changed or not."""
@@ -37,13 +39,17 @@ class Ablation:
 
     @property
     def runs(self) -> list[tuple[str, Changes]]:
-        """(row, changes) of all runs that it needs: the changed rows, the same rows unchanged, and the rows that
-        `claims` compare them with."""
+        """(row, changes) of all runs that it needs: the changed rows, those that they are compared with, and the rows
+        that `claims` compare."""
         compared = (canonical(row) for id in self.claims for row in (BY_ID[id].row_b, BY_ID[id].row_a))
-        return [*self.changes.items(), *((row, {}) for row in dict.fromkeys([*self.changes, *compared]))]
+        plain = dict.fromkeys([*(self.against.get(row, row) for row in self.changes), *compared])
+        return [*self.changes.items(), *((row, {}) for row in plain)]
 
 
 VAE, VAE_F = "table1/vae", "table1/vae-f"
+COLOURS, NO_COUPLINGS = {"system.flow.colours": "apart"}, {"system.flow.couplings": 0, "system.widths": [32, 64, 128]}
+"""f without its rotation of colours; and the rotation alone, with the nets of the rows that have no f."""
+ONE_SIGMA = {"system.sigma": "shared"}
 STEPS, PENALTY = "training.steps", "system.critic.penalty_weight"
 SEES, TRAINED_BY = "system.critic_input", "system.flow_updated_by"
 QUALITY = ("table1/quality-loss-fid", "table1/quality-loss-f-fid", "table1/cq-f-gan-fid", "table1/cq-f-gan-coverage")
@@ -69,6 +75,15 @@ QUESTIONS = (
         Ablation("other-reading", {CQ: {SEES: "mean", "scores_of": "means"},
                                    CQ_F: {SEES: "mean", TRAINED_BY: "coverage", "scores_of": "means"}}, QUALITY + BPD),
     )),
+    Question("Is it f, or its rotation of the colours?", "“Non-factorial non-Gaussian conditional distribution p(x|z): "
+             "better samples & likelihoods”", (
+        Ablation("couplings-alone", dict.fromkeys((VAE_F, CQ_F), COLOURS), F + F_QUALITY),
+        Ablation("rotation-alone", dict.fromkeys((VAE_F, CQ_F), NO_COUPLINGS), against={VAE_F: VAE, CQ_F: CQ}),
+    )),
+    Question("One decoder in two regimes: what if bits and samples come from one noise?", "y ~ N(μ(z), σ(z)): σ is a "
+             "function of z", (
+        Ablation("one-sigma", dict.fromkeys((VAE, VAE_F, CQ, CQ_F), ONE_SIGMA), QUALITY + BPD + F + F_QUALITY),
+    )),
     Question("How smooth must the critic be?", "“Adversarial loss is sensitive to mass off the train data, a "
              "“trainable” inductive bias beyond architecture design”", (
         Ablation("penalty-10", {row: {PENALTY: 10.0} for row in (CQ, CQ_F)}, QUALITY),
@@ -76,6 +91,12 @@ QUESTIONS = (
     Question("Were the models trained long enough?", "“Impact of training objectives and NVP decoder”: with the "
              "quality loss VAE keeps its 4.4 bpd, and f takes its FID from 171 to 112", (
         Ablation("twice-the-steps", {row: {STEPS: 8000} for row in (VAE, VAE_F, CQ, CQ_F)}, QUALITY + BPD + F),
+    )),
+    Question("Are more, smaller steps a better use of the time?", "no size of batches is stated", (
+        Ablation("batches-of-8", {row: {"training.batch_size": 8, STEPS: 8000} for row in (CQ, CQ_F, GAN)}, QUALITY),
+    )),
+    Question("Is the code large enough?", "no size of z is stated", (
+        Ablation("latent-256", {row: {"system.latent": 256} for row in (VAE, VAE_F)}, F),
     )),
     Question("How large must f be?", "“Non-factorial non-Gaussian conditional distribution p(x|z): better samples & "
              "likelihoods”", (

@@ -15,12 +15,12 @@ from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, slug
 from cqlib.experiments.rows import MAX_SEED, check_profile, check_row, default_data
 from cqlib.experiments.trade_off import SIZES, usual_lambda
-from cqlib.experiments.variants import Changes, as_options, in_words, variant
+from cqlib.experiments.variants import Changes, as_options, in_words, variant, without_later_fields
 from cqlib.models.base import LikelihoodConfig
 from cqlib.models.gan_baseline import GANBaselineConfig
 from cqlib.models.improved_gan import ImprovedGANConfig
 from cqlib.models.registry import RECIPES, parameter_counts
-from cqlib.recipe import EVALUATION, Evaluation, Recipe, without_later_fields
+from cqlib.recipe import EVALUATION, Evaluation, Recipe
 from cqlib.util.errors import UsageError, one_line
 from cqlib.util.files import canonical_json, sha256
 from cqlib.util.text import format_bytes

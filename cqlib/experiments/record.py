@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from cqlib.experiments.variants import Changes, file_part, variant
+from cqlib.experiments.variants import Changes, file_part, variant, without_later_fields
 from cqlib.metrics.metric import Metric
-from cqlib.recipe import without_later_fields
 from cqlib.util.errors import UserError, cause_of, one_line
 from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.provenance import GitInfo
@@ -109,6 +108,11 @@ class Record:
         for name in path:
             value = value.get(name) if isinstance(value, dict) else None
         return value
+
+    def has_setting(self, path: str) -> bool:
+        """Whether its recipe, if known, has the setting at a `path`: no row without f has "system.flow.couplings"."""
+        *folder, _ = path.split(".")
+        return self.setting("recipe") is None or isinstance(self.setting("recipe", *folder), dict)
 
     @property
     def n_train(self) -> int | None:

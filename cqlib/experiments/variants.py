@@ -24,8 +24,11 @@ WORDS = {
     "system.flow_updated_by": "f updated by:",
     "system.flow.couplings": "couplings of f:",
     "system.flow.scales": "scales of f:",
+    "system.flow.colours": "f’s colours",
+    "system.sigma": "σ",
+    "training.batch_size": "batches of",
     "system.flow.width": "width of f",
-    "system.latent": "latent channels a layer:",
+    "system.latent": "latent size:",
     "system.blocks": "layers a resolution:",
     "system.iaf_width": "width of the IAF posterior",
     "system.hidden": "units of an LSTM:",
@@ -38,6 +41,17 @@ WORDS = {
     "scores_of": "scores of",
 }
 """Path in a recipe -> its name in words; a setting that is not listed goes by its path."""
+
+LATER_FIELDS = {"flow": {"colours": "apart"}, "system": {"sigma": "of z"}}
+"""Config -> its fields that are younger than published records, with the value at which a recipe is as it was before
+them: then they are left out of hashes, and the hash is what it was."""
+
+
+def without_later_fields(config: dict[str, Any], name: str = "") -> dict[str, Any]:
+    """Nested plain values of a config, without fields of `LATER_FIELDS` at their former value."""
+    former = LATER_FIELDS.get(name, {})
+    kept = {key: value for key, value in config.items() if key not in former or former[key] != value}
+    return {key: without_later_fields(value, key) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
 def variant(row: str, changes: Changes) -> str:

@@ -17,10 +17,9 @@ IMAGES = 1000
 
 
 def regimes(model: CoverageQuality, images: Tensor, results: PartialResults = IN_MEMORY) -> dict[str, Metric]:
-    """Of the first `IMAGES` of uint8 `images` (n, C, S, S): the medians, over images and features, of ln sigma at codes z ~ q(z|x) and at as
-    many z ~ p(z), of y; and the share of drawn codes whose mean ln sigma over features lies within the
-    central 99 % of those of encoded codes."""
-
+    """The two medians and the share, of the first `IMAGES` of uint8 `images` (n, C, S, S): the medians, over images and
+    features, of ln sigma at codes z ~ q(z|x) and at as many z ~ p(z), in units of y; and the share of drawn codes whose
+    mean ln sigma over features lies within the central 99 % of those of encoded codes."""
     images = images[:IMAGES]
 
     def measure(x: Tensor, *, generator: torch.Generator) -> dict[str, Tensor]:

@@ -46,11 +46,11 @@ def run_set(tables: Sequence[Record], changed: Sequence[Record]) -> RunSet:
 
 
 def effect(ablation: Ablation, row: str, runs: RunSet) -> Effect:
-    """What an ablation did to one of the rows that it changes, against that row as it is."""
-    changed = ablation.variant(row)
-    claims = (Claim(f"ablations/{metric}", changed, QUANTITIES[metric].better, row, metric, "", runs.data)
+    """What an ablation did to one of the rows that it changes, against that row as it is, or the row that it names."""
+    changed, plain = ablation.variant(row), ablation.against.get(row, row)
+    claims = (Claim(f"ablations/{metric}", changed, QUANTITIES[metric].better, plain, metric, "", runs.data)
               for metric in REPORTED)  # fmt: skip
-    words = f"{short_label(row)}: {_change(ablation, row, runs)}"
+    words = f"{short_label(row)}: {_change(ablation, row, runs)}" + f", against {short_label(plain)}" * (plain != row)
     return Effect(ablation.name, words, tuple(claim_result(claim, runs) for claim in claims))
 
 

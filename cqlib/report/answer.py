@@ -1,9 +1,10 @@
-"""The answer in three sentences: what the paper's model is, which of its chief claims came out here, and which did
-not."""
+"""The answer in a few sentences: what the paper's model is, what f does to the trade-off, and which of the paper's
+chief claims came out here, data set by data set."""
 
 from collections.abc import Sequence
 
 from cqlib.experiments.paper import TABLE1
+from cqlib.report import front
 from cqlib.report.claim_cards import cards
 from cqlib.report.run_sets import RunSet, data_title
 from cqlib.report.verdicts import ClaimResult
@@ -38,22 +39,17 @@ OUTCOMES = {
 
 
 def finding(text: str, results: Sequence[ClaimResult]) -> str:
-    """A chief claim with the outcome that speaks most against it, and where, if the outcomes differ: "f saves bits
-    (undecided on “Tiny ImageNet” 32×32)"."""
+    """A chief claim with the outcome that speaks most against it: "f saves bits (undecided)"."""
     if not results:
         return f"{text} (not tested)"
-    # one seed that agrees takes nothing from what more seeds have shown elsewhere
-    results = [each for each in results if each.verdict != "seen once, as claimed"] or results
     result = min(results, key=_severity)
-    differ = len({each.verdict for each in results}) > 1
     weak = result.verdict == "contradicted" and result.weak
-    place = f" on “{data_title(result.runs.data)}” {result.runs.size}×{result.runs.size}" * differ
     outcome = "weak evidence for the opposite" if weak else OUTCOMES[result.verdict]
-    return f"{text} ({outcome}{place})" if outcome else text
+    return f"{text} ({outcome})" if outcome else text
 
 
 def as_claimed(results: Sequence[ClaimResult]) -> bool:
-    """Whether a claim came out wherever it was tested."""
+    """Whether a claim came out in all its tests."""
     return bool(results) and min(results, key=_severity).verdict in ("holds", "seen once, as claimed")
 
 
@@ -62,18 +58,34 @@ def _severity(result: ClaimResult) -> int:
 
 
 def sentences(sets: Sequence[RunSet]) -> list[str]:
-    """The answer that the records of `sets` give."""
+    """The answer that the records of `sets` give: what f does to the trade-off, then the paper's chief claims, data set
+    by data set."""
     if not any(runs.done(row.id) for runs in sets for row in TABLE1.rows):
         return [MODEL, "None of the models of Table 1 has been trained yet: ./run_all.sh trains them."]
-    places = "; ".join(f"“{data_title(runs.data)}”, {runs.size}×{runs.size} pixels, {_seeds(runs)}" for runs in sets)
-    by_id = {card.claim.id: card for card in cards(sets, "table1/")}
+    along = [(runs, found) for runs in sets if (found := front.results(runs))]
+    return [MODEL, *(trade_off(runs, found) for runs, found in along), *map(of_data_set, sets)]
+
+
+def trade_off(runs: RunSet, found: Sequence[front.FrontResult]) -> str:
+    """What the fronts say in one sentence."""
+    told = (f"{result.sentence[0].lower()}{result.sentence[1:]} ({result.text}: {result.label})"
+            if result.sentence.startswith(("At ", "With ")) else f"{result.sentence} ({result.text}: {result.label})"
+            for result in found)  # fmt: skip
+    return f"The trade-off along λ, the critic’s weight, on {place(runs, found[0].seeds)}: {'; '.join(told)}."
+
+
+def of_data_set(runs: RunSet) -> str:
+    """Which of the paper's chief claims came out on a data set, and which did not."""
+    by_id = {card.claim.id: card for card in cards([runs], "table1/")}
     results = {text: [result for id in ids for result in by_id[id].tests] for text, ids in CHIEF_CLAIMS.items()}
-    came_out = "; ".join(finding(text, of_claim) for text, of_claim in results.items() if as_claimed(of_claim))
+    came_out = "; ".join(finding(text, of) for text, of in results.items() if as_claimed(of))
     did_not = "; ".join(f"that {finding(text, of)}" for text, of in results.items() if not as_claimed(of))
-    degree = "Partly confirmed" if came_out and did_not else "Confirmed" if came_out else "Not confirmed"
-    told = [MODEL, f"{degree} with small models ({places}){f': {came_out}' if came_out else ''}."]
-    return [*told, f"Not confirmed: {did_not}."] if did_not else told
+    degree = "partly confirmed" if came_out and did_not else "confirmed" if came_out else "not confirmed"
+    seeds = max(len(runs.done(row.id)) for row in TABLE1.rows)
+    told = f"The paper’s claims on {place(runs, seeds)}, {degree}{f': {came_out}' if came_out else ''}."
+    return f"{told} Not confirmed: {did_not}." if did_not else told
 
 
-def _seeds(runs: RunSet) -> str:
-    return count_of(max(len(runs.done(row.id)) for row in TABLE1.rows), "seed")
+def place(runs: RunSet, seeds: int) -> str:
+    """ "“Tiny ImageNet”, 32×32 pixels, 3 seeds"."""
+    return f"“{data_title(runs.data)}”, {runs.size}×{runs.size} pixels, {count_of(seeds, 'seed')}"

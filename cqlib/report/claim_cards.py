@@ -127,6 +127,8 @@ def scales(sets: Sequence[RunSet], rows: Sequence[str]) -> list[RunSet]:
     return found[:1] if len(found) == 2 and found[0] is found[1] else found
 
 
-def count_claims(all_cards: Iterable[Card]) -> dict[str, int]:
-    """How many cards have each verdict, in the order of `VERDICTS`, zeros included."""
-    return dict.fromkeys(VERDICTS, 0) | Counter(card.verdict for card in all_cards)
+def tally(sets: Sequence[RunSet], table: str = "table1") -> tuple[int, dict[str, int]]:
+    """The number of the paper's claims of a table, and how many have which verdict in `sets`, in the order of
+    `VERDICTS`."""
+    counts = Counter(card.verdict for card in cards(sets, f"{table}/") if not card.claim.own)
+    return counts.total(), {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]}

@@ -19,8 +19,8 @@ from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import PROFILES, ROWS, label_of
 from cqlib.experiments.variants import in_words
 from cqlib.metrics.quantities import QUANTITIES, heading
-from cqlib.report import ablations, answer, digits, facts, pictures, small_tables, tables, trade_off
-from cqlib.report.claim_cards import VERDICTS, cards, count_claims, matrix, scales
+from cqlib.report import ablations, answer, digits, facts, front, pictures, small_tables, tables, trade_off
+from cqlib.report.claim_cards import VERDICTS, cards, matrix, scales, tally
 from cqlib.report.jinja import environment
 from cqlib.report.numbers import COMPARABLE, count_numbers
 from cqlib.report.run_sets import ORIGINS, RunSet, display_groups, nearest_first, run_sets
@@ -89,12 +89,12 @@ def render(
         parts=parts,
         trade_off=[figure for i, runs in enumerate(trade_off.sets_with_fronts(sets, profile))
                    for figure in trade_off.figures(runs, how_to_read=i == 0)],
-        chief=[card for card in of_table1 if not card.claim.own],
+        fronts=[(runs, found) for runs in sets if (found := front.results(runs))],
+        chosen_late=front.CHOSEN_LATE,
+        tallies=[(runs, *tally([runs])) for runs in columns],
         claims=matrix(of_table1, columns),
-        rest=others,
         other_claims=matrix(others, columns),
         untested=[card for card in all_cards if not card.tests],
-        count_claims=count_claims,
         effects=ablations.effect_table(ablations.run_set(published, changed)) if changed else None,
         all_cards=all_cards,
         systems=[row for row in ROWS if paper.canonical(row) == row],

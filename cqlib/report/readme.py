@@ -3,6 +3,7 @@ records. A test fails where a committed part is out of date."""
 
 import json
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain, groupby
@@ -16,8 +17,8 @@ from cqlib.experiments.experiment import image_size
 from cqlib.experiments.record import slug, undamaged_records
 from cqlib.experiments.rows import RESULT_PROFILES, default_data, training_command
 from cqlib.metrics.quantities import QUANTITIES, heading
-from cqlib.report import answer, claims_file, mixture
-from cqlib.report.claim_cards import Card, cards, count_claims, scales
+from cqlib.report import answer, claims_file, front, mixture
+from cqlib.report.claim_cards import VERDICTS, Card, cards, scales
 from cqlib.report.facts import gpu_hours
 from cqlib.report.run_sets import RunSet, data_title, display_groups, run_sets
 from cqlib.report.tables import NO_IS
@@ -195,9 +196,26 @@ def _real(runs: RunSet, names: Sequence[str], papers: Sequence[str]) -> list[str
 # --- claims
 
 
+def fronts(sets: RunSets) -> str:
+    """What f does to the trade-off, on each run set that has fronts."""
+    lines = [[result.label, result.sentence, data_title(runs.data) + f" {runs.size}×{runs.size}", result.text,
+              str(result.seeds)] for runs in sets for result in front.results(runs)]  # fmt: skip
+    header = ["verdict", "claim (ours)", "images", "measured effect and 95 % interval", "seeds"]
+    return f"{front.CHOSEN_LATE}\n\n{markdown_table(header, lines)}" if lines else "No front has been trained yet."
+
+
 def claims(which: str, sets: RunSets) -> str:
-    """The claims of a table: how many have which verdict, those tested with their effects, and those not run."""
-    runs = displayed(sets, TABLES[which])
+    """The claims of a table; those of Table 1 on the smallest and on the largest images."""
+    table = TABLES[which]
+    ends = scales(sets, [row.id for row in table.rows]) if table is paper.TABLE1 else []
+    shown = ends or [displayed(sets, table)]
+    parts = ((f"**{runs.label}.** " if len(shown) > 1 and runs else "") + _claims(which, runs) for runs in shown)
+    return "\n\n".join(parts)
+
+
+def _claims(which: str, runs: RunSet | None) -> str:
+    """The claims of a table on a run set: how many have which verdict, those tested with their effects, and those not
+    run."""
     found = cards([runs] if runs else [], f"{which}/")
     own = [card for card in found if card.claim.own]
     counts = _counts([card for card in found if card not in own], TABLES[which].name)
@@ -222,7 +240,8 @@ def claims(which: str, sets: RunSets) -> str:
 
 
 def _counts(of: Sequence[Card], whose: str) -> str:
-    verdicts = ", ".join(f"{name}: {n}" for name, n in count_claims(of).items() if n)
+    counts = Counter(card.verdict for card in of)
+    verdicts = ", ".join(f"{name}: {counts[name]}" for name in VERDICTS if counts[name])
     return f"{len(of)} claims of {whose}; {verdicts}." if of else ""
 
 
@@ -230,7 +249,8 @@ DOCUMENTS: Mapping[Path, Mapping[str, Callable[[RunSets], str]]] = {
     README: {"cost": default_cost, "findings": findings, "table1": short_table},
     DOCS / "running.md": {"profiles": profiles},
     DOCS / "tables.md": {"tables": every_table},
-    DOCS / "results.md": {name: partial(whole_table, name) for name in TABLES}
+    DOCS / "results.md": {"fronts": fronts}
+    | {name: partial(whole_table, name) for name in TABLES}
     | {f"{name}-claims": partial(claims, name) for name in TABLES},
 }  # fmt: skip
 """File -> its parts by name -> the function that renders it from the published run sets."""

@@ -61,6 +61,9 @@ class RunSet:
     changes: Changes = field(default_factory=dict)
     """The changes to the recipes of all its rows. Records with other changes count as rows of their own, under their
     `variant`."""
+    unaffected: tuple[Record, ...] = field(default=(), repr=False)
+    """Unchanged runs of rows that do not have what is changed, as VAE has no colours of f: the rows of `records` may be
+    compared with them."""
 
     @property
     def name(self) -> str:
@@ -84,15 +87,13 @@ class RunSet:
     @cached_property
     def rows(self) -> dict[str, list[Record]]:
         """Row -> its records by seed: each model once, under its first id, in the order of `records`."""
-        runs: dict[str, list[Record]] = {}
-        for record in self.records:
-            row = record.row if record.changes == self.changes else record.variant
-            runs.setdefault(paper.canonical(row), []).append(record)
-        return {row: sorted(records, key=lambda record: record.seed) for row, records in runs.items()}
+        return _by_row(self.records, self.changes)
 
     def records_of(self, row: str) -> list[Record]:
-        """The records of `row`, or of the same model under another id, in the order of seeds."""
-        return list(self.rows.get(paper.canonical(row), ()))
+        """The records of `row`, or of the same model under another id, in the order of seeds; `unaffected` ones if it
+        is none of `rows`."""
+        row = paper.canonical(row)
+        return list(self.rows.get(row) or _by_row(self.unaffected, {}).get(row, ()))
 
     def done(self, row: str) -> list[Record]:
         """The records of the row's runs that ended, in the order of seeds."""
@@ -144,6 +145,15 @@ class RunSet:
         return training_command(only, self.profile, self.data, changes=self.changes) + several
 
 
+def _by_row(records: Iterable[Record], changes: Changes) -> dict[str, list[Record]]:
+    """Row -> its records by seed; a record with other `changes` is of its `variant`."""
+    runs: dict[str, list[Record]] = {}
+    for record in records:
+        row = record.row if record.changes == changes else record.variant
+        runs.setdefault(paper.canonical(row), []).append(record)
+    return {row: sorted(of_row, key=lambda record: record.seed) for row, of_row in runs.items()}
+
+
 Key = tuple[str, str, int, str, str, tuple[str, str, str, str]]
 """What records must share to be averaged, in each of which a run set is: origin, data set, size, profile, changes as
 canonical JSON ("{}" for the rows' own recipes), and in words its images (the files behind a name may have changed), how
@@ -189,14 +199,18 @@ def on_front(name: str, profile: str, data: str, size: int) -> bool:
     return any(name in front(row, profile, data, size).values() for row in WITHOUT_L_Q)
 
 
-def _run_set(key: Key, runs: Mapping[tuple[str, int], Record], keys: Iterable[Key]) -> RunSet:
+def _run_set(
+    key: Key, runs: Mapping[tuple[str, int], Record], sets: Mapping[Key, Mapping[tuple[str, int], Record]]
+) -> RunSet:
     """The run set of a key, with the details that tell it from others of the same name."""
     *name, details = key
-    same_name = [others for *other, others in keys if other == name]
+    same_name = [others for *other, others in sets if other == name]
     telling = [detail for detail, *others in zip(details, *same_name, strict=True) if len(set(others)) > 1]
     records = tuple(runs[run] for run in sorted(runs, key=lambda run: _order(run, runs[run])))
-    origin, data, size, profile, changes, _ = key
-    return RunSet(origin, data, size, profile, records, ", ".join(filter(None, telling)), json.loads(changes))
+    origin, data, size, profile, text, _ = key
+    changes, unchanged = json.loads(text), sets.get((origin, data, size, profile, "{}", details), {})
+    unaffected = (run for run in unchanged.values() if changes and not any(map(run.has_setting, changes)))
+    return RunSet(origin, data, size, profile, records, ", ".join(filter(None, telling)), changes, tuple(unaffected))
 
 
 def _order(run: tuple[str, int], record: Record) -> tuple[int, int, list[float], tuple[str, int]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from cqlib.experiments.claims import IS_MISLEADS, Claim, applies
-from cqlib.experiments.paper import DATA_SETS
+from cqlib.experiments.paper import DATA_SETS, canonical
 from cqlib.experiments.rows import label_of, short_label
 from cqlib.experiments.trade_off import LAMBDA, usual_lambda
 from cqlib.experiments.variants import row_and_changes
@@ -121,6 +121,8 @@ def claim_result(claim: Claim, runs: RunSet) -> ClaimResult:
     result = partial(ClaimResult, claim, runs)
     rows = claim.row_a, claim.row_b
     missing = [row for row in rows if not runs.records_of(row)]
+    if not missing and not any(canonical(row) in runs.rows for row in rows):
+        return result("not run", reason="the change concerns neither model", missing_kind=3)
     if claim.metric == "is" and runs.data in IS_MISLEADS and not missing:
         return result("not run", reason=f"IS misleads on {runs.data}")
     if row_and_changes(claim.row_a)[1].get(LAMBDA) == usual_lambda(runs.data, runs.size):

@@ -86,9 +86,9 @@ def train(
     `folder`/`name`.checkpoint every `checkpoint_seconds`; losses go to `folder`/`name`.jsonl, their means over each
     `log_every` steps on a line, in nats per image; where a step updates a net several times, only the last update
     counts. A call with the `key` of an earlier one in this folder resumes where that stopped, whatever else has
-    changed; without a key every call starts from the beginning. With `history`, `SHOWN` samples of the averaged weights,
-    always of the same random numbers, are kept at so many evenly spaced steps, the last one included, as a line each of
-    the picture `folder`/`name`.history.png. A run that diverges returns its last good state, with
+    changed; without a key every call starts from the beginning. With `history`, `SHOWN` samples of the averaged
+    weights, always of the same random numbers, are kept at so many evenly spaced steps, the last one included, as a
+    line each of the picture `folder`/`name`.history.png. A run that diverges returns its last good state, with
     status "diverged"; its log goes up to the divergence. Raises ValueError for images that do not fit the system and
     labels that do not fit the images; UserError for labels that the system cannot use; `StoppedEarly`, with all saved,
     when `stop` asks for it.

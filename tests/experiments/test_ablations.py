@@ -22,7 +22,7 @@ def test_an_ablation_changes_its_rows_and_bears_on_claims_that_compare_them(abla
     assert ablation.changes
     assert not ablation.claims or ablation.changes.keys() <= compared(ablation)
     plain = [row for row, changes in ablation.runs if not changes]
-    assert set(plain) == {*ablation.changes, *compared(ablation)}
+    assert set(plain) == {ablation.against.get(row, row) for row in ablation.changes} | compared(ablation)
     for row, changes in ablation.changes.items():
         e = experiment(row, PROFILE, changes=changes)
         assert e.changes == changes and e.variant == ablation.variant(row)  # none is the default, all have their type

@@ -7,11 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fake_records import record, records
+from handmade import F_BPD
 
 from cqlib.experiments import paper
+from cqlib.experiments.claims import BY_ID
 from cqlib.report import digits, mixture, tables, trade_off
 from cqlib.report.run_sets import display_groups, most_complete_by, nearest_first, run_sets, trained_otherwise
 from cqlib.report.values import Cell
+from cqlib.report.verdicts import claim_result
 from cqlib.util.errors import UserError
 
 
@@ -95,6 +98,21 @@ def test_it_is_said_where_this_machine_and_the_published_runs_had_different_reci
     sets = run_sets([*short, *records(1, ("table1/vae",))], records(2))
     assert trained_otherwise(sets, ["table1/vae", "table1/cq", "table1/gan"]) == ["table1/cq"]
     assert [remark for remark in tables.view(paper.TABLE1, sets).remarks if remark.startswith("CQ: ")]
+
+
+def test_rows_that_do_not_have_what_is_changed_are_compared_with_those_that_have_it():
+    """A VAE has no colours of f: it stands as it is beside the changed VAE-F; no claim about it alone is tested."""
+    config = {"table1/vae": {"flow": None}, "table1/cq": {"flow": None}, "table1/vae-f": {"flow": {"colours": "apart"}}}
+    made = [record(row, seed, config={"recipe": {"system": system}}) for row, system in config.items()
+            for seed in range(2)]  # fmt: skip
+    changed = [replace(run, changes={"system.flow.colours": "apart"}) for run in made[4:]]
+    plain, apart = run_sets([], [*made, *changed])
+    assert apart.label == "photos10 16×16, quick, f’s colours apart" and apart.records == tuple(changed)
+    assert [run.row for run in apart.unaffected] == ["table1/vae"] * 2 + ["table1/cq"] * 2
+    assert apart.records_of("table1/vae") == plain.records_of("table1/vae") and apart.rows.keys() == {"table1/vae-f"}
+    assert not plain.unaffected and plain.records_of("table1/vae-f") == made[4:]
+    assert claim_result(F_BPD, apart).seeds == ((0, 1), (0, 1))
+    assert claim_result(BY_ID["table1/quality-loss-bpd"], apart).reason == "the change concerns neither model"
 
 
 def test_side_by_side_stand_the_runs_of_one_data_set_and_profile_this_machines_first():
