@@ -51,7 +51,7 @@ def widening(outputs: int) -> nn.Sequential:
 
 
 def coupling_net(width: int = WIDTH // 2) -> nn.Sequential:
-    """(N, 3, S, S) -> (N, 6, S, S): t and ln s, both 0 at first, so that f is the identity."""
+    """(N, 3, S, S) -> (N, 6, S, S): t and ln s, both 0 at first, so that f is the rotation."""
     widths = (3, width), (width, width), (width, 6)
     first, second, last = (nn.Conv2d(a, b, 3, padding=1) for a, b in widths)
     nn.init.zeros_(last.weight)
@@ -59,8 +59,13 @@ def coupling_net(width: int = WIDTH // 2) -> nn.Sequential:
     return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), last)
 
 
+OPPONENTS = torch.tensor([[1, 1, 1], [1, 0, -1], [-1, 2, -1]], dtype=torch.float64)
+ROTATION = OPPONENTS / OPPONENTS.norm(dim=1, keepdim=True)  # of red, green and blue
+
+
 class Flow(nn.ModuleList):
-    """f, images x -> features y: one coupling y1 = x1, y2 = t(x1) + s(x1) x2 for each net."""
+    """f, images x -> features y: the rotation of colours, then one coupling y1 = x1, y2 = t(x1) + s(x1) x2 for each
+    net."""
 
     def t_and_log_s(self, k: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """t and ln s of coupling k, (N, 3, S, S), which are 0 at the pixels x1; |ln s| < 4."""
@@ -71,7 +76,7 @@ class Flow(nn.ModuleList):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """y = f(x), and ln |det df/dx| = sum ln s (N,)."""
-        log_det = x.new_zeros(len(x))
+        x, log_det = torch.einsum("dc,nchw->ndhw", ROTATION.to(x), x), x.new_zeros(len(x))
         for k in range(len(self)):
             t, log_s = self.t_and_log_s(k, x)
             x, log_det = t + log_s.exp() * x, log_det + log_s.flatten(1).sum(1)
@@ -82,7 +87,7 @@ class Flow(nn.ModuleList):
         for k in reversed(range(len(self))):
             t, log_s = self.t_and_log_s(k, y)
             y = (y - t) * (-log_s).exp()
-        return y
+        return torch.einsum("dc,ndhw->nchw", ROTATION.to(y), y)
 
 
 class CQF(nn.Module):
