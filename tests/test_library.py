@@ -19,7 +19,9 @@ from cqlib.experiments.library import MODELS, SIDES, uint8_images
 from cqlib.metrics import fidelity
 from cqlib.metrics.features import extract, lite0
 from cqlib.models.registry import build
+from cqlib.nets.coupling import FlowConfig
 from cqlib.training.loop import train
+from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError
 
 GREY = np.random.default_rng(0).integers(256, size=(12, 8, 8), dtype=np.uint8)
@@ -130,6 +132,18 @@ def test_a_saved_model_comes_back(tmp_path, name):
     assert type(found) is type(model) and found.config == model.config and not found.training
     for a, b in zip(model.state_dict().values(), found.state_dict().values(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_model_saved_before_f_mixed_colours_comes_back_as_it_was(tmp_path):
+    """Its file says nothing of colours, and its f left them apart."""
+    model = cqlib.CQF(8, flow=FlowConfig(colours="apart"))
+    file = model.save(tmp_path)
+    state = load_checkpoint(file)
+    del state["config"]["flow"]["colours"]
+    save_checkpoint(file, state)
+    again, x = cqlib.load(tmp_path), torch.rand(2, 3, 8, 8)
+    assert again.config == model.config and torch.equal(again.flow(x)[0], model.eval().flow(x)[0])
+    assert not torch.equal(again.flow(x)[0], cqlib.CQF(8).eval().flow(x)[0])
 
 
 class Mine(cqlib.VAE):

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from cqlib.data import NATURAL_LAMBDA
 from cqlib.data.dataset import tensors_sha256
 from cqlib.experiments.changes import with_value
+from cqlib.experiments.variants import LATER_FIELDS
 from cqlib.metrics import bpd, fidelity
 from cqlib.metrics.features import extract, features_for
 from cqlib.metrics.protocols import Preset
@@ -146,8 +147,11 @@ class OwnModel(System):
         state, file = saved_model(folder)
         if state["model"] != cls.__name__:
             raise UserError(f"{file} is a {state['model']}, not a {cls.__name__}: call {state['model']}.load")
+        config = state["config"]
+        if config.get("flow"):  # one saved before f had this setting is as it was
+            config["flow"] = LATER_FIELDS["flow"] | config["flow"]
         try:
-            model = cls.of_config(TypeAdapter(type(cls.recipe(16).system)).validate_python(state["config"]))
+            model = cls.of_config(TypeAdapter(type(cls.recipe(16).system)).validate_python(config))
             model.load_state_dict(state["weights"])
         except ValidationError as error:
             raise UserError(f"{file} is of another version of cqlib: {first_error(error)}") from error

@@ -1,6 +1,8 @@
 """The two regimes of a decoder: its sigma(z) at codes of images, which the bits are of, and at codes drawn from p(z),
 which the samples are of. A model with a critic can have a wide sigma at the former and a narrow one at the latter."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,7 @@ from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.cq import CoverageQuality
 
 ENCODED, DRAWN, SHARE = "ln-sigma-encoded", "ln-sigma-drawn", "drawn-like-encoded"
-CODES = {ENCODED: "encoded", DRAWN: "drawn", SHARE: "both"}
+CODES: dict[str, Literal["encoded", "drawn", "both"]] = {ENCODED: "encoded", DRAWN: "drawn", SHARE: "both"}
 CENTRAL = 0.99
 IMAGES = 1000
 """Test images that are encoded, and codes that are drawn, at most."""

@@ -28,6 +28,9 @@ from cqlib.util.paths import IN_REPOSITORY, PUBLISHED
 
 PICTURE = {"profile": "quick", "data": default_data("table1/cq-f", "quick")[0]}
 """The run set of README's picture of Table 1, seed 0, and of the published models."""
+HISTORY, LOSSY = "training.history.png", 32
+"""Samples kept along a training, a line of `training.loop.SHOWN` for each step; published as images of a side that may
+lose detail."""
 TUNING = 100
 """Seeds from this one on are for tuning."""
 SHOWN = 36
@@ -90,6 +93,9 @@ def publish(runs_dir: Path) -> list[Path]:
             if file := sample_file(runs_dir / name):
                 grid = published_grid(file.read_bytes(), record.data.shape[-1])
                 written.append(write_atomic(PUBLISHED / "samples" / name / "samples.webp", grid))
+            if (history := runs_dir / name / HISTORY).is_file():
+                sheet = unscaled(history.read_bytes(), record.data.shape[-1])
+                written.append(write_atomic(PUBLISHED / "samples" / name / "history.webp", webp(sheet, LOSSY)))
             home = (default_data(record.row, PICTURE["profile"])[0], PICTURE["profile"])
             if record.variant in MODELS and (record.data.name, record.profile) == home:
                 written += _publish_model(runs_dir / name, name)

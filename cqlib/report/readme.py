@@ -17,7 +17,7 @@ from cqlib.experiments.experiment import image_size
 from cqlib.experiments.record import slug, undamaged_records
 from cqlib.experiments.rows import RESULT_PROFILES, default_data, training_command
 from cqlib.metrics.quantities import QUANTITIES, heading
-from cqlib.report import answer, claims_file, front, mixture
+from cqlib.report import answer, claims_file, front, mixture, regimes
 from cqlib.report.claim_cards import VERDICTS, Card, cards, scales
 from cqlib.report.facts import gpu_hours
 from cqlib.report.run_sets import RunSet, data_title, display_groups, run_sets
@@ -204,11 +204,19 @@ def fronts(sets: RunSets) -> str:
     return f"{front.CHOSEN_LATE}\n\n{markdown_table(header, lines)}" if lines else "No front has been trained yet."
 
 
+def two_regimes(sets: RunSets) -> str:
+    """sigma at codes of images and at drawn codes, of the rows of Table 1."""
+    runs = displayed(sets, paper.TABLE1)
+    lines = regimes.lines(runs, [row.id for row in paper.TABLE1.rows]) if runs else []
+    cells = [[cell if isinstance(cell, str) else cell.text for cell in line] for line in lines]
+    return f"{regimes.MEANING}\n\n{markdown_table(regimes.HEAD, cells)}" if runs and lines else regimes.MEANING
+
+
 def claims(which: str, sets: RunSets) -> str:
     """The claims of a table; those of Table 1 on the smallest and on the largest images."""
     table = TABLES[which]
-    ends = scales(sets, [row.id for row in table.rows]) if table is paper.TABLE1 else []
-    shown = ends or [displayed(sets, table)]
+    shown: list[RunSet | None] = [*scales(sets, [row.id for row in table.rows])] if table is paper.TABLE1 else []
+    shown = shown or [displayed(sets, table)]
     parts = ((f"**{runs.label}.** " if len(shown) > 1 and runs else "") + _claims(which, runs) for runs in shown)
     return "\n\n".join(parts)
 
@@ -249,7 +257,7 @@ DOCUMENTS: Mapping[Path, Mapping[str, Callable[[RunSets], str]]] = {
     README: {"cost": default_cost, "findings": findings, "table1": short_table},
     DOCS / "running.md": {"profiles": profiles},
     DOCS / "tables.md": {"tables": every_table},
-    DOCS / "results.md": {"fronts": fronts}
+    DOCS / "results.md": {"fronts": fronts, "regimes": two_regimes}
     | {name: partial(whole_table, name) for name in TABLES}
     | {f"{name}-claims": partial(claims, name) for name in TABLES},
 }  # fmt: skip

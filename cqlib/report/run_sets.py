@@ -93,7 +93,7 @@ class RunSet:
         """The records of `row`, or of the same model under another id, in the order of seeds; `unaffected` ones if it
         is none of `rows`."""
         row = paper.canonical(row)
-        return list(self.rows.get(row) or _by_row(self.unaffected, {}).get(row, ()))
+        return list(self.rows.get(row) or _by_row(self.unaffected, {}).get(row) or [])
 
     def done(self, row: str) -> list[Record]:
         """The records of the row's runs that ended, in the order of seeds."""

@@ -135,7 +135,8 @@ def place(tmp_path, monkeypatch):
 def ran(folder, made):
     """A finished run in `folder`, with a grid of samples."""
     write_record(made, folder / made.folder, "record.json")
-    (folder / made.folder / "samples.png").write_bytes(grid_png(data.load(DATA, size=16).test.images[:64]))
+    for name, n in (("samples", 64), ("training.history", 32)):
+        (folder / made.folder / f"{name}.png").write_bytes(grid_png(data.load(DATA, size=16).test.images[:n]))
 
 
 def test_samples_and_weights_are_those_of_a_rows_first_seed_that_ended(tmp_path, place, monkeypatch):
@@ -152,6 +153,7 @@ def test_samples_and_weights_are_those_of_a_rows_first_seed_that_ended(tmp_path,
         slug("table1/vae", DATA, profile, 9) for profile in ("quick", "study")}  # fmt: skip
     assert models == [slug("table1/vae", DATA, "quick", seed) for seed in (11, 9)]
     assert len(load_records(place / "records")[0]) == 8  # those that diverged, too
+    assert unscaled((place / "samples" / slug("table1/vae", DATA, "quick", 9) / "history.webp").read_bytes(), 16).any()
     file = place / "samples" / slug("table1/vae", DATA, "quick", 9) / "samples.webp"
     assert np.array_equal(unscaled(file.read_bytes(), 16), grid(data.load(DATA, size=16).test.images[:48]))
 
