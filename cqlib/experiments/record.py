@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from cqlib.experiments.variants import Changes, file_part, variant, without_later_fields
+from cqlib.experiments.variants import LATER_FIELDS, Changes, file_part, variant, without_later_fields
 from cqlib.metrics.metric import Metric
 from cqlib.util.errors import UserError, cause_of, one_line
 from cqlib.util.files import canonical_json, sha256, write_atomic
@@ -111,8 +111,10 @@ class Record:
 
     def has_setting(self, path: str) -> bool:
         """Whether its recipe, if known, has the setting at a `path`: no row without f has "system.flow.couplings"."""
-        *folder, _ = path.split(".")
-        return self.setting("recipe") is None or isinstance(self.setting("recipe", *folder), dict)
+        *folders, name = path.split(".")
+        folder = self.setting("recipe", *folders)
+        known = isinstance(folder, dict) and (name in folder or name in LATER_FIELDS.get(".".join(folders[-1:]), {}))
+        return known or self.setting("recipe") is None
 
     @property
     def n_train(self) -> int | None:

@@ -39,9 +39,7 @@ OUTCOMES = {
 
 
 def finding(text: str, results: Sequence[ClaimResult]) -> str:
-    """A chief claim with the outcome that speaks most against it: "f saves bits (undecided)"."""
-    if not results:
-        return f"{text} (not tested)"
+    """A chief claim that was tested, with the outcome that speaks most against it: "f saves bits (undecided)"."""
     result = min(results, key=_severity)
     weak = result.verdict == "contradicted" and result.weak
     outcome = "weak evidence for the opposite" if weak else OUTCOMES[result.verdict]
@@ -79,11 +77,13 @@ def of_data_set(runs: RunSet) -> str:
     by_id = {card.claim.id: card for card in cards([runs], "table1/")}
     results = {text: [result for id in ids for result in by_id[id].tests] for text, ids in CHIEF_CLAIMS.items()}
     came_out = "; ".join(finding(text, of) for text, of in results.items() if as_claimed(of))
-    did_not = "; ".join(f"that {finding(text, of)}" for text, of in results.items() if not as_claimed(of))
+    did_not = "; ".join(f"that {finding(text, of)}" for text, of in results.items() if of and not as_claimed(of))
+    not_tested = "; ".join(text for text, of in results.items() if not of)
     degree = "partly confirmed" if came_out and did_not else "confirmed" if came_out else "not confirmed"
     seeds = max(len(runs.done(row.id)) for row in TABLE1.rows)
     told = f"The paper’s claims on {place(runs, seeds)}, {degree}{f': {came_out}' if came_out else ''}."
-    return f"{told} Not confirmed: {did_not}." if did_not else told
+    told += f" Not confirmed: {did_not}." if did_not else ""
+    return f"{told} Not tested there yet: {not_tested}." if not_tested else told
 
 
 def place(runs: RunSet, seeds: int) -> str:
