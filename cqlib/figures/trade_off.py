@@ -12,6 +12,7 @@ from cqlib.figures.common import sets_of
 from cqlib.metrics.quantities import heading
 from cqlib.report import cells, page
 from cqlib.report.cells import table
+from cqlib.report.fronts import CHOSEN_LATE, results
 from cqlib.report.run_sets import RunSet
 from cqlib.report.trade_off import DRAWN, FRONTS, figures, most_complete, not_trained
 
@@ -40,6 +41,13 @@ def pictures(runs: RunSet, more: bool = False) -> HTML:
     if not panels and not more:
         return HTML(page.macro("sentences", [not_trained(runs)]))
     return cells.figures(panels)
+
+
+def fronts(runs: RunSet) -> HTML:
+    """What f does at equal bits and at equal distance, whether CQ-F's front dominates, and what the critic costs."""
+    found = results(runs)
+    none = "<p>A front needs three values of λ for both models, with a seed that has them all.</p>"
+    return HTML(page.macro("front_table", runs, found) + page.scoped(f"<p>{CHOSEN_LATE}</p>") if found else none)
 
 
 def points(runs: RunSet) -> HTML:

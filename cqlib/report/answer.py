@@ -4,7 +4,7 @@ chief claims came out here, data set by data set."""
 from collections.abc import Sequence
 
 from cqlib.experiments.paper import TABLE1
-from cqlib.report import front
+from cqlib.report import fronts
 from cqlib.report.claim_cards import cards
 from cqlib.report.run_sets import RunSet, data_title
 from cqlib.report.verdicts import ClaimResult
@@ -60,11 +60,11 @@ def sentences(sets: Sequence[RunSet]) -> list[str]:
     by data set."""
     if not any(runs.done(row.id) for runs in sets for row in TABLE1.rows):
         return [MODEL, "None of the models of Table 1 has been trained yet: ./run_all.sh trains them."]
-    along = [(runs, found) for runs in sets if (found := front.results(runs))]
+    along = [(runs, found) for runs in sets if (found := fronts.results(runs))]
     return [MODEL, *(trade_off(runs, found) for runs, found in along), *map(of_data_set, sets)]
 
 
-def trade_off(runs: RunSet, found: Sequence[front.FrontResult]) -> str:
+def trade_off(runs: RunSet, found: Sequence[fronts.FrontResult]) -> str:
     """What the fronts say in one sentence."""
     told = (f"{result.sentence[0].lower()}{result.sentence[1:]} ({result.text}: {result.label})"
             if result.sentence.startswith(("At ", "With ")) else f"{result.sentence} ({result.text}: {result.label})"

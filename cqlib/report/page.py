@@ -19,7 +19,7 @@ from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import PROFILES, ROWS, label_of
 from cqlib.experiments.variants import in_words
 from cqlib.metrics.quantities import QUANTITIES, heading
-from cqlib.report import ablations, answer, digits, facts, front, pictures, regimes, small_tables, tables, trade_off
+from cqlib.report import ablations, answer, digits, facts, fronts, pictures, regimes, small_tables, tables, trade_off
 from cqlib.report.claim_cards import VERDICTS, cards, matrix, scales, tally
 from cqlib.report.jinja import environment
 from cqlib.report.numbers import COMPARABLE, count_numbers
@@ -89,8 +89,8 @@ def render(
         parts=parts,
         trade_off=[figure for i, runs in enumerate(trade_off.sets_with_fronts(sets, profile))
                    for figure in trade_off.figures(runs, how_to_read=i == 0)],
-        fronts=[(runs, found) for runs in sets if (found := front.results(runs))],
-        chosen_late=front.CHOSEN_LATE,
+        fronts=[(runs, found) for runs in sets if (found := fronts.results(runs))],
+        chosen_late=fronts.CHOSEN_LATE,
         regimes=[(runs, of_set) for runs in first if (of_set := regimes.lines(runs, table1))],
         two_regimes=(regimes.HEAD, regimes.MEANING),
         tallies=[(runs, *tally([runs])) for runs in columns],

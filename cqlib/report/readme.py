@@ -17,7 +17,7 @@ from cqlib.experiments.experiment import image_size
 from cqlib.experiments.record import slug, undamaged_records
 from cqlib.experiments.rows import RESULT_PROFILES, default_data, training_command
 from cqlib.metrics.quantities import QUANTITIES, heading
-from cqlib.report import answer, claims_file, front, mixture, regimes
+from cqlib.report import answer, claims_file, fronts, mixture, regimes
 from cqlib.report.claim_cards import VERDICTS, Card, cards, scales
 from cqlib.report.facts import gpu_hours
 from cqlib.report.run_sets import RunSet, data_title, display_groups, run_sets
@@ -196,12 +196,12 @@ def _real(runs: RunSet, names: Sequence[str], papers: Sequence[str]) -> list[str
 # --- claims
 
 
-def fronts(sets: RunSets) -> str:
+def trade_off(sets: RunSets) -> str:
     """What f does to the trade-off, on each run set that has fronts."""
     lines = [[result.label, result.sentence, data_title(runs.data) + f" {runs.size}×{runs.size}", result.text,
-              str(result.seeds)] for runs in sets for result in front.results(runs)]  # fmt: skip
+              str(result.seeds)] for runs in sets for result in fronts.results(runs)]  # fmt: skip
     header = ["verdict", "claim (ours)", "images", "measured effect and 95 % interval", "seeds"]
-    return f"{front.CHOSEN_LATE}\n\n{markdown_table(header, lines)}" if lines else "No front has been trained yet."
+    return f"{fronts.CHOSEN_LATE}\n\n{markdown_table(header, lines)}" if lines else "No front has been trained yet."
 
 
 def two_regimes(sets: RunSets) -> str:
@@ -257,7 +257,7 @@ DOCUMENTS: Mapping[Path, Mapping[str, Callable[[RunSets], str]]] = {
     README: {"cost": default_cost, "findings": findings, "table1": short_table},
     DOCS / "running.md": {"profiles": profiles},
     DOCS / "tables.md": {"tables": every_table},
-    DOCS / "results.md": {"fronts": fronts, "regimes": two_regimes}
+    DOCS / "results.md": {"fronts": trade_off, "regimes": two_regimes}
     | {name: partial(whole_table, name) for name in TABLES}
     | {f"{name}-claims": partial(claims, name) for name in TABLES},
 }  # fmt: skip

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cqlib.experiments.trade_off import CQ, CQ_F, LAMBDA, WITHOUT_L_Q, front
 from cqlib.report.claim_cards import cards
-from cqlib.report.front import CHOSEN_LATE, Point, envelope, lowest, results
+from cqlib.report.fronts import CHOSEN_LATE, Point, envelope, lowest, results
 from cqlib.report.run_sets import run_sets
 
 DATA = "photodigits"
