@@ -17,9 +17,10 @@ from cqlib.experiments.load import ENCODER, ModelAndData, load_weights, publishe
 from cqlib.experiments.paper import TABLE1
 from cqlib.figures.common import draw
 from cqlib.figures.strips import strips
-from cqlib.models.cq import CoverageQuality, VariationalModel
+from cqlib.models.cq import CoverageQuality
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.gan import GAN
+from cqlib.models.variational import VariationalModel
 from cqlib.pixels import cell_centres, to_uint8
 from cqlib.report.cells import picture, table
 

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from torch.distributions import MultivariateNormal
 
 from cqlib.data.dataset import Dataset
-from cqlib.models.cq import Inference
+from cqlib.models.variational import Inference
 from cqlib.pixels import dequantise
 from cqlib.util.errors import UserError
 

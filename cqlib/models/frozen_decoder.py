@@ -21,7 +21,7 @@ from torch import Generator, Tensor, nn
 
 from cqlib import losses
 from cqlib.models import cq
-from cqlib.models.cq import VariationalModel
+from cqlib.models.variational import VariationalModel
 from cqlib.nets.conv import Encoder
 from cqlib.nets.hierarchical import FlatEncoder, HierarchyConfig
 from cqlib.recipe import FrozenDecoderStage

@@ -28,7 +28,8 @@ import torch
 from torch import Generator, Tensor
 
 from cqlib.models import cq
-from cqlib.models.cq import CoverageQuality, CoverageQualityConfig, Inference
+from cqlib.models.cq import CoverageQuality, CoverageQualityConfig
+from cqlib.models.variational import Inference
 from cqlib.nets.conv import num_resolutions
 from cqlib.nets.coupling import RealNVP
 from cqlib.nets.hierarchical import BottomUp, Head, HierarchyConfig, KLTerms, Posterior, TopDown

@@ -35,8 +35,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from cqlib.models.base import LikelihoodConfig
-from cqlib.models.cq import Inference, VariationalModel
 from cqlib.models.hierarchical import infer_layers
+from cqlib.models.variational import Inference, VariationalModel
 from cqlib.nets.conv import bounded
 from cqlib.nets.distributions import MIN_LOG_SCALE, discretised_logistic
 from cqlib.nets.hierarchical import BottomUp, Head, HierarchyConfig, Posterior, TopDown

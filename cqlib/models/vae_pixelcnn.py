@@ -24,7 +24,7 @@ from torch import Generator, Tensor, nn
 
 from cqlib.models import cq
 from cqlib.models.base import LikelihoodConfig
-from cqlib.models.cq import Inference, VariationalModel
+from cqlib.models.variational import Inference, VariationalModel
 from cqlib.nets.conv import Decoder, Encoder
 from cqlib.nets.raster import (
     ApplyAtPixel,

@@ -29,7 +29,7 @@ from cqlib.util.paths import IN_REPOSITORY, PUBLISHED
 PICTURE = {"profile": "quick", "data": default_data("table1/cq-f", "quick")[0]}
 """The run set of README's picture of Table 1, seed 0, and of the published models."""
 HISTORY, LOSSY = "training.history.png", 32
-"""Samples kept along a training, a line of `training.loop.SHOWN` for each step; published as images of a side that may
+"""Samples kept along a training (`training.snapshots.History`); published as images of a side that may
 lose detail."""
 TUNING = 100
 """Seeds from this one on are for tuning."""

@@ -14,14 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from cqlib.data.grids import grid_png
 from cqlib.models.base import Losses, System
-from cqlib.pixels import to_uint8
 from cqlib.recipe import TrainingConfig, check_choices
 from cqlib.training.batches import ImageBatches, check_images
 from cqlib.training.device import to_device
 from cqlib.training.optimisers import load_state, make_optimiser
-from cqlib.training.snapshots import snapshot_path
+from cqlib.training.snapshots import History, snapshot_path
 from cqlib.training.tensorboard import summary_writer
 from cqlib.util import provenance
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -35,8 +33,6 @@ from cqlib.util.stop import StopRequest
 UNKNOWN = GitInfo(None, None)
 CHECKPOINT_SECONDS = 60.0
 """Seconds between two checkpoints: the most work that a killed run loses, besides the step it is in."""
-SHOWN, HISTORY_SEED = 16, 0
-"""Samples of each step that are kept along a training, and the seed of their random numbers."""
 KEPT = ("key", "step", "skipped", "seconds", "lines", "sums", "counts")
 """Attributes of a loop that checkpoints keep as they are."""
 
@@ -86,9 +82,8 @@ def train(
     `folder`/`name`.checkpoint every `checkpoint_seconds`; losses go to `folder`/`name`.jsonl, their means over each
     `log_every` steps on a line, in nats per image; where a step updates a net several times, only the last update
     counts. A call with the `key` of an earlier one in this folder resumes where that stopped, whatever else has
-    changed; without a key every call starts from the beginning. With `history`, `SHOWN` samples of the averaged
-    weights, always of the same random numbers, are kept at so many evenly spaced steps, the last one included, as a
-    line each of the picture `folder`/`name`.history.png. A run that diverges returns its last good state, with
+    changed; without a key every call starts from the beginning. Samples are kept at so many steps as `history` says, in
+    `folder`/`name`.history.png (`training.snapshots.History`). A run that diverges returns its last good state, with
     status "diverged"; its log goes up to the divergence. Raises ValueError for images that do not fit the system and
     labels that do not fit the images; UserError for labels that the system cannot use; `StoppedEarly`, with all saved,
     when `stop` asks for it.
@@ -169,9 +164,7 @@ class Loop:
         self.notes: list[str] = []
         writer = summary_writer()
         self.writer = writer and writer(str(folder / "tensorboard" / name))
-        self.history: list[Tensor] = []
-        self.history_path = folder / f"{name}.history.png"
-        self.history_steps = {k * config.steps // history for k in range(1, history + 1)}
+        self.history = History(folder / f"{name}.history.png", config.steps, history)
         self.snapshots = {k * config.steps // (config.snapshots + 1) for k in range(1, config.snapshots + 1)}
 
     def one_step(self) -> tuple[Losses, bool]:
@@ -250,8 +243,7 @@ class Loop:
                 return self._diverged()
             if self.step in self.snapshots:
                 self._save_snapshot()
-            if self.step in self.history_steps:
-                self._keep_samples()
+            self.history.keep(self.step, self.average.module)  # type: ignore[arg-type]
             if self.step % self.config.log_every == 0 or self.step == steps:
                 self._log()
                 if progress is not None:
@@ -267,14 +259,6 @@ class Loop:
         """Keep the averaged weights of this step in a file of their own."""
         snapshot = {"key": self.key, "step": self.step, "weights": dict(self.average.module.state_dict())}
         save_checkpoint(snapshot_path(self.path, self.step), snapshot)
-
-    def _keep_samples(self) -> None:
-        """Keep samples of this step's averaged weights; no random state but that of their own generator is used."""
-        model: System = self.average.module  # type: ignore[assignment]
-        samples = model.eval().sample(SHOWN, generator=torch.Generator(self.device).manual_seed(HISTORY_SEED))
-        model.train()
-        self.history.append(to_uint8(samples).cpu())
-        write_atomic(self.history_path, grid_png(torch.cat(self.history), columns=SHOWN, scale=1))
 
     def _add_losses(self, losses: Losses, finite: bool) -> None:
         """Add the losses of a step to those of the next line of the log; count the step if it was skipped."""
@@ -314,7 +298,7 @@ class Loop:
             **{name: getattr(self, name) for name in KEPT},
             "drawn": self.batches.drawn,
             "notes": self.notes,
-            "history": self.history,
+            "history": self.history.lines,
             "git": dict(vars(self.git)),
             "system": dict(self.system.state_dict()),
             "average": dict(self.average.state_dict()),
@@ -344,7 +328,7 @@ class Loop:
             setattr(self, name, state[name])
         self.notes = [*dict.fromkeys([*state["notes"], *self.notes])]
         self.batches.drawn = state["drawn"]
-        self.history = state["history"]
+        self.history.lines = state["history"]
         self.git = self.git.after(GitInfo(**state["git"]))
         self.system.load_state_dict(state["system"])
         self.average.load_state_dict(state["average"])

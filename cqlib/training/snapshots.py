@@ -1,11 +1,19 @@
-"""Averaged weights kept along a training, each in a file beside the checkpoint."""
+"""What is kept along a training: averaged weights, each in a file beside the checkpoint, and a picture of samples."""
 
 from contextlib import suppress
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from cqlib.data.grids import grid_png
+from cqlib.models.base import System
+from cqlib.pixels import to_uint8
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint
+from cqlib.util.files import write_atomic
+
+SHOWN, SEED = 16, 0
+"""Samples of each step in a history, and the seed of their random numbers."""
 
 
 def snapshot_path(checkpoint: Path, step: int) -> Path:
@@ -22,3 +30,21 @@ def snapshots(folder: Path, name: str, key: str) -> dict[int, dict[str, Tensor]]
             if state["key"] == key:
                 weights[state["step"]] = state["weights"]
     return dict(sorted(weights.items()))
+
+
+class History:
+    """Samples of the averaged weights along a training, `SHOWN` at each of `count` evenly spaced steps, the last one
+    included: a line of the picture at `path` for each. Codes and noise are the same at all steps."""
+
+    def __init__(self, path: Path, steps: int, count: int):
+        self.path, self.lines = path, list[Tensor]()
+        self.steps = {k * steps // count for k in range(1, count + 1)}
+
+    def keep(self, step: int, model: System) -> None:
+        """Add the samples of `step`, if it is one of the steps; no random state but their own generator's changes."""
+        if step not in self.steps:
+            return
+        samples = model.eval().sample(SHOWN, generator=torch.Generator(model.device).manual_seed(SEED))
+        model.train()
+        self.lines.append(to_uint8(samples).cpu())
+        write_atomic(self.path, grid_png(torch.cat(self.lines), columns=SHOWN, scale=1))

@@ -10,9 +10,10 @@ from torch import nn
 from cqlib import losses
 from cqlib.experiments.rows import PROFILES
 from cqlib.models import cq
-from cqlib.models.cq import CoverageQuality, CriticConfig, VariationalModel
+from cqlib.models.cq import CoverageQuality, CriticConfig
 from cqlib.models.frozen_decoder import FrozenDecoder, FrozenDecoderConfig
 from cqlib.models.registry import build
+from cqlib.models.variational import VariationalModel
 from cqlib.nets.coupling import FlowConfig, RealNVP
 from cqlib.pixels import dequantise
 

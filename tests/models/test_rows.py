@@ -9,9 +9,9 @@ from small_models import StopAfter, flat, generator, images, labels, recipe, sys
 
 from cqlib.experiments.rows import PROFILES
 from cqlib.models.base import LikelihoodSystem
-from cqlib.models.cq import VariationalModel
 from cqlib.models.gan_baseline import GANBaseline
 from cqlib.models.registry import RECIPES, SYSTEMS, build_apart
+from cqlib.models.variational import VariationalModel
 from cqlib.nets.conv import BOTTOM
 from cqlib.pixels import cell_centres, to_uint8
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
