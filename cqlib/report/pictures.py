@@ -62,7 +62,7 @@ def _samples(runs: RunSet, row: str, folder: Path, out: Path | None) -> dict[str
     """A figure with the samples of the row's first seed that has some, of a diverged run only where there are none
     else; None where no seed has."""
     label = short_label(row)
-    for run in sorted(runs.records_of(row), key=lambda run: not run.done):
+    for run in sorted(runs.rows.get(paper.canonical(row), ()), key=lambda run: not run.done):
         if file := sample_file(folder / run.folder):
             text = f"seed {run.seed}{', which ' * bool(run.ending)}{run.ending}"
             image = _image(file.read_bytes(), f"Samples of {label}", _link(file, out))

@@ -234,16 +234,18 @@ def most_complete_by(sets: Sequence[RunSet], ran: Callable[[RunSet], float], pro
 
 def display_groups(sets: Iterable[RunSet], rows: Sequence[str], profile: str) -> list[list[RunSet]]:
     """The run sets that have any of `rows`, in groups that a table shows side by side: of one data set, size and
-    profile, in the order of `ORIGINS`. The first group is what this machine ran under `profile`, if anything, else the
+    profile, in the order of `ORIGINS`; and apart from them those whose changes leave some rows as they are. The first
+    group is what this machine ran under `profile`, if anything, else the
     one with most of `rows`."""
-    found: dict[tuple[str, int, str], list[RunSet]] = {}
-    for runs in (runs for runs in sets if any(map(runs.records_of, rows))):
-        found.setdefault((runs.data, runs.size, runs.profile), []).append(runs)
+    found: dict[tuple[str, int, str, str], list[RunSet]] = {}
+    for runs in (runs for runs in sets if any(paper.canonical(row) in runs.rows for row in rows)):
+        apart = canonical_json(runs.changes) if runs.unaffected else ""
+        found.setdefault((runs.data, runs.size, runs.profile, apart), []).append(runs)
 
     def rank(place: list[RunSet]) -> tuple[bool, int, bool, bool, int]:
         here, asked = any(runs.origin == "local" for runs in place), place[0].profile == profile
         ran = sum(any(runs.records_of(row) for runs in place) for row in rows)
-        count = sum(len(runs.records_of(row)) for runs in place for row in rows)
+        count = sum(len(runs.rows.get(paper.canonical(row), ())) for runs in place for row in rows)
         return here and asked, ran, asked, here, count
 
     return sorted(found.values(), key=rank, reverse=True)
