@@ -23,7 +23,7 @@ WITH_PIP = ("photodigits", "photos10")
 """Data sets that any machine has: their images, crops of photographs, may be shown with the credits of `photos10`. The
 first is the default."""
 
-LAMBDA_OF_DATA, NATURAL_LAMBDA = {"photodigits": 400.0}, 25.0
+LAMBDA_OF_DATA, NATURAL_LAMBDA = {"photodigits": 100.0}, 25.0
 """Data set -> the lambda of L_C + lambda L_Q that serves its images at 16x16, chosen on tuning seeds; and that of any
 other, natural images."""
 

@@ -56,7 +56,7 @@ class OwnModel(System):
 
         `size`: a multiple of 4 from 8 to 128. `channels`: 1 (grey) or 3. `settings`: other fields of the model's config
         (`CoverageQualityConfig` or `GANConfig`), such as `latent=128`, or `quality_weight`, which is lambda, by default
-        25 for (3, 16, 16) and as much for each value of other images; photodigits have 400 in its place.
+        25 for (3, 16, 16) and as much for each value of other images; photodigits have 100 in its place.
         ValueError for another size or number of channels and for a value that a setting cannot have, TypeError for an
         unknown setting.
         """

@@ -16,7 +16,7 @@ WITHOUT_L_Q = {CQ: "table1/vae", CQ_F: "table1/vae-f"}
 SIZES = {"smoke": 16, "quick": 16, "study": 32, "paper": 32}
 """Profile -> the usual side length of its images. A data set without this size is taken at its nearest one; `paper`
 takes published data sets at the paper's sizes."""
-LAMBDAS = {"smoke": (100.0,), "quick": (25.0, 100.0, 400.0, 1600.0), "study": (100.0, 400.0, 1600.0),
+LAMBDAS = {"smoke": (400.0,), "quick": (25.0, 100.0, 400.0, 1600.0), "study": (100.0, 400.0, 1600.0),
            "paper": (100.0, 400.0, 1600.0)}  # fmt: skip
 """Profile -> the values of lambda in addition to 0 and the usual one."""
 NOTEBOOK = "figure_trade_off"

@@ -135,7 +135,7 @@ def test_changed_records_make_a_set_of_their_own_but_for_those_of_the_trade_off(
         return replace(made, config_hash=experiment_of(made).config_hash)
 
     found = [of_today("table1/cq", seed, {"training.steps": 7}) for seed in (0, 1)]
-    weight = {LAMBDA: 400.0}
+    weight = {LAMBDA: 100.0}
     plain, named = of_today("table1/cq", 0, {}), of_today("table1/cq-f", 0, dict(weight))
     second, first = run_sets([*found, plain, named], [])
     assert (first.label, len(first.done("table1/cq"))) == ("photos10 16×16, quick, steps: 7", 2)
@@ -147,7 +147,7 @@ def test_changed_records_make_a_set_of_their_own_but_for_those_of_the_trade_off(
 def test_the_sheet_says_what_differs_and_can_be_typed_again(capsys):
     assert commands.main(["show", "table1/cq-f", "--set", "system.quality_weight=25"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith(f"{LAMBDA} = 25.0") and "changed from 400.0; paper: 100.0" in line for line in lines)
+    assert any(line.startswith(f"{LAMBDA} = 25.0") and "changed from 100.0; paper: 100.0" in line for line in lines)
     assert "decoder" in lines[-1] and "critic" in lines[-1]
     e = experiment("table1/gan", "smoke")
     values = dict(line.split("#")[0].strip().split(" = ") for line in sheet(e) if " = " in line)

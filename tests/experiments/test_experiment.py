@@ -80,6 +80,6 @@ def test_digits_are_not_mirrored_and_lambda_belongs_to_the_images(row):
     if digits.frozen_decoder is not None:
         assert photographs.frozen_decoder.training.flips and not digits.frozen_decoder.training.flips
     else:
-        assert (digits.system.quality_weight, photographs.system.quality_weight) == (400, 25)
+        assert (digits.system.quality_weight, photographs.system.quality_weight) == (100, 25)
         larger = experiment(row, "study", "photodigits").recipe.system
-        assert (larger.size, larger.quality_weight) == (32, 1600)  # as much per dimension
+        assert (larger.size, larger.quality_weight) == (32, 400)  # as much per dimension
