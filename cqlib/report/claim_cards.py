@@ -127,6 +127,15 @@ def scales(sets: Sequence[RunSet], rows: Sequence[str]) -> list[RunSet]:
     return found[:1] if len(found) == 2 and found[0] is found[1] else found
 
 
+def against_the_paper(all_cards: Iterable[Card], verdict: str) -> list[tuple[str, list[ClaimResult]]]:
+    """Label of a run set of the rows' own recipes -> the paper's claims that have this verdict there."""
+    found: dict[str, list[ClaimResult]] = {}
+    for result in (result for card in all_cards if not card.claim.own for result in card.tests):
+        if result.verdict == verdict and not result.runs.changes and result.runs.profile != "smoke":
+            found.setdefault(result.runs.label, []).append(result)
+    return list(found.items())
+
+
 def tally(sets: Sequence[RunSet], table: str = "table1") -> tuple[int, dict[str, int]]:
     """The number of the paper's claims of a table, and how many have which verdict in `sets`, in the order of
     `VERDICTS`."""

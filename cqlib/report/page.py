@@ -20,7 +20,7 @@ from cqlib.experiments.rows import PROFILES, ROWS, label_of
 from cqlib.experiments.variants import in_words
 from cqlib.metrics.quantities import QUANTITIES, heading
 from cqlib.report import ablations, answer, digits, facts, fronts, pictures, regimes, small_tables, tables, trade_off
-from cqlib.report.claim_cards import VERDICTS, cards, matrix, scales, tally
+from cqlib.report.claim_cards import VERDICTS, against_the_paper, cards, matrix, scales, tally
 from cqlib.report.jinja import environment
 from cqlib.report.numbers import COMPARABLE, count_numbers
 from cqlib.report.run_sets import ORIGINS, RunSet, display_groups, nearest_first, run_sets
@@ -175,6 +175,7 @@ def _environment() -> Environment:
         label_of=label_of,
         heading=heading,
         median=statistics.median,
+        against_the_paper=against_the_paper,
         ablation_seeds=f"{SEEDS[0]}-{SEEDS[-1]}",
     )
     return html

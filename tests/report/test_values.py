@@ -11,7 +11,7 @@ from handmade import F_BPD
 
 from cqlib.experiments import paper
 from cqlib.experiments.claims import BY_ID
-from cqlib.report import digits, mixture, tables, trade_off
+from cqlib.report import digits, mixture, regimes, tables, trade_off
 from cqlib.report.run_sets import display_groups, most_complete_by, nearest_first, run_sets, trained_otherwise
 from cqlib.report.values import Cell
 from cqlib.report.verdicts import claim_result
@@ -165,6 +165,20 @@ def test_the_mixtures_bound_is_that_of_the_probabilities_themselves():
     assert distance.text == f"≈\u00a0{runs.cell('table1/gan', 'FD-lite0').text}"
     (lacking,) = run_sets([run for run in records(1) if run.row != "table1/gan"], [])
     assert mixture.cells(lacking, ["BPD", "FD-lite0"]) is None
+
+
+def test_the_sigmas_of_the_two_regimes_are_means_over_seeds():
+    def with_sigmas(run, encoded, drawn, share):
+        values = {regimes.ENCODED: encoded, regimes.DRAWN: drawn, regimes.SHARE: share}
+        measured = {name: replace(run.metrics["BPD"], value=value) for name, value in values.items()}
+        return replace(run, metrics=run.metrics | measured)
+
+    seeds = [with_sigmas(record("table1/cq-f", seed), np.log(0.2), np.log(0.01), 0.003 + 0.002 * seed)
+             for seed in (0, 1)]  # fmt: skip
+    (runs,) = run_sets([], [*seeds, *records(1, ("table1/vae",))])
+    ((label, *cells),) = regimes.lines(runs, ["table1/vae", "table1/cq-f"])  # the VAE's record is older
+    assert label == "CQ-F" and [cell.text for cell in cells] == ["0.200", "0.010", "0.4 %", "2"]
+    assert "2 seeds" in cells[0].source
 
 
 def test_counted_digits_are_means_over_seeds_below_real_images(tmp_path, monkeypatch):

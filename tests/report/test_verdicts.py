@@ -16,7 +16,7 @@ from cqlib.experiments import paper
 from cqlib.experiments.claims import BY_ID, Claim
 from cqlib.experiments.record import Record
 from cqlib.report import claims_file
-from cqlib.report.claim_cards import cards
+from cqlib.report.claim_cards import against_the_paper, cards, tally
 from cqlib.report.inference import Comparison, holm, welch
 from cqlib.report.run_sets import run_sets
 from cqlib.report.verdicts import ClaimResult, claim_result, judge
@@ -224,6 +224,15 @@ def test_which_run_set_decides():
     assert card_of(F_BPD, [*side(6.0, 5, profile="smoke"), *side(4.0, 1)]).verdict == "seen once, as claimed"
     short = [of_today(replace(run, changes={"training.steps": 100})) for run in side(6.0, 5)]  # a set of its own
     assert card_of(F_BPD, [*short, *side(4.0, 2)]).verdict == "holds"
+
+
+def test_what_speaks_against_the_paper_is_told_data_set_by_data_set():
+    there = side(4.0, 3, data="cifar10")
+    worse, short = side(6.0, 3), [replace(run, changes={"training.steps": 7}) for run in side(6.0, 3, data="cifar10")]
+    found = against_the_paper(cards(run_sets([], [*worse, *there, *map(of_today, short)])), "contradicted")
+    assert [(label, [result.claim.id for result in results]) for label, results in found] == [
+        ("photos10 16×16, quick", ["table1/f-bpd"])]  # fmt: skip
+    assert tally(run_sets([], there))[1]["holds"] == 1 and tally(run_sets([], worse))[1]["contradicted"] == 1
 
 
 def test_holms_correction_is_over_the_tests_of_a_table_and_run_set():
