@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cqlib.experiments.ablations import CQ_F, PROFILE, QUESTIONS, Ablation
+from cqlib.experiments.ablations import ABLATIONS, CQ_F, PROFILE, QUESTIONS, Ablation
 from cqlib.experiments.claims import Claim
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import default_data, short_label
@@ -35,11 +35,13 @@ class Effect:
 
 
 def run_set(tables: Sequence[Record], changed: Sequence[Record]) -> RunSet:
-    """The runs of the `tables` without changes, and the runs in the folder of ablations, which replace those of the
-    same name, as one run set: a changed row is a row of its own beside the plain one, under the name that
+    """The runs of the `tables` that are unchanged or an ablation's, and those in the folder of ablations, which replace
+    others of the same name, as one run set: a changed row is a row of its own beside the plain one, under the name that
     `variants.variant` gives it."""
     (data,) = default_data(CQ_F, PROFILE)
-    own = {record.folder: record for record in (*(run for run in tables if not run.changes), *changed)}
+    tried = {ablation.variant(row) for ablation in ABLATIONS for row in ablation.changes}
+    kept = (run for run in tables if not run.changes or run.variant in tried)
+    own = {record.folder: record for record in (*kept, *changed)}
     comparable = (data, PROFILE, "fp32")
     runs = tuple(run for run in own.values() if (run.data.name, run.profile, run.precision) == comparable)
     return RunSet("published", data, runs[0].data.shape[-1] if runs else 0, PROFILE, runs)

@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
 from handmade import record
 from notebook_cells import soup
 
+from cqlib.experiments.ablations import BY_NAME
 from cqlib.experiments.record import write_record
 from cqlib.figures import ablations
-from cqlib.report.ablations import run_set
+from cqlib.report.ablations import effect, run_set
 
 
 def test_a_run_of_this_machine_stands_for_the_published_one_of_its_name(tmp_path, monkeypatch):
@@ -29,6 +31,20 @@ def test_runs_in_another_precision_or_of_other_images_are_not_compared():
 
 def plain(seed, bpd):
     return record("table1/cq-f", seed, data="photodigits", BPD=bpd)
+
+
+def test_a_change_is_compared_with_its_row_as_it_is_or_with_the_one_that_it_names():
+    """Runs of a change that stand among those of the tables count, too."""
+    def changed(name, bpd):
+        changes = BY_NAME[name].changes["table1/cq-f"]
+        return [record("table1/cq-f", seed, data="photodigits", BPD=bpd, changes=dict(changes)) for seed in (0, 1)]
+
+    cq = [record("table1/cq", seed, data="photodigits", BPD=7.0) for seed in (0, 1)]
+    tables = [plain(0, 5.0), plain(1, 5.0), *cq, *changed("couplings-alone", 6.0)]
+    runs = run_set(tables, changed("rotation-alone", 6.5))
+    found = [effect(BY_NAME[name], "table1/cq-f", runs) for name in ("couplings-alone", "rotation-alone")]
+    assert [each.results[0].effect for each in found] == pytest.approx([-1.0, 0.5])
+    assert [each.words.endswith(", against CQ") for each in found] == [False, True]
 
 
 def test_what_has_been_trained_is_shown_and_the_rest_has_a_command():
