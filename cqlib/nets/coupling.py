@@ -9,6 +9,11 @@ Deviations:
 - ln s = b tanh(a r / b) with a learned a and b = `MAX_LOG_SCALE`, so that exp never overflows; the reference code has
   a tanh(r), which a learned a bounds. Its L2 penalty on magnitudes and on a is left out (`models.nvp` has it), and
   weights start as PyTorch's do, those of the last layer a tenth as large.
+- A rotation of each pixel's colours comes first (`ColourRotation`). Within a checkerboard coupling the colours of a
+  pixel never see each other; Real NVP mixes channels after squeezing, Glow by a learned 1x1 convolution before each
+  coupling (Kingma and Dhariwal 2018, section 3.2). Such convolutions gained nothing over the rotation on digits; on
+  natural images the trials go on (docs/tuning.md). Whether the authors' f mixed colours is not known; an f without the
+  rotation (`FlowConfig.colours` "apart") is an ablation.
 - The nets see x1, one colour of the checkerboard, packed as channels at half the resolution (the reference code masks
   the other colour at full resolution). Partition, Jacobian and inverse are the same; a 3x3 convolution spans 6x6
   pixels.
@@ -17,14 +22,13 @@ Deviations:
   on, which no row has, channels are ordered by colour of the checkerboard and not by place.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from torch.nn.utils.parametrizations import weight_norm
 
 from cqlib.nets.conv import at_least_fp32, bounded
@@ -45,9 +49,8 @@ class FlowConfig:
     width: int = 32
     blocks: int = 2
     scales: int = 1
-    colours: Literal["apart", "rotated", "learned"] = "rotated"
-    """What mixes the colours of a pixel before the couplings: nothing, `ColourRotation`, or before each coupling a
-    `ColourConvolution`."""
+    colours: Literal["rotated", "apart"] = "rotated"
+    """Whether the colours of each pixel are mixed before the couplings, by `ColourRotation`, or left apart."""
 
 
 OPPONENTS = {
@@ -87,36 +90,6 @@ class ColourRotation(nn.Module):
     def _turned(x: Tensor, matrix: Tensor) -> Tensor:
         """Products and sums: autocast would take a convolution in bf16."""
         return (matrix[:, :, None, None] * x[:, None]).sum(2)
-
-
-class ColourConvolution(nn.Module):
-    """A learned invertible 1x1 convolution (Kingma and Dhariwal 2018, section 3.2), W = P L (U + diag(s)): ln |det| =
-    H W sum ln |s|. P and the signs of s are fixed, and W starts at `start` (C, C)."""
-
-    permutation: Tensor
-    signs: Tensor
-
-    def __init__(self, start: Tensor):
-        super().__init__()
-        permutation, lower, upper = torch.linalg.lu(start.double())
-        diagonal = upper.diagonal()
-        self.register_buffer("permutation", permutation.float())
-        self.register_buffer("signs", diagonal.sign().float())
-        self.lower = nn.Parameter(lower.tril(-1).float())
-        self.upper = nn.Parameter(upper.triu(1).float())
-        self.log_scale = nn.Parameter(diagonal.abs().log().float())
-
-    def weight(self) -> Tensor:
-        lower = self.lower.tril(-1) + torch.eye(len(self.lower), device=self.lower.device, dtype=self.lower.dtype)
-        upper = self.upper.triu(1) + torch.diag(self.signs * self.log_scale.exp())
-        return self.permutation @ lower @ upper
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        log_det = math.prod(x.shape[2:]) * self.log_scale.sum()
-        return conv2d(x, self.weight()[:, :, None, None]), log_det.expand(len(x))
-
-    def inverse(self, y: Tensor) -> Tensor:
-        return conv2d(y, torch.linalg.inv(self.weight())[:, :, None, None])
 
 
 class CouplingNet(nn.Module):
@@ -264,8 +237,9 @@ class MultiScale(nn.Module):
 
 
 class RealNVP(MultiScale):
-    """f of Eqs. (7) and (8) on images (N, channels, S, S), S divisible by 2^scales. With one scale its couplings may
-    read `context` channels (N, context, S/2, S/2); ValueError for several scales with a context."""
+    """f of Eqs. (7) and (8), the rotation of colours and then couplings, on images (N, channels, S, S), S divisible by
+    2^scales. With one scale its couplings may read `context` channels (N, context, S/2, S/2); ValueError for several
+    scales with a context."""
 
     def __init__(self, channels: int, config: FlowConfig, context: int = 0):
         super().__init__()
@@ -278,10 +252,6 @@ class RealNVP(MultiScale):
 
         self.couplings = row(config.couplings, config.width)
         self.colours = ColourRotation(channels) if config.colours == "rotated" else None
-        self.mixers = None
-        if config.colours == "learned":  # starts as the same map: the rotation, then nothing between couplings
-            starts = [ColourRotation(channels).matrix, *[torch.eye(channels)] * (config.couplings - 1)]
-            self.mixers = nn.ModuleList(map(ColourConvolution, starts))
         if config.scales > 1:
             wide, scales = 2 * config.width, config.scales - 1
             self.channel_couplings = row(config.couplings, wide)
@@ -291,25 +261,11 @@ class RealNVP(MultiScale):
 
     def forward(self, x: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         """y = f(x), and ln |det df/dx| (N,)."""
-        if self.mixers is not None:
-            log_det = x.new_zeros(len(x))
-            for k, (mixer, coupling) in enumerate(zip(self.mixers, self.couplings, strict=True)):
-                x, of_mixer = mixer(x)
-                groups = list(self.split(x))
-                groups[1 - k % 2], term = coupling(groups[k % 2], groups[1 - k % 2], *context)
-                x, log_det = self.join(*groups), log_det + of_mixer + term
-            return x, log_det
-        if self.colours is not None:
-            x, _ = self.colours(x)
-        return super().forward(x, *context)
+        x, of_colours = (x, 0.0) if self.colours is None else self.colours(x)
+        y, log_det = super().forward(x, *context)
+        return y, of_colours + log_det
 
     def inverse(self, y: Tensor, *context: Tensor) -> Tensor:
         """x = f^-1(y), Eq. (7)."""
-        if self.mixers is not None:
-            for k, (mixer, coupling) in reversed([*enumerate(zip(self.mixers, self.couplings, strict=True))]):
-                groups = list(self.split(y))
-                groups[1 - k % 2] = coupling.inverse(groups[k % 2], groups[1 - k % 2], *context)
-                y = mixer.inverse(self.join(*groups))
-            return y
         x = super().inverse(y, *context)
         return x if self.colours is None else self.colours.inverse(x)
