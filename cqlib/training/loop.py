@@ -33,7 +33,7 @@ from cqlib.util.stop import StopRequest
 UNKNOWN = GitInfo(None, None)
 CHECKPOINT_SECONDS = 60.0
 """Seconds between two checkpoints: the most work that a killed run loses, besides the step it is in."""
-KEPT = ("key", "step", "skipped", "seconds", "lines", "sums", "counts")
+KEPT = ("key", "step", "skipped", "skipped_in_a_row", "seconds", "lines", "sums", "counts")
 """Attributes of a loop that checkpoints keep as they are."""
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -325,10 +325,10 @@ class Loop:
         if state["key"] != self.key:
             return
         for name in KEPT:
-            setattr(self, name, state[name])
+            setattr(self, name, state.get(name, getattr(self, name)))  # an older state may lack one
         self.notes = [*dict.fromkeys([*state["notes"], *self.notes])]
         self.batches.drawn = state["drawn"]
-        self.history.lines = state["history"]
+        self.history.lines = state.get("history", [])
         self.git = self.git.after(GitInfo(**state["git"]))
         self.system.load_state_dict(state["system"])
         self.average.load_state_dict(state["average"])

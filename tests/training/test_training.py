@@ -232,6 +232,16 @@ def test_skipped_steps_are_counted_over_an_interruption(tmp_path):
     assert train(Line(), IMAGES, config(), seed=0, folder=tmp_path).skipped == 1
 
 
+def test_non_finite_steps_in_a_row_are_counted_over_interruptions(tmp_path):
+    """A training that is stopped more often than it may fail would else never diverge."""
+    status = None
+    while status is None:
+        with suppress(StoppedEarly):
+            bad = Line(bad=range(1, 99))
+            status = train(bad, IMAGES, config(max_nonfinite=5), seed=0, folder=tmp_path, stop=StopAfter(2)).status
+    assert status == "diverged"
+
+
 @pytest.mark.parametrize("seconds, step", [(0.0, 4), (1e9, 0)])
 def test_a_crash_loses_what_came_after_the_last_checkpoint(tmp_path, seconds, step):
     class Dies(Line):
