@@ -66,7 +66,9 @@ def render(
     already = [figure["of"] for of_table in parts for _, strip in of_table for figure in strip]
     rest = [(runs, [row for row in runs.rows if (runs, row) not in already]) for runs in sets]
     more = [(runs, pictures.grids([runs], rows, runs_dir, data_dir, beside)) for runs, rows in rest]
-    ordered = [*nearest_first(first), *(runs for runs in sets if runs not in first)]
+    # published runs of recipes that leave some rows as they are stand in tables and claims; `export` has all of them
+    whole = [runs for runs in sets if runs.origin == "local" or not runs.unaffected]
+    ordered = [*nearest_first(first), *(runs for runs in whole if runs not in first)]
     ends = scales(sets, table1)
     columns = [*(runs for runs in first if runs.origin == "local" and runs not in ends), *ends]
     of_table1 = [card for card in all_cards if card.claim.table == "table1"]
@@ -79,6 +81,7 @@ def render(
         sets=sets,
         number_counts=count_numbers(sets),
         small_tables=small_tables,
+        whole=whole,
         failures=[" ".join(line.split()) for line in (*failures, *problems)],
         first=first,
         nearest=pictures.nearest_images(out, alone),

@@ -119,7 +119,7 @@ def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
     shared: list[tuple[str, list[str]]] = []
     shown: set[str] = set()
     for table in paper.TABLES:
-        ran = [row.id for row in table.all_rows if runs.records_of(row.id)]
+        ran = [row.id for row in table.all_rows if paper.canonical(row.id) in runs.rows]
         if not shown.issuperset(map(paper.canonical, ran)):
             beside = [short_label(row) for row in table.beside if row in ran]
             shared.append((" with ".join([table.name, *beside]), ran))

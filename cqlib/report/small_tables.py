@@ -3,8 +3,10 @@
 import itertools
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+from cqlib.experiments.paper import canonical
 from cqlib.experiments.rows import short_label
 from cqlib.metrics.metric import sentence
 from cqlib.metrics.quantities import QUANTITIES
@@ -15,7 +17,7 @@ from cqlib.report.values import source_of
 
 def _rows_with_runs(sets: Sequence[RunSet], rows: Collection[str] | None) -> Iterator[tuple[RunSet, str]]:
     """(run set, row) for every one of `rows`, or of the run set's own, that has a finished run in it."""
-    return ((runs, row) for runs in sets for row in rows or runs.rows if runs.done(row))
+    return ((runs, row) for runs in sets for row in rows or runs.rows if canonical(row) in runs.rows and runs.done(row))
 
 
 def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[dict[str, Any]]:
@@ -58,14 +60,15 @@ def all_numbers(runs: RunSet) -> tuple[list[str], list[str]]:
 
 def protocols(sets: Sequence[RunSet]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Metrics -> every way in which they were measured: (the models, the sentence). Models of a run set that measured
-    them in one way are not named."""
+    them in one way are not named; changes to their recipes are not either."""
     ways: dict[str, tuple[dict[str, None], dict[str, dict[str, None]]]] = {}
     for runs in sets:
+        place = replace(runs, changes={}, distinguished_by="").label
         for row, run in ((row, run) for row, records in runs.rows.items() for run in records):
             for name, metric in run.metrics.items():
                 names, models = ways.setdefault(sentence(name, metric), ({}, {}))
                 names["Digits" if name.startswith("Digit") else name] = None
-                models.setdefault(runs.label, {})[short_label(row)] = None
+                models.setdefault(place, {})[short_label(row)] = None
     found: dict[str, list[tuple[str, dict[str, dict[str, None]]]]] = {}
     for way, (names, models) in ways.items():
         found.setdefault(", ".join(names), []).append((way, models))
