@@ -98,13 +98,14 @@ class Matrix(NamedTuple):
 
 
 def matrix(all_cards: Iterable[Card], sets: Sequence[RunSet] = ()) -> Matrix:
-    """The `Matrix` of the cards that were tested, table by table, this project's own claims last. Its columns are those
+    """The `Matrix` of the cards tested in its columns, table by table, this project's own claims last. The columns are those
     of `sets` that test any of them; without `sets`, or where none does, all that do, this machine's first."""
     tested = [card for card in all_cards if card.tests]
     tests = {id(result.runs): result.runs for card in tested for result in card.tests}
     columns = [runs for runs in sets if id(runs) in tests]
     columns = columns or sorted(tests.values(), key=lambda runs: runs.origin != "local")
     groups: dict[str, list[Card]] = {}
+    tested = [card for card in tested if any(map(card.result_in, columns))]
     for card in sorted(tested, key=lambda card: (card.claim.own, card.claim.table)):
         heading = "Beside the paper: this project’s own claims" if card.claim.own else card.claim.heading.capitalize()
         groups.setdefault(heading, []).append(card)
