@@ -91,8 +91,9 @@ def table(name: str, sets: Sequence[RunSet], profile: str) -> HTML:
 
 
 def claims(name: str, sets: Sequence[RunSet]) -> HTML:
-    """The tested claims whose ids begin with `name` on these run sets, those that do not hold first."""
-    tested = matrix(cards(sets, name))
+    """The tested claims whose ids begin with `name` on these run sets, those that do not hold first; changes of recipes
+    that leave some rows as they are stand in columns only where nothing else tests a claim."""
+    tested = matrix(cards(sets, name), [runs for runs in sets if not runs.unaffected])
     return HTML(page.macro("claim_matrix", tested) if tested.columns else "<p>No claim has been tested yet.</p>")
 
 

@@ -98,8 +98,8 @@ class Matrix(NamedTuple):
 
 
 def matrix(all_cards: Iterable[Card], sets: Sequence[RunSet] = ()) -> Matrix:
-    """The `Matrix` of the cards tested in its columns, table by table, this project's own claims last. The columns are those
-    of `sets` that test any of them; without `sets`, or where none does, all that do, this machine's first."""
+    """The `Matrix` of the cards tested in its columns, table by table, this project's own claims last. The columns are
+    those of `sets` that test any of them; without `sets`, or where none does, all that do, this machine's first."""
     tested = [card for card in all_cards if card.tests]
     tests = {id(result.runs): result.runs for card in tested for result in card.tests}
     columns = [runs for runs in sets if id(runs) in tests]
