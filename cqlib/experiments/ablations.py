@@ -48,7 +48,7 @@ class Ablation:
 
 VAE, VAE_F = "table1/vae", "table1/vae-f"
 COLOURS, NO_COUPLINGS = {"system.flow.colours": "apart"}, {"system.flow.couplings": 0, "system.widths": [32, 64, 128]}
-"""f without its rotation of colours; and the rotation alone, with the nets of the rows that have no f."""
+"""f without its rotation of colours; and the rotation alone, with the nets that `PROFILE` gives the rows without f."""
 ONE_SIGMA = {"system.sigma": "shared"}
 STEPS, PENALTY = "training.steps", "system.critic.penalty_weight"
 SEES, TRAINED_BY = "system.critic_input", "system.flow_updated_by"

@@ -61,6 +61,10 @@ FEATURES = {"inception": tuple(q.name for q in SCORES), "lite0": tuple(q.lite0 f
 """Kind of features -> the names of `SCORES` on them."""
 
 
+ENCODED, DRAWN, SHARE = "ln-sigma-encoded", "ln-sigma-drawn", "drawn-like-encoded"
+"""The numbers of a decoder's two regimes (`cqlib.metrics.regimes`)."""
+
+
 def score_of(name: str) -> str:
     """The score in a metric's name, without the protocol: "FID" for "FID [sngan]"."""
     return name.partition(" [")[0]

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from cqlib.metrics.bpd import BATCH, by_batch
 from cqlib.metrics.metric import Metric, Protocol
+from cqlib.metrics.quantities import DRAWN, ENCODED, SHARE
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.cq import CoverageQuality
 
-ENCODED, DRAWN, SHARE = "ln-sigma-encoded", "ln-sigma-drawn", "drawn-like-encoded"
 CODES: dict[str, Literal["encoded", "drawn", "both"]] = {ENCODED: "encoded", DRAWN: "drawn", SHARE: "both"}
 CENTRAL = 0.99
 IMAGES = 1000

@@ -66,9 +66,7 @@ def sentences(sets: Sequence[RunSet]) -> list[str]:
 
 def trade_off(runs: RunSet, found: Sequence[fronts.FrontResult]) -> str:
     """What the fronts say in one sentence."""
-    told = (f"{result.sentence[0].lower()}{result.sentence[1:]} ({result.text}: {result.label})"
-            if result.sentence.startswith(("At ", "With ")) else f"{result.sentence} ({result.text}: {result.label})"
-            for result in found)  # fmt: skip
+    told = (f"{each.sentence[0].lower()}{each.sentence[1:]} ({each.text}: {each.label})" for each in found)
     return f"The trade-off along λ, the critic’s weight, on {place(runs, found[0].seeds)}: {'; '.join(told)}."
 
 

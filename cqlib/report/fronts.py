@@ -6,7 +6,7 @@ published seeds had been seen, and stand outside the paper's tally and outside H
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
 
@@ -14,8 +14,8 @@ from cqlib.experiments.trade_off import CQ, CQ_F, WITHOUT_L_Q, front
 from cqlib.metrics.quantities import QUANTITIES, decimal
 from cqlib.report.inference import effect_of, welch
 from cqlib.report.run_sets import RunSet
-from cqlib.report.verdicts import DIGITS, effect_text, judge
-from cqlib.util.text import count_of, signed
+from cqlib.report.verdicts import effect_text, interval_text, judge
+from cqlib.util.text import count_of
 
 MIN_WEIGHTS, MIN_SEEDS = 3, 3
 """A front has so many values of lambda at least, 0 included; with fewer seeds its claims are a sketch."""
@@ -59,26 +59,22 @@ def lowest(points: Sequence[tuple[float, float]], limit: float) -> float | None:
 
 @dataclass(frozen=True)
 class FrontResult:
-    """A claim about the fronts of a run set: `effect` and the ends of its 95 % interval in `unit`, positive as claimed;
-    `seeds` of CQ-F and of CQ. The label is one of `verdicts.judge`, "sketch" with fewer seeds than `MIN_SEEDS`, or "not
-    reached"."""
+    """A claim about the fronts of a run set. The label is one of `verdicts.judge`, "sketch" with fewer `seeds`, of CQ-F
+    or of CQ, than `MIN_SEEDS`, or "not reached". `effect` is in bits per dimension or percent, positive as claimed;
+    `text` has it with its 95 % interval."""
 
     id: str
     sentence: str
     label: str
     text: str
     seeds: int
-    unit: str = ""
     effect: float | None = None
-    low: float | None = None
-    high: float | None = None
-    values: tuple[Sequence[float], Sequence[float]] = field(default=((), ()), repr=False)
 
 
 def fronts(runs: RunSet) -> tuple[dict[str, dict[int, list[Point]]], str]:
     """CQ and CQ-F -> seed -> its points, for the seeds that have all values of lambda that both rows have; and the name
     of the distance. Empty with fewer than `MIN_WEIGHTS` of these."""
-    name = max(QUANTITIES["fid"].names, key=lambda name: len(runs.numbers(CQ_F, name)))
+    name = runs.score_name(QUANTITIES["fid"], [*WITHOUT_L_Q])
     points: dict[str, dict[float, dict[int, Point]]] = {}
     for row in WITHOUT_L_Q:
         for weight, of_row in front(row, runs.profile, runs.data, runs.size).items():
@@ -135,29 +131,24 @@ def _compared(
     if missing:
         return FrontResult(id, sentence, "not reached", f"not reached by {' and '.join(missing)}", seeds)
     mine, theirs = reached
-    relative = unit == "%"
-    if seeds < 2:
-        effect = effect_of(fmean(mine), fmean(theirs), -1, relative)
-        text = "" if effect is None else effect_text(effect, unit)
-        return FrontResult(id, sentence, "sketch", text, seeds, unit, effect, values=(mine, theirs))
-    compared = welch(mine, theirs, margin, -1, relative)
-    label, _ = judge("lower", compared, fmean(mine) < fmean(theirs))
-    text = effect_text(compared.effect, unit) if compared.effect is not None else ""
-    if compared.low is not None and compared.high is not None:
-        text += f" [{', '.join(signed(end, DIGITS[unit]) for end in (compared.low, compared.high))}]"
-    label = label if seeds >= MIN_SEEDS else "sketch"
-    return FrontResult(id, sentence, label, text, seeds, unit, compared.effect, compared.low, compared.high,
-                       (mine, theirs))  # fmt: skip
+    label, relative = "sketch", unit == "%"
+    effect = effect_of(fmean(mine), fmean(theirs), -1, relative)
+    text = "" if effect is None else effect_text(effect, unit)
+    if seeds > 1:
+        compared = welch(mine, theirs, margin, -1, relative)
+        text += f" {interval_text(compared.low, compared.high, unit)}"
+        label = judge("lower", compared, fmean(mine) < fmean(theirs))[0] if seeds >= MIN_SEEDS else label
+    return FrontResult(id, sentence, label, text, seeds, effect)
 
 
 def _dominates(with_f: dict[int, list[Point]], without: dict[int, list[Point]]) -> FrontResult:
-    """Whether each point of CQ has a point of CQ-F that is no worse in both, seed by seed."""
+    """Whether CQ-F's front dominates: each point of CQ has a point of CQ-F that is no worse in both, seed by seed."""
     both = sorted(with_f.keys() & without.keys())
     count = sum(all(any(mine.no_worse(point) for mine in with_f[seed]) for point in without[seed]) for seed in both)
     label = "holds" if count == len(both) else "contradicted" if count == 0 else "undecided"
     label = label if len(both) >= MIN_SEEDS else "sketch"
     text = f"in {count} of {count_of(len(both), 'seed')}"
-    sentence = "CQ-F’s front dominates: each CQ has a CQ-F with no more bits and no higher distance"
+    sentence = "Each CQ has a CQ-F with no more bits and no higher distance"
     return FrontResult("front/dominates", sentence, label, text, len(both))
 
 

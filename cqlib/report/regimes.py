@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 
 from cqlib.experiments.rows import short_label
+from cqlib.metrics.quantities import DRAWN, ENCODED, SHARE
 from cqlib.report.run_sets import RunSet
 from cqlib.report.values import Cell
 
-ENCODED, DRAWN, SHARE = "ln-sigma-encoded", "ln-sigma-drawn", "drawn-like-encoded"
 HEAD = ("Model", "σ at codes of test images", "σ at drawn codes", "drawn codes like encoded ones", "Seeds")
 MEANING = (
     "BPD is measured at codes z that the encoder finds for held-out images. Samples are decoded from codes that are "

@@ -24,7 +24,7 @@ from cqlib.experiments.record import Record
 from cqlib.experiments.rows import ROWS, training_command
 from cqlib.experiments.trade_off import WITHOUT_L_Q, front
 from cqlib.experiments.variants import Changes, in_words
-from cqlib.metrics.quantities import decimal, real_name
+from cqlib.metrics.quantities import Quantity, decimal, real_name
 from cqlib.report.values import Cell, Mean, Value, cell_of, mean_of, values_of
 from cqlib.util.errors import UserError
 from cqlib.util.files import canonical_json
@@ -93,7 +93,11 @@ class RunSet:
         """The records of `row`, or of the same model under another id, in the order of seeds; `unaffected` ones if it
         is none of `rows`."""
         row = paper.canonical(row)
-        return list(self.rows.get(row) or _by_row(self.unaffected, {}).get(row) or [])
+        return list(self.rows.get(row) or self._unaffected_rows.get(row) or [])
+
+    @cached_property
+    def _unaffected_rows(self) -> dict[str, list[Record]]:
+        return _by_row(self.unaffected, {})
 
     def done(self, row: str) -> list[Record]:
         """The records of the row's runs that ended, in the order of seeds."""
@@ -122,6 +126,11 @@ class RunSet:
     def numbers(self, row: str, metric: str) -> list[Value]:
         """The values of a row's metric, one per seed, of the runs that ended."""
         return values_of(self.done(row), metric)
+
+    def score_name(self, quantity: Quantity, rows: Sequence[str]) -> str:
+        """The name of a score by which `rows` are compared: on the features that most seeds of all of them have been
+        scored on, of equals on the paper's."""
+        return max(quantity.names, key=lambda name: min(len(self.numbers(row, name)) for row in rows))
 
     def mean(self, row: str, metric: str) -> Mean | None:
         """The metric's mean over the row's runs that ended and have it; None where none does."""
@@ -235,8 +244,7 @@ def most_complete_by(sets: Sequence[RunSet], ran: Callable[[RunSet], float], pro
 def display_groups(sets: Iterable[RunSet], rows: Sequence[str], profile: str) -> list[list[RunSet]]:
     """The run sets that have any of `rows`, in groups that a table shows side by side: of one data set, size and
     profile, in the order of `ORIGINS`; and apart from them those whose changes leave some rows as they are. The first
-    group is what this machine ran under `profile`, if anything, else the
-    one with most of `rows`."""
+    group is what this machine ran under `profile`, if anything, else the one with most of `rows`."""
     found: dict[tuple[str, int, str, str], list[RunSet]] = {}
     for runs in (runs for runs in sets if any(paper.canonical(row) in runs.rows for row in rows)):
         apart = canonical_json(runs.changes) if runs.unaffected else ""

@@ -73,10 +73,7 @@ class ClaimResult:
         """ "−0.30 bpd [−0.45, −0.15]": effect and interval, an end near 0 with the digits that it needs."""
         if self.p is None or self.effect is None:
             return self.size
-        if self.low is None or self.high is None:  # Fieller's interval of a ratio may have no ends
-            return f"{self.size} [no bounds: the other mean may be 0]"
-        ends = (signed(end, _digits(end, DIGITS[self.claim.unit])) for end in (self.low, self.high))
-        return f"{self.size} [{', '.join(ends)}]"
+        return f"{self.size} {interval_text(self.low, self.high, self.claim.unit)}"
 
     @property
     def source(self) -> str:
@@ -109,6 +106,13 @@ def _digits(end: float, digits: int) -> int:
     return next((d for d in range(digits, 7) if round(end, d)), digits)
 
 
+def interval_text(low: float | None, high: float | None, unit: str) -> str:
+    """ "[−0.45, −0.15]"; Fieller's interval of a ratio may have no ends."""
+    if low is None or high is None:
+        return "[no bounds: the other mean may be 0]"
+    return f"[{', '.join(signed(end, _digits(end, DIGITS[unit])) for end in (low, high))}]"
+
+
 def effect_text(effect: float, unit: str) -> str:
     """ "+0.85 bpd" or "−12.3 %"."""
     return f"{signed(effect, DIGITS[unit])} {unit}"
@@ -133,13 +137,12 @@ def claim_result(claim: Claim, runs: RunSet) -> ClaimResult:
     if missing:
         reason = f"no finished run of {' or '.join(map(label_of, missing))}"
         return result("not run", reason=reason, missing_kind=len(missing))
-    names = QUANTITIES[claim.metric].names  # the paper's features first, unless fewer seeds have been scored on them
-    name = max(names, key=lambda name: min(len(runs.numbers(row, name)) for row in rows))
+    name = runs.score_name(QUANTITIES[claim.metric], rows)
     sides = runs.numbers(claim.row_a, name), runs.numbers(claim.row_b, name)
     if diverged := " and ".join(f"{short_label(row)}: {text}" for row in rows if (text := runs.diverged(row))):
         return result("undecided", reason=diverged, values=sides)
     if not all(sides):
-        return result("not run", reason=f"no runs of both rows have measured {names[-1]}")
+        return result("not run", reason=f"no runs of both rows have measured {QUANTITIES[claim.metric].names[-1]}")
     scale = 100 if claim.unit == "points" else 1  # shares are tested in percentage points
     a, b = ([scale * value.value for value in side] for side in sides)
     mean_a, mean_b = statistics.fmean(a), statistics.fmean(b)

@@ -8,7 +8,8 @@ from small_models import images, system
 from torch import nn
 
 from cqlib.metrics.metric import sentence
-from cqlib.metrics.regimes import DRAWN, ENCODED, SHARE, regimes, share_within
+from cqlib.metrics.quantities import DRAWN, ENCODED, SHARE
+from cqlib.metrics.regimes import regimes, share_within
 
 ROWS = ("table1/vae", "table1/cq-f", "extra/cq-f-conditional", "table2/cqf-residual", "extra/vae-full-covariance")
 
@@ -44,13 +45,13 @@ def test_a_decoder_in_two_regimes_is_told_from_one_in_one():
     """Images are encoded at z_1 = `at`, far from the prior or at its middle."""
     model = system("table1/vae", sigma_floor=0.0)
     model.decoder = FirstCode()
-    for at, share in ((5.0, 0.0), (0.0, None)):
+    for at in (5.0, 0.0):
         model.encoder = Encoder(at, -30.0)
         found = regimes(model, images(1000))
         expected = {z: math.log(math.log1p(math.exp(z - 1.5))) for z in (at, 0.0)}
         assert found[ENCODED].value == pytest.approx(expected[at], abs=1e-4)
         assert found[DRAWN].value == pytest.approx(expected[0.0], abs=0.1)  # the median of z_1 is 0
-        assert share is None or found[SHARE].value == share
+        assert found[SHARE].value < 0.01  # all images have the same sigma, and hardly any drawn code has it
     model.encoder = Encoder(0.0, 0.0)  # encoded codes are the prior's
     assert regimes(model, images(1000))[SHARE].value == pytest.approx(0.99, abs=0.01)
 

@@ -11,6 +11,7 @@ from handmade import F_BPD
 
 from cqlib.experiments import paper
 from cqlib.experiments.claims import BY_ID
+from cqlib.metrics.quantities import DRAWN, ENCODED, SHARE
 from cqlib.report import digits, mixture, regimes, tables, trade_off
 from cqlib.report.run_sets import display_groups, most_complete_by, nearest_first, run_sets, trained_otherwise
 from cqlib.report.values import Cell
@@ -112,6 +113,7 @@ def test_rows_that_do_not_have_what_is_changed_are_compared_with_those_that_have
     assert apart.records_of("table1/vae") == plain.records_of("table1/vae") and apart.rows.keys() == {"table1/vae-f"}
     assert not plain.unaffected and plain.records_of("table1/vae-f") == made[4:]
     assert claim_result(F_BPD, apart).seeds == ((0, 1), (0, 1))
+    assert display_groups([plain, apart], ["table1/vae", "table1/vae-f"], "quick") == [[plain], [apart]]
     assert claim_result(BY_ID["table1/quality-loss-bpd"], apart).reason == "the change concerns neither model"
 
 
@@ -169,7 +171,7 @@ def test_the_mixtures_bound_is_that_of_the_probabilities_themselves():
 
 def test_the_sigmas_of_the_two_regimes_are_means_over_seeds():
     def with_sigmas(run, encoded, drawn, share):
-        values = {regimes.ENCODED: encoded, regimes.DRAWN: drawn, regimes.SHARE: share}
+        values = {ENCODED: encoded, DRAWN: drawn, SHARE: share}
         measured = {name: replace(run.metrics["BPD"], value=value) for name, value in values.items()}
         return replace(run, metrics=run.metrics | measured)
 
