@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from cqlib.experiments.claims import BY_ID
 from cqlib.experiments.paper import canonical
-from cqlib.experiments.trade_off import CQ, CQ_F, GAN
-from cqlib.experiments.variants import Changes, variant
+from cqlib.experiments.trade_off import CQ, CQ_F, GAN, LAMBDA
+from cqlib.experiments.variants import Changes, row_and_changes, variant
 from cqlib.util import paths
 
 PROFILE = "quick"
@@ -25,8 +25,8 @@ PUBLISHED = paths.PUBLISHED / FOLDER
 @dataclass(frozen=True)
 class Ablation:
     """`changes`: row -> {"system.critic.penalty_weight": 10.0, …}, changes to its recipe under `PROFILE`; `claims`: ids
-    of the claims that they may affect. A changed row is compared with the same row unchanged, or with the one that
-    `against` names for it."""
+    of the claims that they may affect. A changed row is compared with the same row unchanged, or with the row, itself
+    changed or not, that `against` names for it (`variants.variant`)."""
 
     name: str
     changes: Mapping[str, Changes]
@@ -43,13 +43,13 @@ class Ablation:
         that `claims` compare."""
         compared = (canonical(row) for id in self.claims for row in (BY_ID[id].row_b, BY_ID[id].row_a))
         plain = dict.fromkeys([*(self.against.get(row, row) for row in self.changes), *compared])
-        return [*self.changes.items(), *((row, {}) for row in plain)]
+        return [*self.changes.items(), *map(row_and_changes, plain)]
 
 
 VAE, VAE_F = "table1/vae", "table1/vae-f"
 COLOURS, NO_COUPLINGS = {"system.flow.colours": "apart"}, {"system.flow.couplings": 0, "system.widths": [32, 64, 128]}
 """f without its rotation of colours; and the rotation alone, with the nets that `PROFILE` gives the rows without f."""
-ONE_SIGMA = {"system.sigma": "shared"}
+ONE_SIGMA, STRONGER = {"system.sigma": "shared"}, {LAMBDA: 400.0}
 STEPS, PENALTY = "training.steps", "system.critic.penalty_weight"
 SEES, TRAINED_BY = "system.critic_input", "system.flow_updated_by"
 QUALITY = ("table1/quality-loss-fid", "table1/quality-loss-f-fid", "table1/cq-f-gan-fid", "table1/cq-f-gan-coverage")
@@ -83,6 +83,8 @@ QUESTIONS = (
     Question("One decoder in two regimes: what if bits and samples come from one noise?", "y ~ N(μ(z), σ(z)): σ is a "
              "function of z", (
         Ablation("one-sigma", dict.fromkeys((VAE, VAE_F, CQ, CQ_F), ONE_SIGMA), QUALITY + BPD + F + F_QUALITY),
+        Ablation("one-sigma-stronger-critic", dict.fromkeys((CQ, CQ_F), {**ONE_SIGMA, **STRONGER}),
+                 against={row: variant(row, STRONGER) for row in (CQ, CQ_F)}),
     )),
     Question("How smooth must the critic be?", "“Adversarial loss is sensitive to mass off the train data, a "
              "“trainable” inductive bias beyond architecture design”", (

@@ -9,7 +9,7 @@ from cqlib.experiments.ablations import ABLATIONS, CQ_F, PROFILE, QUESTIONS, Abl
 from cqlib.experiments.claims import Claim
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import default_data, short_label
-from cqlib.experiments.variants import in_words, value_in_words
+from cqlib.experiments.variants import in_words, row_and_changes, value_in_words, variant
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report.run_sets import RunSet
 from cqlib.report.verdicts import ClaimResult, claim_result
@@ -39,7 +39,7 @@ def run_set(tables: Sequence[Record], changed: Sequence[Record]) -> RunSet:
     others of the same name, as one run set: a changed row is a row of its own beside the plain one, under the name that
     `variants.variant` gives it."""
     (data,) = default_data(CQ_F, PROFILE)
-    tried = {ablation.variant(row) for ablation in ABLATIONS for row in ablation.changes}
+    tried = {variant(row, changes) for ablation in ABLATIONS for row, changes in ablation.runs}
     kept = (run for run in tables if not run.changes or run.variant in tried)
     own = {record.folder: record for record in (*kept, *changed)}
     comparable = (data, PROFILE, "fp32")
@@ -52,7 +52,8 @@ def effect(ablation: Ablation, row: str, runs: RunSet) -> Effect:
     changed, plain = ablation.variant(row), ablation.against.get(row, row)
     claims = (Claim(f"ablations/{metric}", changed, QUANTITIES[metric].better, plain, metric, "", runs.data)
               for metric in REPORTED)  # fmt: skip
-    words = f"{short_label(row)}: {_change(ablation, row, runs)}" + f", against {short_label(plain)}" * (plain != row)
+    words = f"{short_label(row)}: {_change(ablation, row, plain, runs)}"
+    words += f", against {short_label(plain)}" * (plain != row)
     return Effect(ablation.name, words, tuple(claim_result(claim, runs) for claim in claims))
 
 
@@ -69,11 +70,13 @@ def effect_table(runs: RunSet) -> dict[str, Any]:
     return {"names": names, "groups": groups, "label": runs.label}
 
 
-def _change(ablation: Ablation, row: str, runs: RunSet) -> str:
-    """ "λ 25 instead of 100": the settings that the ablation changes, and, where there are runs that have them, the
-    values that it replaces."""
+def _change(ablation: Ablation, row: str, plain: str, runs: RunSet) -> str:
+    """ "λ 25 instead of 100": the settings in which the changed row differs from `plain`, and, where there are runs
+    that have them, the values that it replaces."""
     changes = []
-    for path, value in ablation.changes[row].items():
-        plain = [value_in_words(run.setting("recipe", *path.split("."))) for run in runs.records_of(row)[:1]]
-        changes.append(" instead of ".join([in_words({path: value}), *plain]))
+    in_both = row_and_changes(plain)[1].items()
+    for path, value in (item for item in ablation.changes[row].items() if item not in in_both):
+        replaced = [run.setting("recipe", *path.split(".")) for run in runs.records_of(row)[:1]]
+        words = (f"“{old}”" if isinstance(old, str) else value_in_words(old) for old in replaced)
+        changes.append(" instead of ".join([in_words({path: value}), *words]))
     return "; ".join(changes)
