@@ -11,11 +11,11 @@ for word in "$@"; do
   case $word in
     --cluster*) wants+=(cluster) ;;
     --locked) wants+=(--locked) ;;
-    -h | --help) python=$(find_python) && exec "$python" -B -P -m cqlib.cli --help ;; # needs no environment
+    -h | --help) python=$(find_python) && exec "$python" -B -P -m cqlib.suite.cli --help ;; # needs no environment
   esac
 done
 
 # a wrong option ends here, before anything is installed
-if python=$(find_python 2>/dev/null); then "$python" -B -P -m cqlib.cli.options "$@"; fi
+if python=$(find_python 2>/dev/null); then "$python" -B -P -m cqlib.suite.cli.options "$@"; fi
 prepare "${wants[@]}" || exit 1
-exec "$python" -P -m cqlib.cli "$@"
+exec "$python" -P -m cqlib.suite.cli "$@"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import page, table
-from cqlib.cli.options import Parser
+from cqlib.suite.cli.options import Parser
 from cqlib.util.errors import one_line_errors
 
 PROGRAM = "python -m benchmarks"

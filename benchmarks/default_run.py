@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from cqlib.experiments.record import Record, load_records
+from cqlib.suite.experiments.record import Record, load_records
 from cqlib.util import provenance
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import ROOT

@@ -17,12 +17,12 @@ from torch import Tensor
 from benchmarks.comparison import Comparison, Other
 from benchmarks.sides import Work, repeated
 from benchmarks.textbook import TextbookLoop
-from cqlib.experiments.changes import apply_changes
-from cqlib.experiments.variants import Changes
 from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.coupling import CouplingNet
 from cqlib.recipe import Recipe
+from cqlib.suite.experiments.changes import apply_changes
+from cqlib.suite.experiments.variants import Changes
 from cqlib.training.timing import make_step
 
 IMAGES = 2000

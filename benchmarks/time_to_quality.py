@@ -31,15 +31,15 @@ from benchmarks.sides import process
 from benchmarks.steps import TEXTBOOK
 from benchmarks.textbook import TextbookLoop
 from cqlib.data.dataset import Dataset
-from cqlib.experiments.experiment import Experiment, experiment
-from cqlib.experiments.load import load_data
-from cqlib.experiments.record import load_records
 from cqlib.metrics import fidelity
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.metrics.evaluation import TEST_SEED, draw_samples
 from cqlib.metrics.features import extract, lite0
 from cqlib.models.base import System
 from cqlib.models.registry import build
+from cqlib.suite.experiments.experiment import Experiment, experiment
+from cqlib.suite.experiments.load import load_data
+from cqlib.suite.experiments.record import load_records
 from cqlib.training.loop import CHECKPOINT_SECONDS, Loop
 from cqlib.util import provenance
 from cqlib.util.device import fork_rng

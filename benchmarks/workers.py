@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.comparison import Ratio, installed
-from cqlib.experiments.paper import TABLE1
+from cqlib.suite.experiments.paper import TABLE1
 from cqlib.util import provenance
 from cqlib.util.errors import UserError
 from cqlib.util.paths import ROOT
@@ -33,7 +33,7 @@ def seconds(*options: str, threads: int = 1, steps: int = STEPS, profile: str = 
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "CQLIB_DEVICE": "cpu"}
     rows = ",".join(row.id for row in TABLE1.rows)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "cqlib.cli", "--profile", profile, "--only", rows,
+        command = [sys.executable, "-m", "cqlib.suite.cli", "--profile", profile, "--only", rows,
                    "--set", f"training.steps={steps}", "--runs-dir", f"{folder}/runs", "--out", f"{folder}/report",
                    *options]  # fmt: skip
         log = Path(folder, "log")

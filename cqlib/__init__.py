@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 from cqlib.util import VERSION as __version__
 
 if TYPE_CHECKING:
-    from cqlib.experiments.library import CQ, CQF, GAN, VAE, VAEF, bits_per_dimension, scores
-    from cqlib.experiments.load import load
-    from cqlib.experiments.run import run
+    from cqlib.suite.experiments.library import CQ, CQF, GAN, VAE, VAEF, bits_per_dimension, scores
+    from cqlib.suite.experiments.load import load
+    from cqlib.suite.experiments.run import run
 
 __all__ = ["CQ", "CQF", "GAN", "VAE", "VAEF", "__version__", "bits_per_dimension", "load", "run", "scores"]
 
 
 def __getattr__(name: str) -> Any:
     if name in ("load", "run"):
-        return getattr(import_module(f"cqlib.experiments.{name}"), name)
+        return getattr(import_module(f"cqlib.suite.experiments.{name}"), name)
     if name in __all__:
-        return getattr(import_module("cqlib.experiments.library"), name)
+        return getattr(import_module("cqlib.suite.experiments.library"), name)
     raise AttributeError(f"module 'cqlib' has no attribute '{name}'")
 
 

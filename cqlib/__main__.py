@@ -2,6 +2,6 @@
 
 import sys
 
-from cqlib.cli.commands import main
+from cqlib.suite.cli.commands import main
 
 sys.exit(main())

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Style, then tests, on the CPU. tests/run.sh --fast: without browsers and whatever takes long. Other
-# arguments go to pytest: tests/run.sh tests/cli -k help
+# arguments go to pytest: tests/run.sh tests/suite/cli -k help
 set -euo pipefail
 root=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/tools/environment.sh"

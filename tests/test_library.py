@@ -13,13 +13,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import cqlib
-from cqlib.experiments import library
-from cqlib.experiments.experiment import experiment
-from cqlib.experiments.library import MODELS, SIDES, uint8_images
 from cqlib.metrics import fidelity
 from cqlib.metrics.features import extract, lite0
 from cqlib.models.registry import build
 from cqlib.nets.coupling import FlowConfig
+from cqlib.suite.experiments import library
+from cqlib.suite.experiments.experiment import experiment
+from cqlib.suite.experiments.library import MODELS, SIDES, uint8_images
 from cqlib.training.loop import train
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError

@@ -25,14 +25,14 @@ from PIL import Image
 from scores import Projection
 
 from cqlib import data
-from cqlib.cli import commands
-from cqlib.experiments import run
-from cqlib.experiments.load import load
-from cqlib.experiments.record import load_records, read_record
-from cqlib.figures import common as show
 from cqlib.metrics import cache, features
 from cqlib.recipe import EVALUATION, Evaluation
-from cqlib.report import page as report
+from cqlib.suite.cli import commands
+from cqlib.suite.experiments import run
+from cqlib.suite.experiments.load import load
+from cqlib.suite.experiments.record import load_records, read_record
+from cqlib.suite.figures import common as show
+from cqlib.suite.report import page as report
 from cqlib.training.loop import Loop
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint
 from cqlib.util.errors import UserError
@@ -217,7 +217,7 @@ def test_records_and_report_do_not_name_the_machine(finished, tmp_path):
 
 KILLED = """
 import os, signal, sys
-from cqlib.cli import commands
+from cqlib.suite.cli import commands
 from cqlib.training import loop
 one_step = loop.Loop.one_step
 def step(self):

@@ -4,11 +4,11 @@ draw: python tools/nearest.py, about a minute. `figure_samples` shows the same.
 
 import argparse
 
-from cqlib.experiments.rows import DEVELOPMENT_DATA
-from cqlib.experiments.selection import Selection
-from cqlib.figures import nearest
-from cqlib.figures.common import trained_models
-from cqlib.figures.strips import strips
+from cqlib.suite.experiments.rows import DEVELOPMENT_DATA
+from cqlib.suite.experiments.selection import Selection
+from cqlib.suite.figures import nearest
+from cqlib.suite.figures.common import trained_models
+from cqlib.suite.figures.strips import strips
 from cqlib.util.paths import PUBLISHED
 
 IMAGES, DPI = 8, 144

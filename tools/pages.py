@@ -17,14 +17,14 @@ import pdoc
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 import cqlib
-from cqlib.report.notebook_page import notebook_page
+from cqlib.suite.report.notebook_page import notebook_page
 
 ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["repository"]
 LOCAL, PUBLISHED = "reports/local", "reports/published"
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
 """The path of a link to a file, in Markdown."""
-COMMANDS = "cqlib.cli", "cqlib.__main__"
+COMMANDS = "cqlib.suite.cli", "cqlib.__main__"
 """Modules that get no page, since docs/running.md describes the commands."""
 MODULES = ["cqlib", *(module.name for module in pkgutil.walk_packages(cqlib.__path__, "cqlib.")
                       if not module.name.startswith(COMMANDS))]  # fmt: skip

@@ -239,7 +239,7 @@ CONFIG, SYSTEM = CoverageQualityConfig, CoverageQuality
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """The row's recipe; that of `paper` is from memory, unverified. With f, encoder and decoder are narrower, so that
     the row has as many parameters as without f, within 2 %. lambda, and whether images are mirrored, follow from the
-    data set (`cqlib.experiments.experiment`)."""
+    data set (`cqlib.suite.experiments.experiment`)."""
     parts = ROWS[row]
     base, latent, flow, critic_base, penalty_weight, penalty_every = {
         "paper": (64, 128, FlowConfig(3, 32, 2), 64, 100.0, 1),

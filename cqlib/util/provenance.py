@@ -79,7 +79,7 @@ def versions() -> dict[str, str]:
 def code_hash() -> str:
     """Hex digest over the code and templates of this package; equal for equal copies of it."""
     package, digest = Path(__file__).parent.parent, hashlib.sha256()
-    for path in sorted([*package.rglob("*.py"), *package.glob("report/templates/**/*.*")]):
+    for path in sorted([*package.rglob("*.py"), *package.glob("suite/report/templates/**/*.*")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -7,9 +7,9 @@ from PIL import Image
 from published_copies import bag
 
 from cqlib import data
-from cqlib.cli.options import absolute_data_path
 from cqlib.data.dataset import fixed_order
-from cqlib.experiments.experiment import experiment
+from cqlib.suite.cli.options import absolute_data_path
+from cqlib.suite.experiments.experiment import experiment
 from cqlib.util.errors import UsageError, UserError
 
 RNG = np.random.default_rng(0)

@@ -11,9 +11,9 @@ import torch
 from todays import of_today
 
 from cqlib.data.grids import grid_png
-from cqlib.experiments.record import DataInfo, Record, write_record
 from cqlib.metrics.metric import Metric, Protocol
-from cqlib.report import page
+from cqlib.suite.experiments.record import DataInfo, Record, write_record
+from cqlib.suite.report import page
 from cqlib.util.provenance import GitInfo
 
 SCORES = {  # row: BPD, IS, FD

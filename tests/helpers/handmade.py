@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from todays import of_today
 
-from cqlib.experiments.claims import BY_ID
-from cqlib.experiments.record import DataInfo, Record
 from cqlib.metrics.metric import Metric, Protocol
+from cqlib.suite.experiments.claims import BY_ID
+from cqlib.suite.experiments.record import DataInfo, Record
 from cqlib.util.provenance import GitInfo
 
 F_BPD = BY_ID["table1/f-bpd"]  # VAE-F is lower than VAE

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import torch
 
-from cqlib.experiments.experiment import experiment
 from cqlib.models.registry import build
+from cqlib.suite.experiments.experiment import experiment
 from cqlib.training.device import to_device
 
 CPU = torch.device("cpu")

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import torch
 
-from cqlib.experiments.experiment import experiment
-from cqlib.experiments.load import ENCODER, WEIGHTS
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.registry import build
-from cqlib.report import publish
+from cqlib.suite.experiments.experiment import experiment
+from cqlib.suite.experiments.load import ENCODER, WEIGHTS
+from cqlib.suite.report import publish
 from cqlib.util.checkpoint import save_checkpoint
 
 
 def publish_untrained(folder: Path, monkeypatch, *rows: str, profile: str = "quick", data: str = "photos10") -> None:
     """From now on `folder`/published is the folder of what is published: the weights of `rows`, seed 0, alone."""
-    monkeypatch.setattr("cqlib.experiments.load.PUBLISHED", folder / "published")
+    monkeypatch.setattr("cqlib.suite.experiments.load.PUBLISHED", folder / "published")
     (folder / "published").mkdir()
     for row in rows:
         e = experiment(row, profile, data)

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from cqlib.experiments.experiment import experiment_of
-from cqlib.experiments.record import Record
+from cqlib.suite.experiments.experiment import experiment_of
+from cqlib.suite.experiments.record import Record
 from cqlib.util.errors import UserError
 
 

@@ -10,11 +10,11 @@ from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metri
 from torch_fidelity.metric_kid import kernel_mmd
 
 from cqlib.data.dataset import Dataset, Split
-from cqlib.figures import metric_calibration
 from cqlib.metrics import calibration, fidelity
 from cqlib.metrics.calibration import Calibration, SideResult
 from cqlib.metrics.features import lite0
 from cqlib.recipe import EVALUATION
+from cqlib.suite.figures import metric_calibration
 from tools import calibrate
 
 KERNEL = {"kid_kernel": "poly", "kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None, "kid_kernel_poly_coef0": 1}

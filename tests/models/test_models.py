@@ -8,7 +8,6 @@ from small_models import generator, images, recipe, system, touched
 from torch import nn
 
 from cqlib import losses
-from cqlib.experiments.rows import PROFILES
 from cqlib.models import cq
 from cqlib.models.cq import CoverageQuality, CriticConfig
 from cqlib.models.frozen_decoder import FrozenDecoder, FrozenDecoderConfig
@@ -16,6 +15,7 @@ from cqlib.models.registry import build
 from cqlib.models.variational import VariationalModel
 from cqlib.nets.coupling import FlowConfig, RealNVP
 from cqlib.pixels import dequantise
+from cqlib.suite.experiments.rows import PROFILES
 
 ROWS = [*cq.ROWS, "table1/gan"]
 

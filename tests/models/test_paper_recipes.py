@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from cqlib.data.dataset import Dataset, Split
-from cqlib.experiments.experiment import image_size
-from cqlib.experiments.paper import canonical
-from cqlib.experiments.rows import ROWS, default_data
 from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.registry import RECIPES, build, parameter_counts
 from cqlib.recipe import TrainingConfig
+from cqlib.suite.experiments.experiment import image_size
+from cqlib.suite.experiments.paper import canonical
+from cqlib.suite.experiments.rows import ROWS, default_data
 from cqlib.training.loop import Loop
 
 SIZES = list(dict.fromkeys((canonical(row), image_size(data, "paper"))

@@ -7,13 +7,13 @@ import pytest
 import torch
 from small_models import StopAfter, flat, generator, images, labels, recipe, system, touched, trained
 
-from cqlib.experiments.rows import PROFILES
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.gan_baseline import GANBaseline
 from cqlib.models.registry import RECIPES, SYSTEMS, build_apart
 from cqlib.models.variational import VariationalModel
 from cqlib.nets.conv import BOTTOM
 from cqlib.pixels import cell_centres, to_uint8
+from cqlib.suite.experiments.rows import PROFILES
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import StoppedEarly
 

@@ -17,9 +17,9 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from scripts import script
 
-from cqlib.cli.notebooks import Job, execute, parameter_names
-from cqlib.cli.tasks import thread_limits
-from cqlib.report.notebook_page import notebook_page
+from cqlib.suite.cli.notebooks import Job, execute, parameter_names
+from cqlib.suite.cli.tasks import thread_limits
+from cqlib.suite.report.notebook_page import notebook_page
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
 BOOKS = sorted(FOLDER.glob("*.ipynb"))

@@ -6,14 +6,14 @@ import torch
 from small_models import StopAfter
 
 from cqlib import data as data_sets
-from cqlib.experiments import run
-from cqlib.experiments.experiment import experiment
-from cqlib.experiments.load import load
-from cqlib.experiments.rows import ROWS
 from cqlib.metrics import evaluation, features
 from cqlib.metrics.bpd import held_out_nll
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.registry import build
+from cqlib.suite.experiments import run
+from cqlib.suite.experiments.experiment import experiment
+from cqlib.suite.experiments.load import load
+from cqlib.suite.experiments.rows import ROWS
 from cqlib.training import timing
 from cqlib.training.device import images_to_device
 from cqlib.training.loop import train

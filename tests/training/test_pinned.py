@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from cqlib.experiments import paper
-from cqlib.experiments.experiment import experiment
-from cqlib.experiments.rows import ROWS
 from cqlib.models.registry import build
+from cqlib.suite.experiments import paper
+from cqlib.suite.experiments.experiment import experiment
+from cqlib.suite.experiments.rows import ROWS
 
 sys.path.append(str(Path(__file__).parents[1] / "helpers"))
 from one_step import losses_and_gradients

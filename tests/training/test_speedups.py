@@ -13,11 +13,11 @@ from torch.nn.functional import cosine_similarity
 from torch.nn.utils import parameters_to_vector
 
 from benchmarks import textbook
-from cqlib.experiments.experiment import experiment
 from cqlib.losses import discriminator_loss
 from cqlib.models import cq
 from cqlib.models.registry import build
 from cqlib.nets.coupling import CouplingNet
+from cqlib.suite.experiments.experiment import experiment
 from cqlib.training.batches import ImageBatches
 from cqlib.training.device import to_device
 from cqlib.training.timing import make_step

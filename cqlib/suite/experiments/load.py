@@ -1,0 +1,201 @@
+"""Trained models and their images: runs of this machine first, then the weights that come with the project."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cqlib import data as data_sets
+from cqlib.data.dataset import Dataset
+from cqlib.metrics.fidelity import NEIGHBOURS
+from cqlib.models.base import System
+from cqlib.models.frozen_decoder import FrozenDecoder
+from cqlib.models.registry import build_apart
+from cqlib.suite.experiments.experiment import TRAIN_IMAGES, Experiment, experiment, experiment_of
+from cqlib.suite.experiments.library import RECORD, WEIGHTS, as_own_model, load_saved
+from cqlib.suite.experiments.record import Record, read_record
+from cqlib.suite.experiments.rows import ROWS, short_label
+from cqlib.util.checkpoint import CheckpointError, load_checkpoint
+from cqlib.util.errors import UsageError, UserError, unknown_name
+from cqlib.util.files import write_atomic
+from cqlib.util.paths import PUBLISHED, RUNS
+from cqlib.util.text import without_paths
+
+ENCODER = "encoder.safetensors"
+"""Like `WEIGHTS` a file in a run's folder: the weights of the encoder around a GAN's frozen decoder. Both hold averaged
+weights, with the hashes of the experiment and of the data that they belong to."""
+STORED: dict[str, Any] = {
+    "git": dict, "weights": dict, "status": str, "steps": int, "seconds": (int, float), "skipped": int, "notes": list,
+    "device": str,
+}  # fmt: skip
+"""Fields of a finished training's checkpoint, beside its hashes."""
+
+
+def load(
+    row: Path | str, *, runs_dir: Path | str = RUNS, device: torch.device | str = "cpu", **settings: Any
+) -> System:
+    """The model of a finished run, or of published weights, in evaluation mode: `load("table1/cq-f")`,
+    `load("my-model")`. Rows of Table 1 are classes of `cqlib.suite.experiments.library`, with `fit` and `save`.
+
+    `row` is a row of the tables, with the `profile`, `data`, `seed` and `changes` of `experiment` as `settings`, or the
+    folder of a run, of a model card, or of `model.save`. UserError, a sentence that says what to do, where there are no
+    such weights.
+    """
+    name, folder = str(row), Path(row).expanduser()
+    if name not in ROWS and not folder.is_dir():
+        raise UsageError(f"{unknown_name('row', name, ROWS)}; and there is no folder of this name")
+    if name in ROWS or not folder.is_dir():
+        e = experiment(name, **settings)
+        return as_own_model(load_system(e, Path(runs_dir).expanduser()), e.row).to(device)
+    if settings:
+        raise UsageError(f"{row} is a folder: leave out {', '.join(settings)}")
+    file = folder / RECORD
+    if not file.is_file():
+        return load_saved(folder).to(device)
+    try:
+        e = experiment_of(read_record(file))
+        return as_own_model(_load(e, folder / WEIGHTS), e.row).to(device)
+    except ValueError as error:
+        raise UserError(f"{file}: {error}") from error
+
+
+def load_system(e: Experiment, runs_dir: Path | str) -> System:
+    """The trained system of an experiment, on the CPU. UserError as for `load`."""
+    return _load(e, Path(runs_dir) / e.folder / WEIGHTS, published_weights(e.folder))
+
+
+def _load(e: Experiment, *paths: Path) -> System:
+    """The system of the first file that holds weights of this experiment."""
+    for path in paths:
+        if (stored := stored_training(path, e)) is not None:
+            system = build_apart(e.recipe.system)
+            load_weights(system, stored["weights"], path)
+            return system
+        if path.is_file():
+            try:  # a damaged run is not replaced by published weights without a word
+                load_checkpoint(path)
+            except CheckpointError as error:
+                raise UserError(f"{error}: {e.command}") from error
+    why = f"{e.variant} has not been trained with profile {e.profile} on {e.data}, seed {e.seed}"
+    raise UserError(f"{why} (published weights: {_published_rows() or 'none'}): {e.command}")
+
+
+def is_trained(e: Experiment, runs_dir: Path | str) -> bool:
+    """Whether exactly this experiment has been trained here, whatever has been measured since."""
+    return stored_training(Path(runs_dir) / e.folder / WEIGHTS, e) is not None
+
+
+def fetch_published(e: Experiment, runs_dir: Path | str, data: str | None = None) -> bool:
+    """Copy published weights to the folder of the experiment's run, so that they can be measured; only those files that
+    are missing there. Returns False, and copies nothing, if none is missing, or if any of the published files, or of
+    those in the folder, is absent, damaged or of another experiment (or, if `data` is given, of images with another
+    fingerprint)."""
+    folder = Path(runs_dir) / e.folder
+    files = {folder / file: published_weights(e.folder, file) for file in weight_files(e)}
+    lacking = [target for target in files if not target.exists()]
+    needed = [*files.values(), *(target for target in files if target not in lacking)]
+    if not lacking or any(stored_training(file, e, data) is None for file in needed):
+        return False
+    for target in lacking:
+        write_atomic(target, files[target].read_bytes())
+    return True
+
+
+def weight_files(e: Experiment) -> tuple[str, ...]:
+    """The files of weights that a finished run has."""
+    return (WEIGHTS,) if e.recipe.frozen_decoder is None else (WEIGHTS, ENCODER)
+
+
+def published_weights(folder: str, file: str = WEIGHTS) -> Path:
+    """The path at which the weights of a run's folder are published, if they are."""
+    return PUBLISHED / "models" / (f"{folder}.safetensors" if file == WEIGHTS else f"{folder}.{file}")
+
+
+def _published_rows() -> str:
+    """The rows of which weights are published, by profile: "table1/cq, table1/vae under quick"."""
+    rows: dict[str, dict[str, None]] = {}
+    for file in sorted((PUBLISHED / "models").glob("*.safetensors")):
+        parts = file.name.split("--")
+        if len(parts) > 3 and not file.name.endswith(ENCODER):
+            rows.setdefault(parts[2], {})[parts[0].replace("_", "/", 1)] = None
+    return "; ".join(f"{', '.join(names)} under {profile}" for profile, names in rows.items())
+
+
+def stored_training(path: Path, e: Experiment, data: str | None = None) -> dict[str, Any] | None:
+    """What a finished training of this experiment left at `path` (on data of this fingerprint), or None."""
+    try:
+        state = load_checkpoint(path)
+    except (FileNotFoundError, CheckpointError):
+        return None
+    same = state.pop("data", None) == data or data is None
+    same &= state.pop("training_hash", None) == e.training_hash
+    whole = state.keys() == STORED.keys() and all(isinstance(state[key], kind) for key, kind in STORED.items())
+    return state if same and whole else None
+
+
+def load_weights(system: System, weights: dict[str, Tensor], path: Path) -> None:
+    """Load `weights`, read from `path`, into `system`; those of an encoder lack the frozen generator if they are
+    published: `system` keeps its own. UserError where names or shapes do not fit."""
+    own = system.state_dict() if isinstance(system, FrozenDecoder) else {}
+    try:
+        system.load_state_dict({name: value for name, value in own.items() if name.startswith("generator.")} | weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} holds other weights than its name says: delete it, then train or fetch it") from error
+
+
+def load_data(e: Experiment, data_dir: Path | str | None) -> Dataset:
+    """The images of an experiment. UserError, one line, when they cannot be had."""
+    images = data_sets.load(e.data, size=e.size, data_dir=data_dir)
+    train, test, least = len(images.train), len(images.test), NEIGHBOURS + 1
+    if min(train, test) < least:
+        why = f"it has {train} for training and {test} for testing, and at least {least} of each are needed"
+        raise UserError(f"{e.data}: {why}; where a set has no test split, one image in ten is for testing")
+    limit = TRAIN_IMAGES.get(e.profile)
+    return images if limit is None else replace(images, train=images.train.first(limit))
+
+
+@dataclass(frozen=True)
+class ModelAndData:
+    """A trained model in evaluation mode, the experiment that it comes from, and its images.
+
+    `origin` is "local" for a run in the runs folder, "published" for weights that come with the project.
+    """
+
+    experiment: Experiment
+    model: Any  # a System; some notebooks need what only their kind of system has
+    origin: str
+    data_dir: Path | str | None = None
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The images, read when they are first needed. UserError where they cannot be had."""
+        return load_data(self.experiment, self.data_dir)
+
+    @property
+    def name(self) -> str:
+        """The short label of its row: "CQ-F"."""
+        return short_label(self.experiment.variant)
+
+    @property
+    def source(self) -> str:
+        """How it was trained: "photos10 16×16, quick, seed 0"; of a folder of images only the last part of its path."""
+        e = self.experiment
+        return f"{without_paths(e.data)} {e.size}×{e.size}, {e.profile}, seed {e.seed}"
+
+    @property
+    def label(self) -> str:
+        """Name and source: "CQ-F on photos10 16×16, quick, seed 0"."""
+        return f"{self.name} on {self.source}"
+
+
+def find_model(e: Experiment, runs_dir: Path | str, data_dir: Path | str | None = None) -> ModelAndData:
+    """The model of an experiment. UserError, a sentence with the command that trains it, where there is none."""
+    return ModelAndData(e, load_system(e, runs_dir), "local" if is_trained(e, runs_dir) else "published", data_dir)
+
+
+def model_of(record: Record, runs_dir: Path | str = RUNS) -> System:
+    """The model whose run left this record. UserError where its weights are not there."""
+    return load_system(experiment_of(record), runs_dir)

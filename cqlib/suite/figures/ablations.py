@@ -1,0 +1,33 @@
+"""The notebook on ablations: what each change to a recipe does to the scores of the rows that it changes."""
+
+from pathlib import Path
+
+from IPython.display import HTML
+
+from cqlib.suite.experiments.ablations import FOLDER, PUBLISHED, SEEDS
+from cqlib.suite.experiments.record import load_records
+from cqlib.suite.report import ablations, page
+from cqlib.suite.report.run_sets import RunSet
+
+
+def read(runs_dir: Path | str) -> RunSet:
+    """The published runs of the tables and of ablations, and those of ablations below `runs_dir`, which replace
+    published ones of the same name."""
+    published, local = (load_records(folder)[0] for folder in (PUBLISHED, Path(runs_dir) / FOLDER))
+    return ablations.run_set(page.published_records(), [*published, *local])
+
+
+def table(runs: RunSet) -> HTML:
+    """The effects on every score of the changes that have been trained, question by question, and the command for the
+    others."""
+    found = ablations.effect_table(runs)
+    effects = [effect for _, group in found["groups"] for effect in group]
+    missing = dict.fromkeys(effect.ablation for effect in effects if not effect.tested)
+    tested = [(question, [effect for effect in group if effect.tested]) for question, group in found["groups"]]
+    found["groups"] = [(question, group) for question, group in tested if group]
+    shown = page.macro("effect_table", found) if found["groups"] else ""
+    if not missing:
+        return HTML(shown)
+    options = f"--seeds {SEEDS[0]}-{SEEDS[-1]} --runs-dir runs/{FOLDER}"
+    command = f"./run_all.sh --only {','.join(missing) if found['groups'] else FOLDER} {options}"
+    return HTML(f"{shown}<p>Not trained yet: {', '.join(missing)}. <code>{command}</code> trains them.</p>")

@@ -1,0 +1,63 @@
+"""The notebook on the trade-off: CQ and CQ-F with more and more weight on the quality loss."""
+
+from dataclasses import replace
+
+from IPython.display import HTML
+
+from cqlib.metrics.quantities import heading
+from cqlib.suite.experiments.record import Record
+from cqlib.suite.experiments.rows import notebook_runs, short_label
+from cqlib.suite.experiments.selection import Selection
+from cqlib.suite.experiments.trade_off import GAN, NOTEBOOK, front
+from cqlib.suite.figures.common import sets_of
+from cqlib.suite.report import cells, page
+from cqlib.suite.report.cells import table
+from cqlib.suite.report.fronts import CHOSEN_LATE, results
+from cqlib.suite.report.run_sets import RunSet
+from cqlib.suite.report.trade_off import DRAWN, FRONTS, figures, most_complete, not_trained
+
+
+def selections(selection: Selection) -> list[Selection]:
+    """One selection for each model on the fronts, and the GAN: the row with its lambda, otherwise as chosen."""
+    return [replace(selection, rows=(row,), changes={**selection.changes, **changes})
+            for row, changes in notebook_runs(NOTEBOOK, selection.profile)]  # fmt: skip
+
+
+def train(selection: Selection) -> None:
+    """Train whatever is missing, one run after the other."""
+    for point in selections(selection):
+        point.run()
+
+
+def read(selection: Selection) -> tuple[list[Record], RunSet]:
+    """The finished runs here, and the run set with most of the fronts' points: this machine's or the published one."""
+    records = [record for point in selections(selection) for record in point.finished()]
+    return records, most_complete(sets_of(records), selection.profile)
+
+
+def pictures(runs: RunSet, more: bool = False) -> HTML:
+    """BPD against the paper's distance, with what that says, or, if `more`, the other scores."""
+    panels = [figure for figure in figures(runs) if figure["more"] == more]
+    if not panels and not more:
+        return HTML(page.macro("sentences", [not_trained(runs)]))
+    return cells.figures(panels)
+
+
+def fronts(runs: RunSet) -> HTML:
+    """What f does at equal bits and at equal distance, whether CQ-F's front dominates, and what the critic costs."""
+    found = results(runs)
+    none = "<p>A front needs three values of λ for both models, with a seed that has them all.</p>"
+    return HTML(page.macro("front_table", runs, found) + page.scoped(f"<p>{CHOSEN_LATE}</p>") if found else none)
+
+
+def points(runs: RunSet) -> HTML:
+    """A line for every point: lambda, BPD, scores, seeds."""
+    scores = [name for quantity in DRAWN for name in quantity.names if name in runs.metrics]
+    fronts = (front(row, runs.profile, runs.data, runs.size).items() for row in FRONTS.values())
+    rows = [(short_label(row).partition(",")[0], f"{weight:,g}", row) for along in fronts for weight, row in along]
+    lines = []
+    for label, weight, row in [*rows, (short_label(GAN), "", GAN)]:
+        cells = (runs.cell(row, score) for score in ("BPD", *scores))
+        lines.append([label, weight, *cells, str(len(runs.done(row)) or "not trained yet")])
+    caption = f"{runs.title}; means ± standard deviations over seeds"
+    return table(caption, ["Model", "λ", "BPD ↓", *map(heading, scores), "Seeds"], lines)

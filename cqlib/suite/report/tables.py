@@ -1,0 +1,133 @@
+"""The paper's tables as lines to show: a line for each row, the paper's numbers beside what run sets measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cqlib.metrics.quantities import FEATURES, QUANTITIES, heading
+from cqlib.suite.experiments import paper
+from cqlib.suite.experiments.claims import IS_MISLEADS
+from cqlib.suite.experiments.rows import label_of, training_command
+from cqlib.suite.report import mixture
+from cqlib.suite.report.numbers import COMPARABLE, NumberVerdict, number_verdict
+from cqlib.suite.report.run_sets import ORIGINS, RunSet, data_title, trained_otherwise
+from cqlib.suite.report.values import Cell
+
+PAPER = tuple(paper.METRICS.values())
+"""The columns of the paper's numbers."""
+NO_IS = "On {}, IS misleads: it rises when real images are damaged. No claim about IS is tested there."
+
+OTHERWISE = "{}: this machine and the published runs used different recipes, so compare the two with care."
+
+
+@dataclass(frozen=True)
+class JudgedCell(Cell):
+    """A measured number and, where it can be compared with the paper's, the verdict on that."""
+
+    number: NumberVerdict | None = None
+
+
+@dataclass(frozen=True)
+class ColumnGroup:
+    """Columns that belong together: `origin` is "paper" or that of a run set, `title` and `detail` stand above them,
+    `heads` names each column."""
+
+    origin: str
+    title: str
+    detail: str
+    heads: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row: its cells from each source."""
+
+    label: str
+    cells: tuple[tuple[Cell, ...], ...]
+    ticks: tuple[str, ...] = ()
+    citation: str = ""
+    footnotes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class View:
+    """A whole table, ready for the template. `remarks` explain a column, `commands` say how missing rows are trained:
+    (label, command) each."""
+
+    id: str
+    title: str
+    sources: tuple[ColumnGroup, ...]
+    lines: tuple[Line, ...]
+    footnotes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    commands: tuple[tuple[str, str], ...] = ()
+    model_count: int = 0
+    trained: int = 0
+    """How many models the table has, and how many of them have a finished run in the run sets shown."""
+
+
+def view(table: paper.Table, sets: Sequence[RunSet], commands: tuple[tuple[str, str], ...] = ()) -> View:
+    """`table` with the numbers of `sets` beside the paper's."""
+    names = [columns([runs], [row.id for row in table.rows]) for runs in sets]
+    lines = []
+    for row in table.rows:
+        measured = (judged_cells(row, *pair) for pair in zip(sets, names, strict=True))
+        cells = (*(paper_cells(row, data) for data in table.data), *measured)
+        lines.append(Line(row.label, cells, row.ticks, row.citation, row.footnotes))
+    real = list(map(real_cells, sets, names))
+    if any(cell.text for cells in real for cell in cells):
+        lines.append(Line("Real images", (*((Cell("", span=len(PAPER)),) for _ in table.data), *real)))
+    mixed = list(map(mixture.cells, sets, names)) if table is paper.TABLE1 else []
+    if any(mixed):
+        of_mixture = (found or (Cell("", span=len(of) + 1),) for found, of in zip(mixed, names, strict=True))
+        lines.append(Line(mixture.LABEL, (*((Cell("", span=len(PAPER)),) for _ in table.data), *of_mixture)))
+    papers = (ColumnGroup("paper", "Paper", paper.DATA_SETS[data].label, PAPER) for data in table.data)
+    groups = (ColumnGroup(runs.origin, ORIGINS[runs.origin], runs.label, (*map(heading, of_set), "Seeds"))
+              for runs, of_set in zip(sets, names, strict=True))  # fmt: skip
+    misleads = dict.fromkeys(NO_IS.format(data_title(runs.data)) for runs in sets if runs.data in IS_MISLEADS)
+    otherwise = map(label_of, trained_otherwise(sets, [row.id for row in table.rows]))
+    remarks = (*[mixture.MEANING] * any(mixed), *misleads, *map(OTHERWISE.format, otherwise))
+    title = f"{table.name}. {table.title}"
+    trained = sum(any(runs.done(row.id) for runs in sets) for row in table.rows)
+    return View(table.id, title, (*papers, *groups), tuple(lines), table.footnotes, remarks, commands,
+                len(table.rows), trained)  # fmt: skip
+
+
+def missing(table: paper.Table, sets: Sequence[RunSet], profile: str, alone: bool) -> tuple[tuple[str, str], ...]:
+    """The rows not trained here (or published, if `alone`) with the command for each, or with one for all."""
+    trained = [runs for runs in sets if (alone or runs.origin == "local") and not runs.changes]
+    absent = {row.id: label_of(row.id) for row in table.rows if not any(runs.records_of(row.id) for runs in trained)}
+    if len(absent) == len(table.rows):
+        absent = {table.id: "all of them"}
+    return tuple((label, training_command(name, profile)) for name, label in absent.items())
+
+
+def columns(sets: Sequence[RunSet], rows: Sequence[str]) -> list[str]:
+    """The measured columns: BPD, and the scores on each kind of features that any of `sets` has."""
+    metrics = {name for runs in sets for row in rows for name in runs.metrics_of(row)}
+    return ["BPD", *(name for names in FEATURES.values() if metrics.intersection(names) for name in names)]
+
+
+def paper_cells(row: paper.Row, data: str) -> tuple[Cell, ...]:
+    """The slides' numbers of a row on a data set, as printed; one empty cell where they have none."""
+    return tuple(Cell(n.text, mark=n.mark) for n in row.numbers if n.data == data) or (Cell("", span=len(PAPER)),)
+
+
+def judged_cells(row: paper.Row, runs: RunSet, names: Sequence[str]) -> tuple[Cell, ...]:
+    """The cells of a row in the columns `names`, as `runs` measured it, and its number of seeds, with those that
+    diverged; one cell where no run ended. A number has the verdict on the paper's where the two can be compared."""
+    seeds, diverged = len(runs.done(row.id)), runs.diverged(row.id)
+    if not seeds:
+        return (Cell(diverged or "not trained yet", span=len(names) + 1),)
+    verdicts = {}
+    for number in row.numbers:
+        verdict = number_verdict(number, runs.records_of(row.id))
+        if verdict.label in COMPARABLE:
+            verdicts[QUANTITIES[number.metric].name] = verdict
+    measured = (JudgedCell(**vars(runs.cell(row.id, name)), number=verdicts.get(name)) for name in names)
+    return (*measured, Cell(diverged or str(seeds)))
+
+
+def real_cells(runs: RunSet, names: Sequence[str]) -> tuple[Cell, ...]:
+    """The cells of real images in the columns `names`: the IS of test images; other scores are those of training images
+    against as many test images, which no model can be expected to beat. Empty for what no record has."""
+    return (*map(runs.real_cell, names), Cell(""))

@@ -1,0 +1,261 @@
+"""What run_all.sh does with its options: the plan, what is up to date, exit codes, and a whole smoke run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import fake_records
+import nbformat
+import pytest
+
+from cqlib.metrics.features import lite0
+from cqlib.recipe import EVALUATION
+from cqlib.suite.cli import __main__ as program
+from cqlib.suite.cli import cluster, commands, options, run_all
+from cqlib.suite.cli.notebooks import job_of
+from cqlib.suite.cli.tasks import Outcome
+from cqlib.suite.experiments import rows, run
+from cqlib.suite.experiments.rows import DEVELOPMENT_DATA, PROFILES, ROWS
+from cqlib.suite.report import page
+from cqlib.util.errors import UsageError, UserError
+
+ROOT = Path(__file__).parents[3]
+TABLE1 = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f", "table1/gan")
+LITE0 = lite0(EVALUATION["smoke"].side)
+PARAMETERS = 'profile = "quick"\ndata = []\nseeds = [0]\nruns_dir = "runs"\ndata_dir = None\nfeature_weights = None'
+
+
+@pytest.fixture
+def books(tmp_path, monkeypatch) -> Path:
+    """Two notebooks that cost nothing."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    for name in ("table1_objectives", "figure_samples"):
+        cell = nbformat.v4.new_code_cell(PARAMETERS)
+        cell.metadata["tags"] = ["parameters"]
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / f"{name}.ipynb")
+    monkeypatch.setattr(rows, "ROOT", tmp_path)
+    return folder
+
+
+def chosen(tmp_path: Path, *arguments: str) -> options.Options:
+    return options.parse([*arguments, "--runs-dir", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
+
+
+def pairs(todo: run_all.Plan) -> list[tuple[str, str]]:
+    return [(e.row, e.data) for e in todo.experiments]
+
+
+@pytest.mark.parametrize(
+    ("only", "rows", "files"),
+    [
+        ("", TABLE1, ("figure_samples", "table1_objectives")),
+        ("table1", TABLE1, ("table1_objectives",)),
+        ("table1_objectives", TABLE1, ("table1_objectives",)),
+        ("figure_samples", ("table1/cq-f",), ("figure_samples",)),
+        ("table1/cq-f", ("table1/cq-f",), ()),
+        ("table2/cqf", ("table1/cq-f",), ()),
+        ("table1/cq-f,table2/cqf,figure_samples", ("table1/cq-f",), ("figure_samples",)),
+    ],
+)
+def test_plan(tmp_path, books, only, rows, files):
+    todo = run_all.plan(chosen(tmp_path, *(["--only", only] if only else [])))
+    assert pairs(todo) == [(row, DEVELOPMENT_DATA) for row in rows]
+    assert sorted(file.stem for file in todo.notebooks) == sorted(files)
+
+
+@pytest.mark.parametrize("only", ["explore", "01_two_kl_divergences", "figure_ablations", "figure_metrics"])
+def test_a_wrong_change_is_refused_where_notebooks_alone_are_run(tmp_path, only):
+    with pytest.raises(UsageError, match="unknown setting of table1/cq-f 'no.such'"):
+        run_all.reproduce(chosen(tmp_path, "--only", only, "--profile", "smoke", "--set", "no.such=1"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_chosen_by_name_is_not_changed_once_more(tmp_path):
+    options = ("--only", "twice-the-steps,table1/cq-f", "--set")
+    with pytest.raises(UsageError, match="training.steps: --only asks for table1/.* with training.steps=.* already"):
+        run_all.plan(chosen(tmp_path, *options, "training.steps=3000"))
+    assert run_all.plan(chosen(tmp_path, *options, "training.batch_size=32")).experiments
+
+
+def test_rows_times_seeds_the_longest_first(tmp_path, books):
+    given = chosen(tmp_path, "--only", "table1", "--seeds", "0-1", "--profile", "smoke")
+    made = run_all.row_tasks(given, run_all.pending_runs(given, run_all.plan(given), LITE0).experiments)
+    assert len(made) == 10
+    assert [task.cost for task in made] == sorted((task.cost for task in made), reverse=True)
+
+
+def test_without_its_data_set_a_run_ends_at_once_in_one_line(tmp_path, books):
+    given = chosen(tmp_path, "--only", "table1", "--profile", "smoke", "--data", f"folder:{tmp_path}/nowhere")
+    with pytest.raises(UserError, match="nowhere does not exist") as caught:
+        run_all.reproduce(given)
+    assert "\n" not in str(caught.value) and str(caught.value).count("does not exist") == 1
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
+
+
+def test_one_data_set_that_is_absent_does_not_stop_the_others(tmp_path, books):
+    given = chosen(tmp_path, "--only", "table1/vae,table1/gan", "--profile", "smoke",
+                   "--data", f"photos10,folder:{tmp_path}/nowhere")  # fmt: skip
+    found = run_all.pending_runs(given, run_all.plan(given), LITE0)
+    assert [(e.row, e.data) for e in found.experiments] == [("table1/vae", "photos10"), ("table1/gan", "photos10")]
+    (failure,) = found.absent
+    assert failure.status == "failed" and "does not exist" in failure.message
+
+
+def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
+    options = ("--data", "photos10,npz:/a/cats.npz", "--seeds", "0-1", "--set", "training.steps=7")
+    given = chosen(tmp_path, "--only", "table1", *options)
+    (task,) = run_all.notebook_tasks(given, run_all.plan(given))
+    assert job_of(task.arguments[-1]).parameters == {
+        "profile": "quick",
+        "data": ["photos10", "npz:/a/cats.npz"],
+        "seeds": [0, 1],
+        "changes": {"training.steps": "7"},
+        "runs_dir": str(tmp_path / "runs"),
+        "data_dir": None,
+        "feature_weights": None,
+    }
+
+
+def test_a_row_is_finished_with_scores_on_these_features_unless_its_images_are_the_users_own(
+    tmp_path, books, monkeypatch
+):
+    monkeypatch.setattr(run_all, "finished_record", lambda e, folder: "its record")
+    monkeypatch.setattr(run_all, "has_scores", lambda record, features: features == "these")
+    monkeypatch.setattr(run_all, "load_data", lambda e, folder: None)
+    given = chosen(tmp_path, "--only", "table1/vae", "--profile", "study", "--data", "tiny-imagenet:64,npz:cats.npz")
+    left, others = (run_all.pending_runs(given, run_all.plan(given), features) for features in ("these", "others"))
+    assert left.finished == 1 and [e.data for e in left.experiments] == ["npz:cats.npz"]
+    assert others.finished == 0 and len(others.experiments) == 2
+
+
+def test_without_training_notebooks_are_all_that_runs_and_train_nothing_either(tmp_path, books):
+    given = chosen(tmp_path, "--only", "table1", "--no-train")
+    todo = run_all.plan(given)
+    assert todo.experiments == () and [file.stem for file in todo.notebooks] == ["table1_objectives"]
+    (task,) = run_all.notebook_tasks(given, todo)
+    assert "train" not in job_of(task.arguments[-1]).parameters  # it declares no such parameter
+    trains = ROOT / "notebooks" / "table1_objectives.ipynb"
+    (real,) = run_all.notebook_tasks(given, todo._replace(notebooks=(trains,)))
+    assert job_of(real.arguments[-1]).parameters == {**job_of(task.arguments[-1]).parameters, "train": False}
+
+
+def test_a_listing_names_what_options_take_and_the_time_and_runs_nothing(tmp_path, books, monkeypatch, capsys):
+    monkeypatch.setattr(run_all, "reproduce", lambda *_: pytest.fail("began"))
+    monkeypatch.setattr(program, "interrupt_on_sigterm", lambda: None)
+    folders = ("--runs-dir", str(tmp_path / "runs"), "--out", str(tmp_path / "out"))
+    assert program.main(["--list", "--only", "table1/vae", "--seeds", "0-1", *folders]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = {line.split()[0] for line in lines if line.startswith("  ")}
+    assert names >= {*ROWS, *PROFILES, "figure_samples", "photos10", "npz:PATH", "critic-sees-mean"}
+    assert not any(name.startswith("toy2d") for name in names)
+    assert any(line.startswith(f"  table1/vae on {DEVELOPMENT_DATA}: about ") for line in lines)
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
+
+
+def test_a_row_s_task_is_the_command_that_trains_it(tmp_path, books, monkeypatch):
+    monkeypatch.setenv("CQLIB_DATA", str(tmp_path))
+    given = chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke", "--set", "training.steps=7")
+    (task,) = run_all.row_tasks(given, run_all.plan(given).experiments)
+    assert task.arguments == (
+        "-m", "cqlib", "train", "table1/vae", "--profile", "smoke", "--data", DEVELOPMENT_DATA, "--seed", "0",
+        "--set", "training.steps=7", "--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path),
+    )  # fmt: skip
+    assert task.name == f"table1/vae training.steps=7 on {DEVELOPMENT_DATA}, seed 0"
+
+
+@pytest.fixture
+def rendered(monkeypatch) -> list[tuple[str, ...]]:
+    """The failures that each report was to name; rendering it takes long."""
+    found = []
+
+    def render(out, *, failures, **_):
+        found.append(tuple(failures))
+        return out / "index.html"
+
+    monkeypatch.setattr(page, "render", render)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [(("done",), 0), (("done", "failed"), 1), (("failed", "stopped"), 3), (("stopped",), 3)],
+)
+def test_exit_codes_and_the_report_names_what_failed(tmp_path, books, monkeypatch, capsys, rendered, statuses, code):
+    def run_tasks(tasks, start, jobs, *, stop, logs):
+        return [Outcome(task, status, "no luck") for task, status in zip(tasks, statuses, strict=False)]
+
+    monkeypatch.setattr(run_all, "run_tasks", run_tasks)
+    given = chosen(tmp_path, "--only", "table1/vae,table1/cq,table1/gan", "--profile", "smoke")
+    assert run_all.reproduce(given) == code
+    told = capsys.readouterr()
+    assert told.out.splitlines()[-1] == f"report: {tmp_path / 'out' / 'index.html'}"
+    assert ("run it again to resume" in told.err) == ("stopped" in statuses)
+    assert ("1 failed; run it again to retry them; the logs are in" in told.err) == ("failed" in statuses)
+    assert sum("no luck" in line for line in rendered[0]) == sum(status != "done" for status in statuses)
+
+
+def test_the_time_budget_is_in_minutes(tmp_path, books, monkeypatch, rendered):
+    stops = []
+    monkeypatch.setattr(run_all, "run_tasks", lambda *_, stop, logs: stops.append(stop) or [])
+    monkeypatch.setattr(run_all, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+    run_all.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke", "--time-budget", "10"))
+    assert [stop.deadline for stop in stops] == [1600]
+
+
+def test_rows_run_on_the_cluster_and_notebooks_here(tmp_path, books, monkeypatch, rendered):
+    seen = []
+    monkeypatch.setattr(cluster, "cluster_connection", lambda address: nullcontext())
+    monkeypatch.setattr(cluster, "cores", lambda: 7)
+    monkeypatch.setattr(cluster, "check_nodes", lambda logs: seen.append(logs))
+    monkeypatch.setattr(cluster, "cluster_start", lambda gpus: "there")
+    monkeypatch.setattr(run_all, "local_start", lambda slots: "here")
+    monkeypatch.setattr(run_all, "run_tasks", lambda tasks, start, *_, **__: seen.append((len(tasks), start)) or [])
+    run_all.reproduce(chosen(tmp_path, "--only", "table1_objectives", "--profile", "smoke", "--cluster", "auto"))
+    assert seen == [tmp_path / "runs" / "logs", (5, "there"), (1, "here")]
+
+
+@pytest.mark.slow
+def test_stopped_and_taken_up_again_and_then_all_is_there(tmp_path, monkeypatch, rendered, capsys):
+    """By SIGINT in the middle of a training."""
+    only = ("--profile", "smoke", "--only", "table1/vae", "--jobs", "1", "--set", "training.steps=300")
+    folders = ("--runs-dir", str(tmp_path / "runs"), "--out", str(tmp_path / "out"))
+    command = [sys.executable, "-m", "cqlib.suite.cli", *only, *folders]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    logs = tmp_path / "runs" / "logs"
+    while "step" not in "".join(log.read_text() for log in logs.glob("*.log")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 3 and "stopped: SIGINT; run it again to resume" in err
+    assert out == f"report: {tmp_path / 'out' / 'index.html'}\n"
+    assert list((tmp_path / "runs").glob("*/training.checkpoint"))
+
+    assert run_all.reproduce(chosen(tmp_path, *only)) == 0 and rendered == [()]
+    assert "1 to run" in capsys.readouterr().err
+    (record,) = (tmp_path / "out" / "records").iterdir()
+    assert record.name.startswith(f"table1_vae--{DEVELOPMENT_DATA}--smoke--0")
+    before = record.stat().st_mtime_ns, record.read_bytes()
+    assert run_all.reproduce(chosen(tmp_path, *only)) == 0
+    assert "1 finished before, 0 to run" in capsys.readouterr().err
+    assert record.read_bytes() == before[1]
+
+
+def test_a_row_that_diverged_is_a_failure(tmp_path, monkeypatch, capsys):
+    gone = fake_records.record("table1/vae", status="diverged", notes=["too many"])
+    given = {}
+    monkeypatch.setattr(run, "run_experiment", lambda *_, **options: given.update(options) or gone)
+    command = ["train", "table1/vae", "--profile", "smoke", "--runs-dir", str(tmp_path), "--time-budget", "2"]
+    with pytest.raises(SystemExit) as stop:
+        commands.main(command)
+    assert stop.value.code == 1 and given["time_budget"] == 2
+    assert capsys.readouterr().err.endswith("python -m cqlib: diverged at step 3,000; another seed may fare better\n")

@@ -1,0 +1,155 @@
+"""Changes to a recipe: typed by its fields, refused in one line where they are wrong, never taken for the plain row."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from fake_records import record
+
+from cqlib.suite.cli import commands
+from cqlib.suite.cli.options import parse
+from cqlib.suite.cli.run_all import plan
+from cqlib.suite.experiments.changes import leaves
+from cqlib.suite.experiments.experiment import experiment, experiment_of, net_sizes
+from cqlib.suite.experiments.run import run
+from cqlib.suite.experiments.selection import Selection
+from cqlib.suite.experiments.sheet import sheet
+from cqlib.suite.experiments.variants import row_and_changes, variant
+from cqlib.suite.report.run_sets import run_sets
+from cqlib.util.errors import UsageError
+
+LAMBDA = "system.quality_weight"
+
+
+def changed(row="table1/cq-f", **changes):
+    return experiment(row, "smoke", changes={path.replace("__", "."): value for path, value in changes.items()})
+
+
+def test_no_row_is_trained_in_two_precisions():
+    """The encoder that gives a GAN its BPD follows, unless it is changed itself."""
+
+    def precisions(**changes):
+        recipe = changed("table1/gan", **changes).recipe
+        return recipe.training.bf16, recipe.frozen_decoder.training.bf16
+
+    assert precisions() == precisions(training__steps=3) == (False, False)
+    assert precisions(training__bf16=True) == (True, True)
+    assert precisions(training__bf16=True, frozen_decoder__training__bf16=False) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "path, text, value",
+    [
+        ("system.quality_weight", "25", 25.0),
+        ("system.widths", "10,20,40", (10, 20, 40)),
+        ("system.critic_input", "mean", "mean"),
+        ("training.betas", "0.9, 0.999", (0.9, 0.999)),
+        ("training.flips", "false", False),
+        ("training.gradient_clip", "10", 10.0),
+        ("training.critic_learning_rate", "none", None),
+    ],
+)
+def test_texts_are_read_by_the_type_of_their_field(path, text, value):
+    assert dict(leaves(experiment("table1/cq-f", "smoke", changes={path: text}).recipe))[path] == value
+    assert experiment("table1/cq-f", "smoke", changes={path: value}) == experiment(
+        "table1/cq-f", "smoke", changes={path: text}
+    )
+
+
+def test_a_changed_run_has_a_hash_a_folder_and_a_name_of_its_own():
+    plain, other = changed(), changed(system__quality_weight=25)
+    assert other.config_hash != plain.config_hash and other.training_hash != plain.training_hash
+    assert other.folder == plain.folder + "--quality-weight-25.0-8f85501e" and other.changes == {LAMBDA: 25.0}
+    assert "--set system.quality_weight=25.0" in other.command and other.config.keys() == plain.config.keys()
+    assert row_and_changes(other.variant) == ("table1/cq-f", {LAMBDA: 25.0})
+    assert changed(system__quality_weight=25, training__steps=7).variant.endswith("training.steps=7")
+
+
+def test_a_change_to_the_value_that_is_there_is_none():
+    steps = str(changed().recipe.training.steps)
+    assert changed(training__steps=steps) == changed() and changed(training__steps=steps).folder == changed().folder
+
+
+@pytest.mark.parametrize(
+    "path, value, message",
+    [
+        ("system.qualty_weight", 1, f"did you mean '{LAMBDA}'"),
+        ("system.flow", None, "did you mean 'system.flow"),
+        ("system.size", 32, "unknown setting"),
+        ("training.steps", "many", "cannot be 'many': Input should be a valid integer"),
+        ("training.steps", 2.5, "valid integer"),
+        ("training.steps", True, "valid integer"),
+        ("training.steps", "-1", "greater than 0"),
+        ("training.batch_size", 0, "greater than 0"),
+        ("training.n_critic", "-1", "whole numbers from 0 on"),
+        ("training.flips", 1, "valid boolean"),
+        ("system.critic_input", "median", "should be 'sample' or 'mean'"),
+        ("system.quality_weight", "nan", "valid number"),
+        ("system.quality_weight", "{[]: 1}", "valid number"),
+        ("system.quality_weight", "(" * 300, "valid number"),
+        ("system.quality_weight", "1e400", "finite"),
+        ("training.critic_betas", "x", "valid tuple"),
+    ],
+)
+def test_a_wrong_change_is_refused_in_one_line_that_names_the_row(path, value, message):
+    with pytest.raises(UsageError, match="table1/cq-f") as error:
+        experiment("table1/cq-f", "smoke", changes={path: value})
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_nets_that_cannot_be_built_are_refused_before_anything_is_written(tmp_path, monkeypatch):
+    """And without making weights, which would take minutes and gigabytes for nets of the paper's size."""
+    monkeypatch.setattr(torch.nn.init, "kaiming_uniform_", lambda tensor, *_, **__: tensor if tensor.is_meta else 1 / 0)
+    assert net_sizes(experiment("table3/pixelcnnpp", "paper"))["total"] > 10**6
+    changes = {"system.widths": "8,8,8,8,8,8"}
+    refuse = (
+        lambda: run("table1/cq-f", profile="smoke", changes=changes, runs_dir=tmp_path),
+        lambda: Selection(("table1/vae", "table1/cq-f"), "smoke", changes=changes, runs_dir=tmp_path).run(),
+        lambda: plan(parse(["--only", "table1/cq-f", "--set", "system.widths=8,8,8,8,8,8"])),
+        lambda: [*sheet(changed(system__widths="8,8,8,8,8,8"))],
+    )
+    for call in refuse:
+        with pytest.raises(UsageError, match="cannot be built with widths: 8-8.*16 pixels cannot be halved 5 times"):
+            call()
+    assert not list(tmp_path.iterdir())
+
+
+def test_nets_that_do_not_fit_into_memory_are_refused_before_anything_is_written(tmp_path):
+    changes = {"system.latent": 10**8}
+    refuse = (
+        lambda: run("table1/vae", profile="smoke", changes=changes, runs_dir=tmp_path),
+        lambda: plan(parse(["--only", "table1/vae", "--profile", "smoke", "--set", "system.latent=100000000"])),
+    )
+    for call in refuse:
+        with pytest.raises(
+            UsageError, match="^table1/vae system.latent=100000000: training .* parameters takes .* GB, and"
+        ):
+            call()
+    assert not list(tmp_path.iterdir())
+    assert "parameters" in [*sheet(changed(**{"system.latent": 10**8}))][-1]  # to look costs nothing
+
+
+def test_changed_records_make_a_set_of_their_own_but_for_those_of_the_trade_off():
+    def of_today(row, seed, changes):
+        made = replace(record(row, seed), changes=changes)
+        return replace(made, config_hash=experiment_of(made).config_hash)
+
+    found = [of_today("table1/cq", seed, {"training.steps": 7}) for seed in (0, 1)]
+    weight = {LAMBDA: 100.0}
+    plain, named = of_today("table1/cq", 0, {}), of_today("table1/cq-f", 0, dict(weight))
+    second, first = run_sets([*found, plain, named], [])
+    assert (first.label, len(first.done("table1/cq"))) == ("photos10 16×16, quick, steps: 7", 2)
+    assert second.done("table1/cq") == [plain] and second.label == "photos10 16×16, quick"
+    assert second.done(variant("table1/cq-f", weight)) == [named]
+    assert experiment_of(named).changes == named.changes
+
+
+def test_the_sheet_says_what_differs_and_can_be_typed_again(capsys):
+    assert commands.main(["show", "table1/cq-f", "--set", "system.quality_weight=25"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith(f"{LAMBDA} = 25.0") and "changed from 100.0; paper: 100.0" in line for line in lines)
+    assert "decoder" in lines[-1] and "critic" in lines[-1]
+    e = experiment("table1/gan", "smoke")
+    values = dict(line.split("#")[0].strip().split(" = ") for line in sheet(e) if " = " in line)
+    assert values.keys() == dict(leaves(e.recipe)).keys()
+    assert experiment("table1/gan", "smoke", changes=values) == e

@@ -1,0 +1,110 @@
+"""The finder of trained models: local runs, published weights, and the sentence where there is neither."""
+
+import numpy as np
+import pytest
+import torch
+from published_models import publish_untrained
+
+import cqlib
+from cqlib.models.frozen_decoder import FrozenDecoder
+from cqlib.suite.experiments import load
+from cqlib.suite.experiments.experiment import experiment
+from cqlib.suite.experiments.load import (
+    ENCODER,
+    WEIGHTS,
+    fetch_published,
+    find_model,
+    load_data,
+    load_system,
+    load_weights,
+    published_weights,
+    stored_training,
+)
+from cqlib.util.errors import UserError
+from cqlib.util.paths import ROOT
+
+DATA = {"data": "photos10"}
+
+
+@pytest.fixture
+def runs_dir(tmp_path, monkeypatch):
+    """An empty folder of runs; models of three rows are published."""
+    publish_untrained(tmp_path, monkeypatch, "table1/vae", "table1/cq-f", "table1/gan")
+    (tmp_path / "runs").mkdir()
+    return tmp_path / "runs"
+
+
+def test_a_published_model_is_found_with_its_images(runs_dir):
+    found = find_model(experiment("table1/cq-f", **DATA), runs_dir)
+    assert (found.name, found.origin, found.source) == ("CQ-F", "published", "photos10 16×16, quick, seed 0")
+    assert found.data.test.images.shape[1:] == found.model.shape and not found.model.training
+    assert not list(runs_dir.iterdir())
+
+
+@pytest.mark.parametrize("row", ["table1/cq-f", "table1/gan", "table1/vae"])
+def test_published_weights_are_trained_further(runs_dir, row):
+    """Those of the critic are published too."""
+    model = cqlib.load(row, runs_dir=runs_dir, **DATA)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.fit(torch.randint(256, (8, 3, 16, 16), dtype=torch.uint8), steps=1, batch_size=4, progress=False)
+    after = model.state_dict()
+    nets = {name.partition(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
+    assert nets == set(dict(model.named_children()))
+
+
+def test_a_local_run_comes_first(runs_dir):
+    e = experiment("table1/cq-f", **DATA)
+    assert fetch_published(e, runs_dir)
+    assert find_model(e, runs_dir).origin == "local"
+
+
+def test_a_damaged_model_is_not_replaced_by_the_published_one(runs_dir):
+    assert cqlib.load("table1/cq-f", runs_dir=runs_dir, **DATA)
+    path = runs_dir / experiment("table1/cq-f", **DATA).folder / WEIGHTS
+    path.parent.mkdir()
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"model\.safetensors is not a checkpoint"):
+        cqlib.load("table1/cq-f", runs_dir=runs_dir, **DATA)
+
+
+def test_what_a_cut_fetch_left_out_is_fetched(runs_dir):
+    """Else the encoder around a GAN would be trained anew, and its BPD not that of the published weights."""
+    e = experiment("table1/gan", **DATA)
+    assert fetch_published(e, runs_dir)
+    encoder = runs_dir / e.folder / ENCODER
+    whole = encoder.read_bytes()
+    encoder.unlink()
+    assert fetch_published(e, runs_dir) and encoder.read_bytes() == whole
+    assert not fetch_published(e, runs_dir)
+    encoder.unlink()
+    (runs_dir / e.folder / WEIGHTS).write_bytes(b"of another run")
+    assert not fetch_published(e, runs_dir) and not encoder.exists()
+
+
+def test_a_published_encoder_takes_the_generator_that_it_was_trained_for(runs_dir):
+    e = experiment("table1/gan", **DATA)
+    generator = load_system(e, runs_dir)
+    file = published_weights(e.folder, ENCODER)
+    stored = stored_training(file, e)["weights"]
+    assert not any("generator" in name for name in stored)
+    model = FrozenDecoder(e.recipe.frozen_decoder.config, generator)
+    load_weights(model, dict(stored), file)
+    assert all(torch.equal(model.state_dict()[name], value.float()) for name, value in stored.items())
+    assert all(torch.equal(of, model.state_dict()[f"generator.{name}"]) for name, of in generator.state_dict().items())
+    stored.popitem()
+    with pytest.raises(UserError, match="holds other weights than its name says"):
+        load_weights(model, stored, file)
+
+
+def test_no_test_sees_the_runs_of_a_user():
+    assert load.RUNS != ROOT / "runs" and not list(load.RUNS.iterdir())
+
+
+def test_a_set_too_small_for_its_scores_is_told_with_what_it_has_and_what_is_needed(tmp_path):
+    def few(n):
+        np.savez(tmp_path / "few.npz", images=np.zeros((n, 16, 16, 3), np.uint8))
+        return load_data(experiment("table1/vae", "smoke", f"npz:{tmp_path}/few.npz"), None)
+
+    with pytest.raises(UserError, match="it has 48 for training and 5 for testing, and at least 6 of each are needed"):
+        few(53)
+    assert len(few(60).test) == 6

@@ -1,0 +1,59 @@
+"""The notebook on ablations: which runs it takes, and what it shows of them."""
+
+from dataclasses import replace
+
+import pytest
+from handmade import record
+from notebook_cells import soup
+
+from cqlib.suite.experiments.ablations import BY_NAME
+from cqlib.suite.experiments.record import write_record
+from cqlib.suite.figures import ablations
+from cqlib.suite.report.ablations import effect, run_set
+
+
+def test_a_run_of_this_machine_stands_for_the_published_one_of_its_name(tmp_path, monkeypatch):
+    """Counted twice, two seeds would be four, and their intervals too narrow."""
+    monkeypatch.setattr(ablations, "PUBLISHED", tmp_path / "published")
+    monkeypatch.setattr(ablations.page, "published_records", lambda: tuple(map(plain, (0, 1, 2), (3.0, 3.0, 3.0))))
+    for folder, value, seeds in ((tmp_path / "published", 4.0, (0, 1)), (tmp_path / ablations.FOLDER, 5.0, (0,))):
+        for seed in seeds:
+            write_record(plain(seed, value), folder)
+    runs = ablations.read(tmp_path).records
+    assert {(run.seed, run.metrics["BPD"].value) for run in runs} == {(0, 5.0), (1, 4.0), (2, 3.0)}
+    assert len(runs) == 3
+
+
+def test_runs_in_another_precision_or_of_other_images_are_not_compared():
+    runs = [plain(0, 3.0), replace(plain(1, 3.0), precision="bf16"), record("table1/cq-f", 2, data="photos10", BPD=3.0)]
+    assert [run.seed for run in run_set(runs, []).records] == [0]
+
+
+def plain(seed, bpd):
+    return record("table1/cq-f", seed, data="photodigits", BPD=bpd)
+
+
+def test_a_change_is_compared_with_its_row_as_it_is_or_with_the_one_that_it_names():
+    """Runs of a change that stand among those of the tables count, too."""
+
+    def changed(name, bpd):
+        changes = BY_NAME[name].changes["table1/cq-f"]
+        return [record("table1/cq-f", seed, data="photodigits", BPD=bpd, changes=dict(changes)) for seed in (0, 1)]
+
+    cq = [record("table1/cq", seed, data="photodigits", BPD=7.0) for seed in (0, 1)]
+    tables = [plain(0, 5.0), plain(1, 5.0), *cq, *changed("couplings-alone", 6.0)]
+    runs = run_set(tables, changed("rotation-alone", 6.5))
+    found = [effect(BY_NAME[name], "table1/cq-f", runs) for name in ("couplings-alone", "rotation-alone")]
+    assert [each.results[0].effect for each in found] == pytest.approx([-1.0, 0.5])
+    assert [each.words.endswith(", against CQ") for each in found] == [False, True]
+
+
+def test_what_has_been_trained_is_shown_and_the_rest_has_a_command():
+    changes = {"system.critic.penalty_weight": 10.0}
+    changed = [record("table1/cq-f", seed, data="photodigits", BPD=4.0, changes=changes) for seed in (0, 1)]
+    page = soup(ablations.table(run_set([plain(0, 5.0), plain(1, 5.0)], changed)))
+    lines = [line.get_text() for line in page.table.select("tbody tr") if "CQ" in line.get_text()]
+    assert len(lines) == 1 and lines[0].startswith("CQ-F: gradient penalty 10")
+    assert "./run_all.sh --only critic-sees-mean,f-by-coverage," in page.get_text()
+    nothing = soup(ablations.table(run_set([], [])))
+    assert nothing.table is None and "./run_all.sh --only ablations --seeds 0-2" in nothing.get_text()

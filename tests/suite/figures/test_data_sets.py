@@ -1,0 +1,85 @@
+"""The notebooks on several data sets: which runs they show, the paper's numbers beside them, what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from fake_records import TABLE3, record, records
+from notebook_cells import cells, soup
+from todays import of_today
+
+from cqlib.data import WITH_PIP
+from cqlib.suite.cli import options, run_all
+from cqlib.suite.experiments import paper
+from cqlib.suite.experiments.record import DataInfo
+from cqlib.suite.experiments.selection import Selection
+from cqlib.suite.figures import data_sets
+from cqlib.suite.figures.data_sets import BESIDE_NVP, ROWS, SEVEN
+
+
+@pytest.fixture(autouse=True)
+def records_of_nvp(monkeypatch):
+    monkeypatch.setitem(TABLE3, "table3/nvp", (3.49, 2.0, 2.0))
+
+
+def on(data: str, size: int, row: str, profile: str = "paper"):
+    """A record on images of that size."""
+    return of_today(replace(record(row, profile=profile), data=DataInfo(data, "test", "0" * 16, (9, 3, size, size))))
+
+
+def read(notebook: str, tmp_path, **more):
+    return data_sets.read(notebook, Selection(ROWS[notebook], runs_dir=tmp_path, **more))[1]
+
+
+def test_the_notebooks_take_their_rows_on_their_data_sets(tmp_path):
+    def planned(*arguments: str) -> set[tuple[str, str]]:
+        opts = options.parse([*arguments, "--runs-dir", str(tmp_path)])
+        return {(e.row, e.data) for e in run_all.plan(opts).experiments}
+
+    models = {*map(paper.canonical, ROWS[SEVEN])}
+    on_all = planned("--only", "table4", "--profile", "paper")
+    assert on_all == {(row, data) for row in models for data in paper.DATA_SETS} and len(paper.DATA_SETS) == 7
+    one = planned("--only", "table4", "--profile", "paper", "--data", "celeba")
+    assert one == {(row, "celeba") for row in models}
+    quick = planned("--only", "table4,figure_nvp_comparison")
+    assert quick == {(row, WITH_PIP[0]) for row in (*models, "table3/nvp")}
+
+
+def test_of_each_data_set_the_run_set_with_most_rows_is_shown(published, tmp_path):
+    published(
+        *(record(row) for row in ("table1/cq-f", "table3/nvp")),
+        *(record(row, profile="study") for row in ROWS[BESIDE_NVP]),
+        on("celeba", 64, "table1/cq-f"),
+        record("table1/vae", data="cifar10"),  # no row of the notebook
+    )
+    found = read(BESIDE_NVP, tmp_path)
+    assert {data: runs.profile for data, runs in found.items()} == {"celeba": "paper", "photos10": "study"}
+    assert list(found) == ["celeba", "photos10"]  # the slides' data sets first
+    assert list(read(BESIDE_NVP, tmp_path, data=["photos10"])) == ["photos10"]
+
+
+def test_measured_numbers_stand_beside_the_papers_on_the_same_data(published, tmp_path):
+    runs = [replace(on("cifar10", 32, "table3/nvp"), seed=seed) for seed in (0, 1)]
+    runs[1].metrics["BPD"] = replace(runs[1].metrics["BPD"], value=4.0)
+    published(*map(of_today, runs))
+    lines = {tuple(line[:2]): line[2:] for line in cells(data_sets.scores(BESIDE_NVP, read(BESIDE_NVP, tmp_path)))}
+    nvp = lines["NVP", "CIFAR-10 32×32, paper"]
+    mean = (4 + runs[0].metrics["BPD"].value) / 2
+    assert nvp[:3] == ["3.49", "", ""] and nvp[3].startswith(f"{mean:.2f}") and nvp[-1] == "2"
+    assert lines["CQF, 2 scales", "CIFAR-10 32×32, paper"][:3] == ["3.48", "6.9", "28.9"]
+    assert {*lines["CQF, 2 scales", "CIFAR-10 32×32, paper"][3:]} == {""}  # printed, not run
+    assert lines["Real images", "CIFAR-10 32×32, paper"][4] == "6.50"
+
+
+def test_what_has_not_been_run_has_a_command(published, tmp_path):
+    published(*records(2, ("table1/cq-f",)))
+    all_three = "CQ-F, CQF (large Discr.), CQF, 2 scales on"
+    lines = [item.get_text() for item in soup(data_sets.missing(SEVEN, read(SEVEN, tmp_path))).find_all("li")]
+    (seven,) = (line for line in lines if "STL-10" in line)
+    assert seven.startswith(f"{all_three} CIFAR-10, STL-10, ") and "LSUN-tower *" in seven
+    assert "./run_all.sh --profile paper --only table4 --data cifar10, or with stl10, " in seven
+    assert f"{all_three} tiny-imagenet: ./run_all.sh --profile study --only table4 --data tiny-imagenet" in lines
+    (partly,) = soup(data_sets.missing(SEVEN, read(SEVEN, tmp_path), ["photos10"])).find_all("li")
+    assert partly.get_text().startswith("CQF (large Discr.), CQF, 2 scales on photos10: ")
+    assert "--only table3/cqf-large-d,table3/cqf-2-scales" in partly.get_text()

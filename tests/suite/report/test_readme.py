@@ -1,0 +1,136 @@
+"""README, docs and repository agree: rendered parts are up to date, links lead somewhere, commands can be typed."""
+
+import re
+import shlex
+from dataclasses import replace
+from functools import partial
+from pkgutil import resolve_name
+
+import numpy as np
+import pytest
+from fake_records import records
+from published_models import publish_untrained
+
+import cqlib
+from cqlib.suite.cli import commands, options
+from cqlib.suite.experiments.record import load_records
+from cqlib.suite.report import readme
+from cqlib.suite.report.run_sets import run_sets
+from cqlib.util.paths import RECORDS, ROOT
+
+BESIDE = ("CONTRIBUTING.md", "CHANGELOG.md", "notebooks/README.md")
+PAGES = (readme.README, *sorted(readme.DOCS.glob("*.md")), *(ROOT / name for name in BESIDE))
+TEXT = {page: page.read_text() for page in PAGES}
+README = TEXT[readme.README]
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The code blocks of a page in a language."""
+    return [code for kind, code in FENCED.findall(text) if kind == language]
+
+
+def shell_commands() -> list[str]:
+    """Every command of this project that a page shows, as code within a line or in a block."""
+    found = []
+    for text in TEXT.values():
+        lines = [line.split(" #")[0].strip() for block in blocks(text, "sh") for line in block.splitlines()]
+        found += [*lines, *re.findall(r"`([^`\n]+)`", FENCED.sub("", text))]
+    ours = re.compile(r"\./run_all\.sh\b|(\.venv/bin/)?python -m cqlib ")
+    return sorted({line for line in found if ours.match(line)})
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that a code host makes of the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_rendered_parts_are_those_of_the_published_records():
+    published, problems = load_records(RECORDS)
+    assert not problems and published
+    for file, parts in readme.DOCUMENTS.items():
+        assert readme.render(TEXT[file], parts, run_sets([], published)) == TEXT[file], "run: python -m cqlib readme"
+        assert set(re.findall(r"<!-- ([\w-]+) -->", TEXT[file])) == parts.keys()
+        assert not re.search(r"^ *<!-- .* -->.", TEXT[file], re.MULTILINE)  # what follows would be raw HTML
+
+
+def test_rendering_changes_when_a_number_does_and_without_records_there_are_the_papers():
+    before = records(2, data="photodigits")
+    first = next(r for r in before if r.row == "table1/cq-f")
+    bpd = replace(first.metrics["BPD"], value=first.metrics["BPD"].value + 1)
+    after = [r if r is not first else replace(r, metrics={**r.metrics, "BPD": bpd}) for r in before]
+    table, claims = partial(readme.whole_table, "table1"), partial(readme.claims, "table1")
+    for part in (readme.profiles, readme.short_table, readme.findings, table, claims):
+        assert part(run_sets([], before)) != part(run_sets([], after))
+        assert part([])
+    assert "CQ-F" in readme.whole_table("table1", [])
+
+
+def test_a_row_that_diverged_or_was_not_trained_says_so():
+    runs = [r for r in records(2) if r.row != "table1/gan"]
+    text = readme.whole_table("table1", run_sets([], [*runs, replace(runs[0], seed=2, status="diverged")]))
+    lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
+    assert lines["VAE"].endswith(" 1 of 3 diverged |") and lines["CQ"].endswith(" 2 |")
+    assert "not trained yet: `./run_all.sh --only table1/gan" in lines["GAN"]
+
+
+def test_longer_training_has_a_table_of_its_own_with_the_rows_that_ran():
+    runs = records(1)
+    longer = [replace(r, changes={"training.steps": 18_000}) for r in runs if r.row == "table1/cq"]
+    _, *tables = readme.every_table(run_sets([], [*runs, *longer])).split("## Table 1: ")
+    rows = [re.findall(r"^\| (VAE|CQ|GAN) ", table, re.MULTILINE) for table in tables]
+    assert rows == [["VAE", "CQ", "GAN"], ["CQ"]] and "steps: 18,000" in tables[1]
+    (files,) = re.findall(r"records/(ROW--.*?)`", tables[1])
+    assert files.replace("ROW", "table1_cq").replace("SEED", "0") == f"{longer[0].folder}.json"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", TEXT[page])):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert link.startswith("https://") or target.exists(), link
+        if anchor and not link.startswith("https://"):
+            assert anchor in anchors(target.read_text()), link
+
+
+@pytest.mark.parametrize("command", shell_commands())
+def test_every_command_can_be_typed(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for folder in ("data", "pictures"):
+        (tmp_path / folder).mkdir()
+    program, *words = shlex.split(command)
+    if "--help" in words:
+        return
+    if program == "./run_all.sh":
+        options.parse(words)
+        return
+    for name, (_, *rest) in commands.COMMANDS.items():
+        monkeypatch.setitem(commands.COMMANDS, name, (lambda _: 0, *rest))
+    assert commands.main(words[2:]) == 0
+
+
+def test_readmes_python_does_what_it_says(tmp_path, monkeypatch):
+    publish_untrained(tmp_path, monkeypatch, "table1/cq-f", data="photodigits")
+    code, own = blocks(README, "python")
+    names = {}
+    exec(code, names)
+    assert names["samples"].shape == (64, 3, 16, 16) and names["samples"].abs().max() <= 1
+    assert "(64, 3, 16, 16), values in [-1, 1]" in code
+    monkeypatch.chdir(tmp_path)
+    np.save("images.npy", np.random.default_rng(0).integers(256, size=(32, 1, 28, 28), dtype=np.uint8))
+    exec(own.replace("steps=4000", "steps=1"), names)
+    assert cqlib.load("my-model").sample(2).shape == (2, 1, 28, 28)
+
+
+def test_every_equation_is_where_the_map_says():
+    line = r"^\| ((?:\(\d\),? )+).*\| \[`([\w.]+)`\]\(\.\./(\S+)\.py\) \|$"
+    found = re.findall(line, TEXT[readme.DOCS / "code.md"], re.MULTILINE)
+    told = [(int(number), f"{path.replace('/', '.')}:{name}") for numbers, name, path in found
+            for number in re.findall(r"\d", numbers)]  # fmt: skip
+    assert sorted(number for number, _ in told) == [*range(1, 9)]
+    for number, where in told:
+        docstring = resolve_name(where).__doc__
+        ranges = [range(int(a), int(b) + 1) for a, b in re.findall(r"\((\d)\) to \((\d)\)", docstring)]
+        assert f"({number})" in docstring or any(number in r for r in ranges), where
