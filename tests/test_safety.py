@@ -194,7 +194,7 @@ def test_hostile_names_are_text_in_the_report_and_in_notebooks(tmp_path):
     page = (tmp_path / "out" / "index.html").read_text()
     assert "onerror" in page  # as text
     records, _ = load_records(tmp_path / "runs")
-    sets = show.run_sets_for([ROW], records, "smoke")
+    sets = show.groups_for([ROW], records, "smoke")
     for html in (page, show.table("table1", sets, "smoke").data, show.claims("table1", sets).data):
         soup = BeautifulSoup(html, "html.parser")
         for tag in soup.find_all(True):

@@ -13,7 +13,7 @@ from todays import of_today
 from cqlib.data.grids import grid_png
 from cqlib.metrics.metric import Metric, Protocol
 from cqlib.suite.experiments.record import DataInfo, Record, write_record
-from cqlib.suite.report import page
+from cqlib.suite.report import page, table
 from cqlib.util.provenance import GitInfo
 
 SCORES = {  # row: BPD, IS, FD
@@ -107,9 +107,9 @@ def rendered_page(out: Path, local, published=(), plots=False, tried=(), **more)
         for i, run in enumerate(records):
             write_record(run, out / folder / f"{i:02d}", "record.json")
     with ExitStack() as patched:
-        for module in (page, page.pictures):
+        for module in (page, page.pictures, table):
             patched.enter_context(patch.object(module, "PUBLISHED", out / "published"))
         if not plots:
-            patched.enter_context(patch.object(page.pictures, "plots_of", return_value={}))
+            patched.enter_context(patch.object(page.pictures, "plots_of", return_value=[]))
             patched.enter_context(patch.object(page.trade_off, "figures", return_value=[]))
         return page.render(out, runs_dir=out / "runs", **more)

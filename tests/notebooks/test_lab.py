@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CELLS = (
-    "import torch\nfrom ipywidgets import interact\nfrom cqlib.suite.report.cells import live, pixels",
+    "import torch\nfrom ipywidgets import interact\nfrom cqlib.suite.cells import live, pixels",
     "grey = lambda k: pixels(torch.full((1, 3, 8, 8), k, dtype=torch.uint8), f'grey {k}')\ngrey(0)",
     "if live():\n    interact(grey, k=(0, 200))",
 )

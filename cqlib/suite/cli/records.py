@@ -1,9 +1,6 @@
 """Commands on what is finished: compare, verify, card, report, export, publish."""
 
 import argparse
-import csv
-import io
-import os
 import tempfile
 from pathlib import Path
 
@@ -55,37 +52,14 @@ def _records_folder(options: argparse.Namespace) -> Path:
     return options.runs_dir if default else check_folder("--from", options.runs_dir)
 
 
-COLUMNS = ("from", "row", "changes", "data", "profile", "seed", "metric", "value", "std", "n", "protocol", "status",
-           "steps", "seconds", "device", "precision", "commit", "dirty", "config_hash", "finished")  # fmt: skip
-
-
 def export(options: argparse.Namespace) -> None:
     """write all records, of this machine and published, to a table: a line per record and metric"""
-    from cqlib.metrics.metric import sentence
-    from cqlib.suite.experiments import ablations
-    from cqlib.suite.experiments.record import load_records
-    from cqlib.util.files import write_atomic
-    from cqlib.util.paths import PUBLISHED
+    from cqlib.suite.report.table import joined, read, write_csv
 
-    runs_dir = _records_folder(options)
-    folders = [("published", PUBLISHED / "records"), ("published", ablations.PUBLISHED)]
-    if os.path.realpath(runs_dir) != os.path.realpath(PUBLISHED):  # else its records alone
-        folders = [("local", runs_dir), ("local", runs_dir / ablations.FOLDER), *folders]
-    lines: list[tuple[object, ...]] = []
-    for place, folder in folders:
-        records, problems = load_records(folder)
-        for problem in problems:
-            to_stderr(f"left out: {problem}")
-        lines += [
-            (place, r.row, " ".join(f"{path}={value}" for path, value in r.changes.items()), r.data.name, r.profile,
-             r.seed, name, metric.value, metric.std, metric.n, sentence(name, metric), r.status, r.steps, r.seconds,
-             r.device, r.precision, r.git.commit, r.git.dirty, r.config_hash, r.finished)
-            for r in records for name, metric in r.metrics.items()
-        ]  # fmt: skip
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *lines])
-    write_atomic(options.csv, text.getvalue())
-    print(f"{options.csv}: {len(lines)} lines")
+    *tables, problems = read(_records_folder(options))
+    for problem in problems:
+        to_stderr(f"left out: {problem}")
+    print(f"{options.csv}: {write_csv(joined(tables), options.csv)} lines")
 
 
 def publish(options: argparse.Namespace) -> None:

@@ -7,17 +7,18 @@ from IPython.display import HTML
 from cqlib.suite.experiments.ablations import FOLDER, PUBLISHED, SEEDS
 from cqlib.suite.experiments.record import load_records
 from cqlib.suite.report import ablations, page
-from cqlib.suite.report.run_sets import RunSet
+from cqlib.suite.report.groups import Group
+from cqlib.suite.report.table import of
 
 
-def read(runs_dir: Path | str) -> RunSet:
+def read(runs_dir: Path | str) -> Group:
     """The published runs of the tables and of ablations, and those of ablations below `runs_dir`, which replace
     published ones of the same name."""
     published, local = (load_records(folder)[0] for folder in (PUBLISHED, Path(runs_dir) / FOLDER))
-    return ablations.run_set(page.published_records(), [*published, *local])
+    return ablations.group(of([], page.published_records()), of(local, published))
 
 
-def table(runs: RunSet) -> HTML:
+def table(runs: Group) -> HTML:
     """The effects on every score of the changes that have been trained, question by question, and the command for the
     others."""
     found = ablations.effect_table(runs)

@@ -9,11 +9,11 @@ from torch import Tensor
 from cqlib.models.base import System
 from cqlib.models.hierarchical import Hierarchical
 from cqlib.pixels import to_uint8
+from cqlib.suite.cells import panels, picture
 from cqlib.suite.experiments.paper import row_ids
 from cqlib.suite.experiments.rows import marker_numbers, short_label
 from cqlib.suite.report import plots
-from cqlib.suite.report.cells import panels, picture
-from cqlib.suite.report.run_sets import RunSet
+from cqlib.suite.report.groups import Group
 
 NONE = HTML(
     "<p>No model with layers of latent variables is here yet: <code>./run_all.sh --only table2/cqf-residual</code> "
@@ -21,7 +21,7 @@ NONE = HTML(
 )
 
 
-def kl_by_layer(runs: RunSet) -> HTML:
+def kl_by_layer(runs: Group) -> HTML:
     """The mean KL(q || p) of every layer in bits per dimension, coarsest first, by the records of `runs`."""
     lines, words, numbers = {}, [], marker_numbers(row_ids("table2"))
     for row in row_ids("table2"):

@@ -12,12 +12,12 @@ from cqlib.models.base import LikelihoodSystem
 from cqlib.models.cqf_conditional import ConditionalCQF
 from cqlib.nets import colour
 from cqlib.pixels import to_uint8
+from cqlib.suite.cells import mean_and_error, picture, table
 from cqlib.suite.experiments.load import ModelAndData
 from cqlib.suite.experiments.rows import NOTEBOOK_ROWS
 from cqlib.suite.experiments.selection import Selection
 from cqlib.suite.figures.common import bits
 from cqlib.suite.figures.strips import cost_board
-from cqlib.suite.report.cells import mean_and_error, picture, table
 from cqlib.util.errors import UserError
 from cqlib.util.text import signed
 

@@ -14,17 +14,17 @@ from cqlib.data.published import missing_files
 from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
+from cqlib.suite import cells
+from cqlib.suite.cells import picture
 from cqlib.suite.experiments import paper
 from cqlib.suite.experiments.load import ModelAndData, model_of
 from cqlib.suite.experiments.record import Record
 from cqlib.suite.experiments.rows import marker_numbers, short_label
 from cqlib.suite.experiments.selection import Selection
 from cqlib.suite.figures.strips import strips
-from cqlib.suite.report import cells, page, pictures, plots, small_tables, tables
-from cqlib.suite.report import digits as counted_digits
-from cqlib.suite.report.cells import picture
-from cqlib.suite.report.claim_cards import cards, matrix
-from cqlib.suite.report.run_sets import RunSet, display_groups, most_complete_by, nearest_first, run_sets
+from cqlib.suite.report import details, page, pictures, plots, tables
+from cqlib.suite.report.findings import cards, matrix
+from cqlib.suite.report.groups import Group, groups, most_complete_by, nearest_first, side_by_side
 from cqlib.util import text
 from cqlib.util.errors import UserError
 
@@ -32,19 +32,19 @@ signed = partial(text.signed, digits=3)
 """A difference with its sign: "+0.012" or "−0.012"."""
 
 
-def most_complete(rows: Sequence[str], sets: Sequence[RunSet]) -> RunSet:
-    """The run set in `sets` with runs of most of `rows`; of equals the nearest. UserError if there is none."""
+def most_complete(rows: Sequence[str], sets: Sequence[Group]) -> Group:
+    """The group in `sets` with runs of most of `rows`; of equals the nearest. UserError if there is none."""
     return most_complete_by(sets, lambda runs: sum(bool(runs.records_of(row)) for row in rows))
 
 
-def run_sets_for(rows: Sequence[str], records: Sequence[Record], profile: str) -> list[RunSet]:
-    """The run sets that a notebook of a table is about: this machine's under `profile`, beside each the published one
-    of its data set and profile; without any, the group of `display_groups` with most of `rows`; where no run set has
+def groups_for(rows: Sequence[str], records: Sequence[Record], profile: str) -> list[Group]:
+    """The groups that a notebook of a table is about: this machine's under `profile`, beside each the published one
+    of its data set and profile; without any, the group of `side_by_side` with most of `rows`; where no group has
     any of `rows`, all there are."""
     every = sets_of(records)
-    groups = display_groups(every, rows, profile)
-    local = [sets for sets in groups if any((runs.origin, runs.profile) == ("local", profile) for runs in sets)]
-    return [runs for sets in local or groups[:1] or [every] for runs in sets]
+    shown = side_by_side(every, rows, profile)
+    local = [sets for sets in shown if any((runs.origin, runs.profile) == ("local", profile) for runs in sets)]
+    return [runs for sets in local or shown[:1] or [every] for runs in sets]
 
 
 def trained_models(selection: Selection) -> dict[str, ModelAndData]:
@@ -57,7 +57,7 @@ def trained_models(selection: Selection) -> dict[str, ModelAndData]:
     return {one.name: one for one in models.values()}
 
 
-def models(rows: Sequence[str], runs: RunSet, runs_dir: Path | str, *, required: bool = False) -> dict[str, System]:
+def models(rows: Sequence[str], runs: Group, runs_dir: Path | str, *, required: bool = False) -> dict[str, System]:
     """Short label -> trained model, for the first seed of each of `rows` that has runs. Rows whose weights are missing
     are left out, or, if `required`, are a UserError with the command that trains them."""
     systems = {}
@@ -78,20 +78,20 @@ def bits(model: LikelihoodSystem, images: torch.Tensor) -> torch.Tensor:
     return bits_per_dimension(held_out_nll(model, images), images[0].numel())
 
 
-def sets_of(records: Sequence[Record]) -> list[RunSet]:
-    """The run sets of `records` and of the published ones."""
-    return run_sets(records, page.published_records())
+def sets_of(records: Sequence[Record]) -> list[Group]:
+    """The groups of `records` and of the published ones."""
+    return groups(records, page.published_records())
 
 
-def table(name: str, sets: Sequence[RunSet], profile: str) -> HTML:
-    """Table "table1", "table2" or "table3": the paper beside these run sets, and what `profile` has not trained yet."""
+def table(name: str, sets: Sequence[Group], profile: str) -> HTML:
+    """Table "table1", "table2" or "table3": the paper beside these groups, and what `profile` has not trained yet."""
     (paper_table,) = (item for item in paper.TABLES if item.id == name)
     commands = tables.missing(paper_table, sets, profile, alone=False)
     return HTML(page.macro("paper_table", tables.view(paper_table, sets, commands)))
 
 
-def claims(name: str, sets: Sequence[RunSet]) -> HTML:
-    """The tested claims whose ids begin with `name` on these run sets, those that do not hold first; changes of recipes
+def claims(name: str, sets: Sequence[Group]) -> HTML:
+    """The tested claims whose ids begin with `name` on these groups, those that do not hold first; changes of recipes
     that leave some rows as they are stand in columns only where nothing else tests a claim."""
     tested = matrix(cards(sets, name), [runs for runs in sets if not runs.unaffected])
     return HTML(page.macro("claim_matrix", tested) if tested.columns else "<p>No claim has been tested yet.</p>")
@@ -103,22 +103,22 @@ def not_reproduced(table: str, records: Sequence[Record]) -> HTML:
     return HTML(page.macro("shortfalls", sets, cards(sets, table)))
 
 
-def digits(rows: Sequence[str], sets: Sequence[RunSet]) -> HTML:
+def digits(rows: Sequence[str], sets: Sequence[Group]) -> HTML:
     """Which digits the samples of `rows` show, as a classifier counts them."""
-    lines = counted_digits.lines(sets, rows)
+    lines = details.digit_lines(sets, rows)
     none = "<p>No digits were counted: they are on photodigits alone.</p>"
     return HTML(page.macro("digit_table", lines) if lines else none)
 
 
-def costs(rows: Sequence[str], sets: Iterable[RunSet]) -> HTML:
+def costs(rows: Sequence[str], sets: Iterable[Group]) -> HTML:
     """Parameters, critics and time of `rows`."""
-    lines = small_tables.costs(list(sets), rows)
+    lines = details.costs(list(sets), rows)
     return HTML(page.macro("cost_table", lines) if lines else "<p>Nothing to show yet.</p>")
 
 
-def baselines(table: str, sets: Sequence[RunSet]) -> HTML:
+def baselines(table: str, sets: Sequence[Group]) -> HTML:
     """A table's rows against an untrained copy, Gaussian pixels and a histogram per pixel."""
-    lines = small_tables.baselines(sets, paper.row_ids(table))
+    lines = details.baselines(sets, paper.row_ids(table))
     return HTML(page.macro("baseline_table", lines)) if lines else _nothing(table)
 
 
@@ -127,8 +127,8 @@ def _nothing(table: str) -> HTML:
     return HTML(f"<p>Nothing to show yet: <code>./run_all.sh --only {table}</code> trains the rows.</p>")
 
 
-def real_images(runs: RunSet, n: int, data_dir: Path | str | None = None) -> dict[str, torch.Tensor]:
-    """The first n test images of a run set's data as {"real images": …}, uint8 (n, C, S, S); {} where the data is not
+def real_images(runs: Group, n: int, data_dir: Path | str | None = None) -> dict[str, torch.Tensor]:
+    """The first n test images of a group's data as {"real images": …}, uint8 (n, C, S, S); {} where the data is not
     on this machine or cannot be read. Nothing is downloaded for a picture."""
     if missing_files(runs.data, data_dir):
         return {}
@@ -137,13 +137,13 @@ def real_images(runs: RunSet, n: int, data_dir: Path | str | None = None) -> dic
     return {}
 
 
-def samples(systems: Mapping[str, System], runs: RunSet, data_dir: Path | str | None = None, n: int = 25) -> HTML:
+def samples(systems: Mapping[str, System], runs: Group, data_dir: Path | str | None = None, n: int = 25) -> HTML:
     """Real test images, then samples of every system."""
     images = real_images(runs, n, data_dir) | {label: draw(system, n) for label, system in systems.items()}
     return picture(plots.sample_board({"": images}, columns=round(n**0.5)), f"Samples: {', '.join(images)}")
 
 
-def stored_samples(runs: RunSet, row: str, runs_dir: Path | str, n: int) -> torch.Tensor | None:
+def stored_samples(runs: Group, row: str, runs_dir: Path | str, n: int) -> torch.Tensor | None:
     """The first n samples in the grid of a row's first seed, uint8 (n, 3, S, S), or None."""
     for run in runs.done(row)[:1]:
         if file := pictures.sample_file(pictures.samples_folder(runs, runs_dir) / run.folder):
@@ -151,7 +151,7 @@ def stored_samples(runs: RunSet, row: str, runs_dir: Path | str, n: int) -> torc
     return None
 
 
-def sheet(table: str, runs: RunSet, runs_dir: Path | str, data_dir: Path | str | None = None, n: int = 10) -> HTML:
+def sheet(table: str, runs: Group, runs_dir: Path | str, data_dir: Path | str | None = None, n: int = 10) -> HTML:
     """One sheet: n real test images, then as many stored samples of each row of the table, of its first seed."""
     stored = {short_label(row): stored_samples(runs, row, runs_dir, n) for row in paper.row_ids(table)}
     rows = {label: images for label, images in stored.items() if images is not None}
@@ -160,7 +160,7 @@ def sheet(table: str, runs: RunSet, runs_dir: Path | str, data_dir: Path | str |
     return picture(strips(real_images(runs, n, data_dir) | rows), f"Real images, then samples of {', '.join(rows)}")
 
 
-def curves(table: str, runs: RunSet, name: str) -> HTML:
+def curves(table: str, runs: Group, name: str) -> HTML:
     """The learning curves called `name` of a table's rows; `Record.curve` holds a run's curves by name."""
     rows = paper.row_ids(table)
     series = {short_label(row): lines for row in rows if (lines := pictures.curves(runs.done(row), name))}
@@ -173,7 +173,7 @@ def curves(table: str, runs: RunSet, name: str) -> HTML:
     return cells.figures([drawn])
 
 
-def quality(title: str, rows: Sequence[str], sets: Iterable[RunSet]) -> HTML:
+def quality(title: str, rows: Sequence[str], sets: Iterable[Group]) -> HTML:
     """BPD against the Fréchet distance for `rows`, means over seeds, in every one of `sets`, the nearest first."""
     figures = [figure for runs in nearest_first(list(sets)) for figure in pictures.quality(runs, rows, title)]
     return cells.figures(figures) if figures else HTML("<p>No two models have measured both yet.</p>")

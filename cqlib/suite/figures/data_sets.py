@@ -10,14 +10,14 @@ from IPython.display import HTML
 from markupsafe import escape
 
 from cqlib.metrics.quantities import heading
+from cqlib.suite.cells import picture, table
 from cqlib.suite.experiments import paper
 from cqlib.suite.experiments.record import Record
 from cqlib.suite.experiments.rows import NOTEBOOK_DATA, NOTEBOOK_ROWS, RESULT_PROFILES, short_label, training_command
 from cqlib.suite.experiments.selection import Selection
 from cqlib.suite.figures.common import real_images, sets_of, stored_samples
 from cqlib.suite.report import plots, tables
-from cqlib.suite.report.cells import picture, table
-from cqlib.suite.report.run_sets import RunSet, most_complete_by
+from cqlib.suite.report.groups import Group, most_complete_by
 from cqlib.util.text import without_paths
 
 SEVEN, BESIDE_NVP = "table4", "figure_nvp_comparison"
@@ -31,16 +31,16 @@ OFFLINE = {
 SIDE = 6  # images along a side of a panel
 
 
-def read(notebook: str, selection: Selection) -> tuple[list[Record], dict[str, RunSet]]:
+def read(notebook: str, selection: Selection) -> tuple[list[Record], dict[str, Group]]:
     """The finished runs of the notebook's rows here, of any profile but an unrequested `smoke`; and, for each data set
     that has any, here or published, the run set with most of the rows."""
     records, rows = selection.finished({selection.profile, *RESULT_PROFILES}), ROWS[notebook]
-    sets: dict[str, list[RunSet]] = {}
+    sets: dict[str, list[Group]] = {}
     for runs in sets_of(records):
         if any(map(runs.records_of, rows)) and runs.data in (selection.data or [runs.data]):
             sets.setdefault(runs.data, []).append(runs)
 
-    def ran(runs: RunSet) -> int:
+    def ran(runs: Group) -> int:
         return sum(bool(runs.done(row)) for row in rows)
 
     order = [*NOTEBOOK_DATA[notebook], *sets]  # the paper's data sets first
@@ -55,7 +55,7 @@ def data_label(data: str) -> str:
     return paper.DATA_SETS[data].label + ("" if paper.DATA_SETS[data].named else " *")
 
 
-def scores(notebook: str, best: Mapping[str, RunSet]) -> HTML:
+def scores(notebook: str, best: Mapping[str, Group]) -> HTML:
     """The paper's numbers of each row on each data set beside the measured means over seeds, and real images: the IS of
     test images, the distance of training images from as many test images. A row with neither has no line."""
     lines = []
@@ -77,9 +77,7 @@ def scores(notebook: str, best: Mapping[str, RunSet]) -> HTML:
     return table("Likelihood and quality together", ["Model", "Data", *heads], lines)
 
 
-def samples(
-    notebook: str, best: Mapping[str, RunSet], runs_dir: Path | str, data_dir: Path | str | None = None
-) -> HTML:
+def samples(notebook: str, best: Mapping[str, Group], runs_dir: Path | str, data_dir: Path | str | None = None) -> HTML:
     """A line per data set: real test images where they can be had, then the stored samples of each row."""
     board = {}
     for runs in best.values():
@@ -93,7 +91,7 @@ def samples(
     return picture(plots.sample_board(board, columns=SIDE), f"Samples: {', '.join(panels)}")
 
 
-def missing(notebook: str, best: Mapping[str, RunSet], data: Sequence[str] = ()) -> HTML:
+def missing(notebook: str, best: Mapping[str, Group], data: Sequence[str] = ()) -> HTML:
     """The rows that have not been run on `data` (empty: the paper's data sets and those that stand in): a sentence for
     each group of data sets that lack the same rows under the same profile, with the command that trains them."""
     groups: dict[tuple[str, str], list[str]] = {}

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from cqlib.metrics.evaluation import TIMED
 from cqlib.models.base import System
+from cqlib.suite.cells import picture, table
 from cqlib.suite.experiments.rows import NOTEBOOK_ROWS, short_label
 from cqlib.suite.figures.common import draw, stored_samples
 from cqlib.suite.report import plots
-from cqlib.suite.report.cells import picture, table
-from cqlib.suite.report.run_sets import RunSet, most_common
+from cqlib.suite.report.details import most_common
+from cqlib.suite.report.groups import Group
 
 ROWS = NOTEBOOK_ROWS["figure_decoders"]
 NONE = HTML("<p>No trained decoder is here: <code>./run_all.sh --only figure_decoders</code> trains them.</p>")
@@ -34,7 +35,7 @@ FAMILIES = {
 """The slides' four families, and what the paper makes of two of them: (name, likelihood, latent space) -> rows."""
 
 
-def batch_times(rows: Collection[str], runs: RunSet) -> dict[str, float]:
+def batch_times(rows: Collection[str], runs: Group) -> dict[str, float]:
     """Row -> seconds for a batch of samples, the median over seeds; of the times measured on the device that is most
     common among `rows`, since only these can be compared."""
     timed = {row: [run.metrics["seconds"] for run in runs.records_of(row) if "seconds" in run.metrics] for row in rows}
@@ -46,7 +47,7 @@ def batch_times(rows: Collection[str], runs: RunSet) -> dict[str, float]:
     return medians
 
 
-def samples(runs: RunSet, models: Mapping[str, System], runs_dir: Path | str, n: int = 36) -> HTML:
+def samples(runs: Group, models: Mapping[str, System], runs_dir: Path | str, n: int = 36) -> HTML:
     """n samples of each decoder: drawn with one fixed seed where the model is among `models` (by short label), else the
     first ones stored by its run; and a note on decoders that have neither."""
 
@@ -65,7 +66,7 @@ def samples(runs: RunSet, models: Mapping[str, System], runs_dir: Path | str, n:
     return figure
 
 
-def compared(runs: RunSet) -> HTML:
+def compared(runs: Group) -> HTML:
     """BPD, KL, distance and parameters of each decoder, the time of a batch of samples, and the number of seeds: of one
     alone nothing says how far chance moves it."""
     times, lines = batch_times(DECODERS, runs), []
@@ -82,7 +83,7 @@ def compared(runs: RunSet) -> HTML:
     return table(f"Four decoders of one VAE ({runs.label})", head, lines)
 
 
-def families(runs: RunSet) -> HTML:
+def families(runs: Group) -> HTML:
     """The slides' families: what kind of likelihood, what latent space, the time of a batch, BPD and distance, and the
     number of seeds."""
     times, lines = batch_times([row for rows in FAMILIES.values() for row in rows], runs), []
@@ -94,7 +95,7 @@ def families(runs: RunSet) -> HTML:
     return table(f"Families of generative models ({runs.label})", head, lines)
 
 
-def _seeds(runs: RunSet, row: str) -> str:
+def _seeds(runs: Group, row: str) -> str:
     """The number of finished runs of a row: means of more than one have a standard deviation."""
     return str(len(runs.done(row)) or "—")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from cqlib import losses
 from cqlib.models.cq import CoverageQuality
 from cqlib.pixels import LN_LEVELS, to_uint8
-from cqlib.suite.report.cells import table
+from cqlib.suite.cells import table
 
 ROWS = ("table1/cq-f", "table1/cq", "table1/vae-f", "table1/vae")  # the first is shown where the notebook names none
 LN2 = math.log(2)

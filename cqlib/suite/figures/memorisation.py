@@ -22,12 +22,12 @@ from torch import Tensor
 
 from cqlib.metrics.bpd import bits_per_dimension
 from cqlib.models.base import LikelihoodSystem
+from cqlib.suite.cells import table
 from cqlib.suite.experiments.experiment import experiment
 from cqlib.suite.experiments.load import ModelAndData, load_system
 from cqlib.suite.experiments.rows import short_label
 from cqlib.suite.figures import common
 from cqlib.suite.figures.common import signed
-from cqlib.suite.report.cells import table
 from cqlib.util.errors import UserError
 
 SIGMA = 8.0  # noise of the copier, in grey levels, where none is given

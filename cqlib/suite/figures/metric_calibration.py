@@ -6,10 +6,10 @@ from pydantic import TypeAdapter
 from cqlib import data as data_sets
 from cqlib.metrics.calibration import COST, DAMAGES, Calibration, Damages, image_sets
 from cqlib.metrics.quantities import decimal, digits
+from cqlib.suite.cells import Format, log_scale, number, panels, picture, table
 from cqlib.suite.experiments.rows import DEVELOPMENT_DATA
 from cqlib.suite.figures.strips import strips
 from cqlib.suite.report import plots
-from cqlib.suite.report.cells import Format, log_scale, number, panels, picture, table
 from cqlib.util.paths import PUBLISHED
 
 FOLDER = PUBLISHED / "calibration"

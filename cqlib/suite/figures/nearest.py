@@ -18,11 +18,11 @@ from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.gan import GAN
 from cqlib.models.variational import VariationalModel
 from cqlib.pixels import cell_centres, to_uint8
+from cqlib.suite.cells import picture, table
 from cqlib.suite.experiments.load import ENCODER, ModelAndData, load_weights, published_weights, stored_training
 from cqlib.suite.experiments.paper import TABLE1
 from cqlib.suite.figures.common import draw
 from cqlib.suite.figures.strips import strips
-from cqlib.suite.report.cells import picture, table
 
 ROWS = tuple(row.id for row in TABLE1.rows)
 REAL = "held-out images"

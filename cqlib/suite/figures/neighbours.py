@@ -10,12 +10,12 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from cqlib.data import WITH_PIP
+from cqlib.suite.cells import live, picture, subplots, table
 from cqlib.suite.experiments.load import ModelAndData
 from cqlib.suite.figures.common import draw
 from cqlib.suite.figures.memorisation import CHUNK, MAX_REFERENCE, SIGMA, copier_samples
 from cqlib.suite.figures.strips import strips
 from cqlib.suite.report import plots
-from cqlib.suite.report.cells import live, picture, subplots, table
 
 QUANTILE = 0.01  # an image nearer to training images than all but this share of held-out ones is suspect
 GROUPS = {

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter, SymmetricalLogLocator
 
 from cqlib.data.grids import grid
+from cqlib.suite.cells import number
 from cqlib.suite.report import plots
-from cqlib.suite.report.cells import number
 
 SIDE, LABEL, LINE, GAP = 0.62, 1.55, 0.17, 0.04
 """In inches: the side of an image, the width of rows' names, the height of a line of text, the gap between rows."""

@@ -5,16 +5,24 @@ from dataclasses import replace
 from IPython.display import HTML
 
 from cqlib.metrics.quantities import heading
+from cqlib.suite import cells
+from cqlib.suite.cells import table
 from cqlib.suite.experiments.record import Record
 from cqlib.suite.experiments.rows import notebook_runs, short_label
 from cqlib.suite.experiments.selection import Selection
 from cqlib.suite.experiments.trade_off import GAN, NOTEBOOK, front
 from cqlib.suite.figures.common import sets_of
-from cqlib.suite.report import cells, page
-from cqlib.suite.report.cells import table
-from cqlib.suite.report.fronts import CHOSEN_LATE, results
-from cqlib.suite.report.run_sets import RunSet
-from cqlib.suite.report.trade_off import DRAWN, FRONTS, figures, most_complete, not_trained
+from cqlib.suite.report import page
+from cqlib.suite.report.groups import Group
+from cqlib.suite.report.trade_off import (
+    CHOSEN_LATE,
+    DRAWN,
+    FRONTS,
+    figures,
+    front_results,
+    most_complete,
+    not_trained,
+)
 
 
 def selections(selection: Selection) -> list[Selection]:
@@ -29,13 +37,13 @@ def train(selection: Selection) -> None:
         point.run()
 
 
-def read(selection: Selection) -> tuple[list[Record], RunSet]:
+def read(selection: Selection) -> tuple[list[Record], Group]:
     """The finished runs here, and the run set with most of the fronts' points: this machine's or the published one."""
     records = [record for point in selections(selection) for record in point.finished()]
     return records, most_complete(sets_of(records), selection.profile)
 
 
-def pictures(runs: RunSet, more: bool = False) -> HTML:
+def pictures(runs: Group, more: bool = False) -> HTML:
     """BPD against the paper's distance, with what that says, or, if `more`, the other scores."""
     panels = [figure for figure in figures(runs) if figure["more"] == more]
     if not panels and not more:
@@ -43,14 +51,14 @@ def pictures(runs: RunSet, more: bool = False) -> HTML:
     return cells.figures(panels)
 
 
-def fronts(runs: RunSet) -> HTML:
+def fronts(runs: Group) -> HTML:
     """What f does at equal bits and at equal distance, whether CQ-F's front dominates, and what the critic costs."""
-    found = results(runs)
+    found = front_results(runs)
     none = "<p>A front needs three values of λ for both models, with a seed that has them all.</p>"
     return HTML(page.macro("front_table", runs, found) + page.scoped(f"<p>{CHOSEN_LATE}</p>") if found else none)
 
 
-def points(runs: RunSet) -> HTML:
+def points(runs: Group) -> HTML:
     """A line for every point: lambda, BPD, scores, seeds."""
     scores = [name for quantity in DRAWN for name in quantity.names if name in runs.metrics]
     fronts = (front(row, runs.profile, runs.data, runs.size).items() for row in FRONTS.values())

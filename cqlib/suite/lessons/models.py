@@ -7,11 +7,11 @@ from IPython.display import HTML
 from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
 from cqlib.models.registry import build_apart
+from cqlib.suite import cells
 from cqlib.suite.experiments.experiment import experiment, image_size
 from cqlib.suite.experiments.load import ModelAndData
 from cqlib.suite.experiments.rows import default_data, label_of, training_command
 from cqlib.suite.experiments.selection import Selection
-from cqlib.suite.report import cells
 from cqlib.util.errors import UsageError
 
 

@@ -4,13 +4,14 @@ from IPython.display import HTML
 
 from cqlib.data.dataset import Dataset
 from cqlib.metrics.quantities import QUANTITIES, heading
+from cqlib.suite.cells import table
 from cqlib.suite.experiments.load import ModelAndData
 from cqlib.suite.experiments.rows import label_of
 from cqlib.suite.experiments.selection import Selection
 from cqlib.suite.lessons.models import trained_models, untrained_model
 from cqlib.suite.lessons.residuals import Reconstruction
-from cqlib.suite.report.cells import table
-from cqlib.suite.report.run_sets import ORIGINS, RunSet
+from cqlib.suite.report.groups import Group
+from cqlib.suite.report.table import ORIGINS
 
 ROWS = ("table1/cq-f", "table1/vae-f")
 PAIRS = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f")
@@ -31,7 +32,7 @@ def images_by_contrast(reconstruction: Reconstruction) -> list[int]:
     return [int(contrast.argsort()[int(share * (len(contrast) - 1))]) for share in shares]
 
 
-def scores(runs: RunSet) -> HTML:
+def scores(runs: Group) -> HTML:
     """BPD and the scores of samples of the systems with and without f; means over seeds with their spread."""
     stand_in = not any("FID" in runs.metrics_of(row) for row in PAIRS)
     names = ["BPD", *(QUANTITIES[name].names[stand_in] for name in ("is", "fid", "kid", "coverage"))]

@@ -18,8 +18,8 @@ from cqlib.suite.experiments import load
 from cqlib.suite.experiments.experiment import Experiment
 from cqlib.suite.experiments.record import Record, machine_path, undamaged_record
 from cqlib.suite.experiments.rows import label_of
-from cqlib.suite.report.facts import commit
-from cqlib.suite.report.jinja import environment
+from cqlib.suite.report.details import commit
+from cqlib.suite.report.page import environment
 from cqlib.util import VERSION
 from cqlib.util.errors import UsageError, UserError
 from cqlib.util.files import write_atomic

@@ -1,46 +1,128 @@
 """The report: records -> one self-contained `index.html`; notebooks show pieces of it. Text from outside is escaped,
-and absolute paths in it are cut to their last part."""
+and absolute paths in it are cut to their last part.
+
+The page has a dataclass for each section, which holds what its part of `index.html.j2` shows.
+"""
 
 import functools
 import itertools
-import os
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cqlib.metrics.quantities import QUANTITIES, heading
 from cqlib.suite.experiments import paper
-from cqlib.suite.experiments.ablations import FOLDER, SEEDS
+from cqlib.suite.experiments.ablations import SEEDS
 from cqlib.suite.experiments.record import Record, load_records
 from cqlib.suite.experiments.rows import PROFILES, ROWS, label_of
 from cqlib.suite.experiments.variants import in_words
-from cqlib.suite.report import (
-    ablations,
-    answer,
-    digits,
-    facts,
-    fronts,
-    pictures,
-    regimes,
-    small_tables,
-    tables,
-    trade_off,
-)
-from cqlib.suite.report.claim_cards import VERDICTS, against_the_paper, cards, matrix, scales, tally
-from cqlib.suite.report.jinja import environment
-from cqlib.suite.report.numbers import COMPARABLE, count_numbers
-from cqlib.suite.report.run_sets import ORIGINS, RunSet, display_groups, nearest_first, run_sets
+from cqlib.suite.report import ablations, details, findings, pictures, tables, trade_off
+from cqlib.suite.report.groups import Cell, Group, groups_of, nearest_first, side_by_side
+from cqlib.suite.report.table import ORIGINS, Table, is_published, read
+from cqlib.suite.report.verdicts import COMPARABLE, count_numbers
 from cqlib.util import VERSION
-from cqlib.util.files import write_atomic
+from cqlib.util.files import canonical_json, write_atomic
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import without_paths
 
 TITLE = "Coverage and Quality Driven Training of Generative Image Models"
+TABLE1 = [row.id for row in paper.TABLE1.rows]
+Figures = list[dict[str, Any]]
+"""Pictures for the macros `strip`, `grids` or `figures`."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the page is made from: groups of runs, and where their samples and images are. `alone`: it is about the
+    published runs and the same on every machine."""
+
+    groups: Sequence[Group]
+    ablations: Table
+    profile: str
+    alone: bool
+    out: Path
+    runs_dir: Path
+    data_dir: Path | None
+
+    def grids(self, groups: Sequence[Group], rows: Iterable[str]) -> Figures:
+        """Samples of `rows`, with real images before them."""
+        return pictures.grids(groups, list(rows), self.runs_dir, self.data_dir, self.out if self.alone else None)
+
+    @functools.cached_property
+    def whole(self) -> list[Group]:
+        """All groups, but for published ones of changed recipes that leave some rows as they are: those stand in tables
+        and claims, and `export` has all."""
+        return [group for group in self.groups if group.origin == "local" or not group.unaffected]
+
+    @functools.cached_property
+    def first(self) -> list[Group]:
+        """The groups that Table 1 shows first."""
+        return next(iter(side_by_side(self.groups, TABLE1, self.profile)), [])
+
+    @functools.cached_property
+    def scales(self) -> list[Group]:
+        """The groups whose claims are told: of the smallest and of the largest scale."""
+        return findings.scales(self.groups, TABLE1)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table of the paper on groups side by side, with the samples of its rows."""
+
+    view: tables.View
+    samples: Figures
+
+
+@dataclass(frozen=True)
+class Table1:
+    """Section "Samples and Table 1": the table on the first groups, then on the others."""
+
+    first: Shown
+    others: Sequence[Shown]
+    nearest: Figures
+    digits: Sequence[details.DigitLine]
+    how_read: str
+    regimes: Sequence[tuple[Group, list[tuple[str | Cell, ...]]]]
+    profiles: dict[str, str]
+
+
+@dataclass(frozen=True)
+class TradeOff:
+    """Section "Trade-off": the claims about the fronts, and the fronts."""
+
+    claims: Sequence[tuple[Group, list[trade_off.FrontResult]]]
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Section "Claims": those of Table 1, then the others."""
+
+    tallies: Sequence[tuple[Group, int, dict[str, int]]]
+    table1: findings.Matrix
+    others: findings.Matrix
+    untested: Sequence[findings.Card]
+    effects: dict[str, Any] | None
+    cards: Sequence[findings.Card]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Section "How it was measured"."""
+
+    samples: Sequence[tuple[Group, Figures]]
+    plots: Sequence[tuple[Group, Figures]]
+    numbers: Sequence[tuple[Group, list[str], list[str]]]
+    baselines: list[dict[str, Any]]
+    costs: list[dict[str, Any]]
+    other_costs: list[dict[str, Any]]
+    number_counts: dict[str, int]
+    notebooks: dict[str, str]
 
 
 def render(
@@ -56,106 +138,127 @@ def render(
     all data that can be loaded (`data_dir`: local copies). `profile` is the one in the commands shown, by default that
     of this machine's runs, else "quick".
     """
-    alone = os.path.realpath(runs_dir) == os.path.realpath(PUBLISHED)  # a loop of links is no error
-    local, unreadable = ([], []) if alone else load_records(runs_dir)
-    published, damaged = load_records(PUBLISHED / "records")
-    changed, broken = load_records(PUBLISHED / FOLDER)
-    problems = [f"record left out: {line}" for line in (*unreadable, *damaged, *broken)]
-    sets = run_sets(local, published)
-    profile = profile or next((runs.profile for runs in sets if runs.origin == "local"), "quick")
-    all_cards = cards(sets)
-    beside = out if alone else None
-    table1 = [row.id for row in paper.TABLE1.rows]
-    shown = [(table, display_groups(sets, [row.id for row in table.rows], profile) or [[]]) for table in paper.TABLES]
-    drawn = functools.partial(_strip, runs_dir=runs_dir, data_dir=data_dir, beside=beside)
-    parts = [_parts(table, groups, tables.missing(table, sets, profile, alone), drawn) for table, groups in shown]
-    said = parts[0][0][0].remarks  # once is enough
-    parts[1:] = [[(replace(view, remarks=tuple(each for each in view.remarks if each not in said)), strip), *others]
-                 for (view, strip), *others in parts[1:]]  # fmt: skip
-    first = shown[0][1][0]
-    counted = digits.lines(first, table1)
-    already = [figure["of"] for of_table in parts for _, strip in of_table for figure in strip]
-    rest = [(runs, [row for row in runs.rows if (runs, row) not in already]) for runs in sets]
-    more = [(runs, pictures.grids([runs], rows, runs_dir, data_dir, beside)) for runs, rows in rest]
-    # published runs of recipes that leave some rows as they are stand in tables and claims; `export` has all of them
-    whole = [runs for runs in sets if runs.origin == "local" or not runs.unaffected]
-    ordered = [*nearest_first(first), *(runs for runs in whole if runs not in first)]
-    ends = scales(sets, table1)
-    columns = [*(runs for runs in first if runs.origin == "local" and runs not in ends), *ends]
-    of_table1 = [card for card in all_cards if card.claim.table == "table1"]
-    others = [card for card in all_cards if card not in of_table1]
+    every, of_ablations, problems = read(runs_dir)
+    groups = groups_of(every)
+    profile = profile or next((group.profile for group in groups if group.origin == "local"), "quick")
+    source = Source(groups, of_ablations, profile, is_published(runs_dir), out, runs_dir, data_dir)
+    told = [*failures, *(f"record left out: {problem}" for problem in problems)]
+    table1, *others = shown_tables(source)
     page = _environment().get_template("index.html.j2").render(
         title=TITLE,
         css=_css("style.css"),
         version=VERSION,
-        answer=answer.sentences(ends),
-        sets=sets,
-        number_counts=count_numbers(sets),
-        small_tables=small_tables,
-        whole=whole,
-        failures=[" ".join(line.split()) for line in (*failures, *problems)],
-        first=first,
-        nearest=pictures.nearest_images(out, alone),
-        digits=counted,
-        how_read=digits.how_read(),
-        alone=alone,
-        profiles=PROFILES,
-        parts=parts,
-        trade_off=[figure for i, runs in enumerate(trade_off.sets_with_fronts(sets, profile))
-                   for figure in trade_off.figures(runs, how_to_read=i == 0)],
-        fronts=[(runs, found) for runs in sets if (found := fronts.results(runs))],
-        chosen_late=fronts.CHOSEN_LATE,
-        regimes=[(runs, of_set) for runs in first if (of_set := regimes.lines(runs, table1))],
-        two_regimes=(regimes.HEAD, regimes.MEANING),
-        tallies=[(runs, *tally([runs])) for runs in columns],
-        claims=matrix(of_table1, columns),
-        other_claims=matrix(others, columns),
-        untested=[card for card in all_cards if not card.tests],
-        effects=ablations.effect_table(ablations.run_set(published, changed)) if changed else None,
-        all_cards=all_cards,
-        systems=[row for row in ROWS if paper.canonical(row) == row],
-        samples=[(runs, found) for runs, found in more if found],
-        exact=pictures.EXACT,
-        plots=pictures.plots_of(ordered, alone),
-        notebooks={file.stem: f"notebooks/{file.name}" for file in sorted((out / "notebooks").glob("*.html"))},
+        alone=source.alone,
+        groups=groups,
+        answer=findings.answer(source.scales),
+        failures=[" ".join(line.split()) for line in told],
+        table1=table1_section(source, table1),
+        trade_off=trade_off_section(source),
+        claims=claims_section(source, every),
+        tables=others,
+        measured=measured_section(source, [table1, *others]),
         fresh=functools.partial(next, itertools.count(1)),
     )  # fmt: skip
     return write_atomic(out / "index.html", page)
 
 
-def _parts(
-    table: paper.Table, groups: Sequence[Sequence[RunSet]], commands: tuple[tuple[str, str], ...],
-    drawn: Callable[[paper.Table, Sequence[RunSet]], list[dict[str, Any]]],
-) -> list[tuple[tables.View, list[dict[str, Any]]]]:  # fmt: skip
-    """The views of a table, each with what `drawn` gives of its rows: of the first group, with the commands for missing
-    rows, then of each other group of run sets that has a row of this table which is not a row of an earlier table
-    too."""
-    first, *more = groups
-    parts = [(tables.view(table, first, commands), drawn(table, first))]
-    others = (place for place in more if any(runs.records_of(row) for runs in place for row in table.new_rows))
-    for i, place in enumerate(others, 2):
-        title = f"{table.name}. {place[0].label}"
-        parts.append((replace(tables.view(table, place), id=f"{table.id}-{i}", title=title), drawn(table, place)))
-    return parts
+def shown_tables(source: Source) -> list[list[Shown]]:
+    """Each table of the paper: on the first groups, with the commands for missing rows, then on all others that have a
+    row of it which is not a row of an earlier table too. A remark is made once."""
+    tables_shown, said = [], set[str]()
+    for table in paper.TABLES:
+        first, *more = side_by_side(source.groups, [row.id for row in table.rows], source.profile) or [[]]
+        view = tables.view(table, first, tables.missing(table, source.groups, source.profile, source.alone))
+        view = replace(view, remarks=tuple(remark for remark in view.remarks if remark not in said))
+        said.update(view.remarks)
+        parts = [Shown(view, strip(source, table, first))]
+        others = (place for place in more if any(group.lines_of(row) for group in place for row in table.new_rows))
+        for i, place in enumerate(others, 2):
+            view = replace(tables.view(table, place), id=f"{table.id}-{i}", title=f"{table.name}. {place[0].label}")
+            parts.append(Shown(view, strip(source, table, place)))
+        tables_shown.append(parts)
+    return tables_shown
 
 
-def _strip(
-    table: paper.Table, runs: Sequence[RunSet], runs_dir: Path, data_dir: Path | None, beside: Path | None
-) -> list[dict[str, Any]]:
-    """Samples of the rows that a table has and no earlier one, from `runs`, by the changes of their recipes; before
+def strip(source: Source, table: paper.Table, groups: Sequence[Group]) -> Figures:
+    """Samples of the rows that a table has and no earlier one, from `groups`, by the changes of their recipes; before
     those of Table 1, real images. Each figure says how many of its digits could be read by eye."""
-    counted = {line.label: f"{line.by_eye} legible" for line in digits.lines(runs, table.new_rows) if line.by_eye}
-    alike: dict[str, list[RunSet]] = {}
-    for each in sorted(runs, key=lambda each: len(each.changes)):
-        alike.setdefault(in_words(each.changes), []).append(each)
-    found: list[dict[str, Any]] = []
-    for changes, sets in alike.items():
-        for figure in pictures.grids(sets, table.new_rows, runs_dir, data_dir, beside):
+    counted = {line.row: f"{line.by_eye} legible" for line in details.digit_lines(groups, table.new_rows)
+               if line.by_eye}  # fmt: skip
+    alike: dict[str, list[Group]] = {}
+    for group in sorted(groups, key=lambda group: len(group.changes)):
+        alike.setdefault(canonical_json(group.changes), []).append(group)
+    found: Figures = []
+    for of_changes in alike.values():
+        changes = in_words(of_changes[0].changes)
+        for figure in source.grids(of_changes, table.new_rows):
             if figure["of"] or (table is paper.TABLE1 and not found):
-                legible = "" if changes else counted.get(figure["label"].replace("Real test", "Real"), "")
+                row = figure["of"][1] if figure["of"] else ""
                 label = f"{figure['label']}, {changes}" if changes else figure["label"]
-                found.append({**figure, "label": label, "legible": legible})
+                found.append({**figure, "label": label, "legible": "" if changes else counted.get(row, "")})
     return found
+
+
+def table1_section(source: Source, shown: Sequence[Shown]) -> Table1:
+    """What is shown of Table 1."""
+    first = source.first
+    profiles = dict.fromkeys(group.profile for group in first if group.profile in PROFILES)
+    return Table1(
+        first=shown[0],
+        others=shown[1:],
+        nearest=pictures.nearest_images(source.out, source.alone),
+        digits=details.digit_lines(first, TABLE1),
+        how_read=details.how_read(),
+        regimes=[(group, lines) for group in first if (lines := details.regime_lines(group, TABLE1))],
+        profiles={profile: PROFILES[profile] for profile in profiles},
+    )
+
+
+def trade_off_section(source: Source) -> TradeOff:
+    """What is shown of the trade-off."""
+    drawn = enumerate(trade_off.sets_with_fronts(source.groups, source.profile))
+    return TradeOff(
+        claims=[(group, found) for group in source.groups if (found := trade_off.front_results(group))],
+        figures=[figure for i, group in drawn for figure in trade_off.figures(group, how_to_read=i == 0)],
+    )
+
+
+def claims_section(source: Source, every: Table) -> Claims:
+    """What is shown of claims: this machine's groups and both ends of the scale have a column each."""
+    cards = findings.cards(source.groups)
+    columns = [group for group in source.first if group.origin == "local" and group not in source.scales]
+    columns += source.scales
+    of_table1 = [card for card in cards if card.claim.table == "table1"]
+    changed = source.ablations.select(origin="published")
+    of_ablations = ablations.group(every.select(origin="published"), changed)
+    return Claims(
+        tallies=[(group, *findings.tally([group])) for group in columns],
+        table1=findings.matrix(of_table1, columns),
+        others=findings.matrix([card for card in cards if card not in of_table1], columns),
+        untested=[card for card in cards if not card.tests],
+        effects=ablations.effect_table(of_ablations) if changed else None,
+        cards=cards,
+    )
+
+
+def measured_section(source: Source, shown: Sequence[Sequence[Shown]]) -> Measured:
+    """What is shown of samples that stand nowhere else, curves, all numbers and costs."""
+    first, whole = source.first, source.whole
+    already = [figure["of"] for parts in shown for part in parts for figure in part.samples]
+    rest = ((group, [row for row in group.rows if (group, row) not in already]) for group in source.groups)
+    more = ((group, source.grids([group], rows)) for group, rows in rest)
+    systems = [row for row in ROWS if paper.canonical(row) == row]
+    ordered = [*nearest_first(first), *(group for group in whole if group not in first)]
+    return Measured(
+        samples=[(group, figures) for group, figures in more if figures],
+        plots=pictures.plots_of(ordered, source.alone),
+        numbers=[(group, *details.all_numbers(group)) for group in whole if group.metrics],
+        baselines=details.baselines(source.groups, systems),
+        costs=details.costs(first),
+        other_costs=details.costs([group for group in whole if group not in first]),
+        number_counts=count_numbers(source.groups),
+        notebooks={file.stem: f"notebooks/{file.name}" for file in sorted((source.out / "notebooks").glob("*.html"))},
+    )
 
 
 @functools.cache
@@ -174,22 +277,32 @@ def scoped(body: str) -> Markup:
     return Markup('<div class="cqlib"><style>{}</style>{}</div>').format(_css("notebook.css"), Markup(body))
 
 
+def environment(**options: Any) -> Environment:
+    """Jinja2 on the folder `templates`, with further `options`. A name that is not there is an error."""
+    loader = PackageLoader("cqlib.suite.report")
+    return Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, **options)
+
+
 @functools.cache
 def _environment() -> Environment:
     """Jinja2 that escapes all text and takes machine paths out of it."""
     html = environment(autoescape=True, finalize=lambda value: without_paths(value) if type(value) is str else value)
     html.globals.update(
         tones=COMPARABLE,
-        verdicts=VERDICTS,
+        verdicts=findings.VERDICTS,
         better=ablations.BETTER,
         origins=ORIGINS,
         footnotes=paper.FOOTNOTES,
         quantities=QUANTITIES,
-        facts=facts,
+        details=details,
+        chosen_late=trade_off.CHOSEN_LATE,
+        regimes_head=details.REGIMES,
+        regimes_mean=details.REGIMES_MEAN,
+        exact=pictures.EXACT,
         label_of=label_of,
         heading=heading,
         median=statistics.median,
-        against_the_paper=against_the_paper,
+        against_the_paper=findings.against_the_paper,
         ablation_seeds=f"{SEEDS[0]}-{SEEDS[-1]}",
     )
     return html

@@ -20,8 +20,8 @@ from cqlib.suite.experiments import paper
 from cqlib.suite.experiments.record import Record
 from cqlib.suite.experiments.rows import marker_numbers, short_label
 from cqlib.suite.report import plots
-from cqlib.suite.report.run_sets import RunSet, data_title, nearest_first
-from cqlib.suite.report.values import mean_of, values_of
+from cqlib.suite.report.groups import Group, data_title, nearest_first
+from cqlib.suite.report.table import Table, mean_of
 from cqlib.util.errors import UserError
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import without_paths
@@ -34,19 +34,19 @@ NEAREST = "nearest"
 """Folder of pictures, made beforehand, of the nearest that each model can draw to test images."""
 
 
-def samples_folder(runs: RunSet, runs_dir: Path | str) -> Path:
+def samples_folder(runs: Group, runs_dir: Path | str) -> Path:
     """The folder with the folders of these runs' samples; this machine's runs are in `runs_dir`."""
     return Path(runs_dir) if runs.origin == "local" else PUBLISHED / "samples"
 
 
 def grids(
-    sets: Sequence[RunSet], rows: Sequence[str], runs_dir: Path | str, data_dir: Path | str | None,
+    sets: Sequence[Group], rows: Sequence[str], runs_dir: Path | str, data_dir: Path | str | None,
     out: Path | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Figures for the macro `grids`: real test images, then the samples of each of `rows`, of the first seed, from the
     nearest of `sets` that has some. `sets` are on the same data. `out` is the folder of a page that is to be the same
     everywhere: files below it are linked, and real images are shown of `WITH_PIP` data alone. A figure's `of` is its
-    run set and row, or None. Empty without samples."""
+    group and row, or None. Empty without samples."""
     figures: list[dict[str, Any]] = []
     for row in rows:
         found = (_samples(runs, row, samples_folder(runs, runs_dir), out) for runs in nearest_first(sets))
@@ -58,11 +58,12 @@ def grids(
     return figures
 
 
-def _samples(runs: RunSet, row: str, folder: Path, out: Path | None) -> dict[str, Any] | None:
+def _samples(runs: Group, row: str, folder: Path, out: Path | None) -> dict[str, Any] | None:
     """A figure with the samples of the row's first seed that has some, of a diverged run only where there are none
     else; None where no seed has."""
     label = short_label(row)
-    for run in sorted(runs.rows.get(paper.canonical(row), ()), key=lambda run: not run.done):
+    own = runs.rows.get(paper.canonical(row), Table())
+    for run in sorted(own.records, key=lambda run: not run.done):
         if file := sample_file(folder / run.folder):
             text = f"seed {run.seed}{', which ' * bool(run.ending)}{run.ending}"
             image = _image(file.read_bytes(), f"Samples of {label}", _link(file, out))
@@ -99,21 +100,22 @@ def _image(content: bytes, alt: str, link: str = "") -> dict[str, Any]:
     return {"src": Markup(source), "alt": alt, "width": picture.width, "height": picture.height}
 
 
-def plots_of(sets: Sequence[RunSet], alone: bool = False) -> dict[str, list[dict[str, Any]]]:
-    """Title of a run set -> its pictures: quality against likelihood, and learning curves. Curves of losses are drawn
-    for this machine's runs only, or for all on the page about published runs `alone`. A picture's `more` marks one that
-    a reader may skip."""
-    drawn: dict[str, list[dict[str, Any]]] = {}
-    for runs in sets:
-        figures = drawn.setdefault(runs.title, [])
-        for name, rows in boards(runs):
-            figures += quality(runs, rows, name)
-            if alone or runs.origin == "local":
-                figures += learning_curves(runs, rows, name)
-    return {title: figures for title, figures in drawn.items() if figures}
+def plots_of(groups: Sequence[Group], alone: bool = False) -> list[tuple[Group, list[dict[str, Any]]]]:
+    """(group, its pictures): quality against likelihood, and learning curves. Curves of losses are drawn for this
+    machine's runs only, or for all on the page about published runs `alone`. A picture's `more` marks one that a reader
+    may skip."""
+    drawn: list[tuple[Group, list[dict[str, Any]]]] = []
+    for group in groups:
+        figures: list[dict[str, Any]] = []
+        for name, rows in boards(group):
+            figures += quality(group, rows, name)
+            if alone or group.origin == "local":
+                figures += learning_curves(group, rows, name)
+        drawn.append((group, figures))
+    return [(group, figures) for group, figures in drawn if figures]
 
 
-def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
+def boards(runs: Group) -> list[tuple[str, list[str]]]:
     """The rows that share a picture: (title, rows that ran) for each table that has a row which no earlier picture
     shows."""
     shared: list[tuple[str, list[str]]] = []
@@ -127,7 +129,7 @@ def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
     return shared
 
 
-def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]]:
+def quality(runs: Group, rows: Sequence[str], name: str) -> list[dict[str, Any]]:
     """Quality against likelihood of `rows`, for every kind of features they were scored with."""
     figures = []
     for distance in QUANTITIES["fid"].names:
@@ -143,17 +145,18 @@ def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]
     return figures
 
 
-def point_of(runs: RunSet, row: str, score: str, label: str = "", line: str = "") -> plots.Point | None:
+def point_of(runs: Group, row: str, score: str, label: str = "", line: str = "") -> plots.Point | None:
     """BPD and a score of a row, means and standard deviations over the seeds that have both; None without any."""
-    both = [run for run in runs.done(row) if {"BPD", score} <= run.metrics.keys()]
+    both = [run.folder for run in runs.done(row) if {"BPD", score} <= run.metrics.keys()]
     if not both:
         return None
-    bpd, measured = (mean_of(values_of(both, name)) for name in ("BPD", score))
+    numbers = ([v for v in runs.numbers(row, name) if v.run.folder in both] for name in ("BPD", score))
+    bpd, measured = map(mean_of, numbers)
     spreads = bpd.std or 0.0, measured.std or 0.0
     return plots.Point(label or short_label(row), bpd.value, measured.value, *spreads, line)
 
 
-def learning_curves(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]]:
+def learning_curves(runs: Group, rows: Sequence[str], name: str) -> list[dict[str, Any]]:
     """A picture for every curve of `rows`."""
     figures = []
     for curve in dict.fromkeys(curve for row in rows for run in runs.done(row) for curve in run.curve):

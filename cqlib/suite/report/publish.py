@@ -27,7 +27,7 @@ from cqlib.util.files import write_atomic
 from cqlib.util.paths import IN_REPOSITORY, PUBLISHED
 
 PICTURE = {"profile": "quick", "data": default_data("table1/cq-f", "quick")[0]}
-"""The run set of README's picture of Table 1, seed 0, and of the published models."""
+"""The group of README's picture of Table 1, seed 0, and of the published models."""
 HISTORY, LOSSY = "training.history.png", 32
 """Samples kept along a training (`training.snapshots.History`); published as images of a side that may
 lose detail."""

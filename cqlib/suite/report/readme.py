@@ -17,11 +17,10 @@ from cqlib.suite.experiments.claims import IS_MISLEADS
 from cqlib.suite.experiments.experiment import image_size
 from cqlib.suite.experiments.record import slug, undamaged_records
 from cqlib.suite.experiments.rows import RESULT_PROFILES, default_data, training_command
-from cqlib.suite.report import answer, claims_file, fronts, mixture, regimes
-from cqlib.suite.report.claim_cards import VERDICTS, Card, cards, scales
-from cqlib.suite.report.facts import gpu_hours
-from cqlib.suite.report.run_sets import RunSet, data_title, display_groups, run_sets
-from cqlib.suite.report.tables import NO_IS
+from cqlib.suite.report import details, trade_off
+from cqlib.suite.report.findings import VERDICTS, Card, answer, cards, scales, write_claims
+from cqlib.suite.report.groups import Group, data_title, groups, side_by_side
+from cqlib.suite.report.tables import MIXTURE, MIXTURE_MEANS, NO_IS, mixture_cells
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, RECORDS, ROOT
@@ -33,29 +32,29 @@ COLUMNS = ("BPD", *(QUANTITIES[id].lite0 for id in ("is", "fid", "kid", "coverag
 """What is measured, in the tables of docs."""
 PAPERS = ("paper: BPD ↓", "paper: IS ↑", "paper: FID ↓")
 TABLES = {table.id: table for table in paper.TABLES}
-RunSets = Sequence[RunSet]
+Groups = Sequence[Group]
 
 
-def displayed(sets: RunSets, table: paper.Table) -> RunSet | None:
-    """The published run set with the most rows of a table; of equals that of `quick`; None without any."""
-    groups = display_groups(sets, [row.id for row in table.rows], "quick")
+def displayed(sets: Groups, table: paper.Table) -> Group | None:
+    """The published group with the most rows of a table; of equals that of `quick`; None without any."""
+    groups = side_by_side(sets, [row.id for row in table.rows], "quick")
     return groups[0][0] if groups else None
 
 
-def findings(sets: RunSets) -> str:
+def findings(sets: Groups) -> str:
     """Whether the paper's chief claims came out, in sentences."""
-    _, *told = answer.sentences(scales(sets, [row.id for row in paper.TABLE1.rows]))
+    _, *told = answer(scales(sets, [row.id for row in paper.TABLE1.rows]))
     return "\n\n".join(told)
 
 
-def default_cost(sets: RunSets) -> str:
+def default_cost(sets: Groups) -> str:
     """What the default command takes; no records say so, but its own measurement."""
     run = default_run()
     time, memory = duration(run["seconds"]), format_bytes(run["memory_mb"] * 1e6)
     return f"From a fresh clone, the first command takes {time} and at most {memory} of memory ({run['machine']})."
 
 
-def profiles(sets: RunSets) -> str:
+def profiles(sets: Groups) -> str:
     """What each profile but `smoke` costs, and what CQ-F gets under it."""
     lines = []
     for profile in RESULT_PROFILES:
@@ -70,14 +69,14 @@ def profiles(sets: RunSets) -> str:
     return f"{table}\n\n{quick} `study` and `paper`: one seed of Table 1."
 
 
-def cost(profile: str, runs: RunSet | None) -> tuple[str, str]:
+def cost(profile: str, runs: Group | None) -> tuple[str, str]:
     """Time and memory of a profile. `quick`: those of the default command. `paper`: one seed of Table 1, as estimated.
     Others: one seed of Table 1, by the rows' median times over seeds and the most memory of any run."""
     if profile == "quick":
         run = default_run()
         return duration(run["seconds"]), format_bytes(run["memory_mb"] * 1e6)
     if profile == "paper":
-        return f"{gpu_hours('Table 1'):.0f} h of an A100, estimated", "—"
+        return f"{details.gpu_hours('Table 1'):.0f} h of an A100, estimated", "—"
     done = [runs.done(row.id) if runs else [] for row in paper.TABLE1.rows]
     if not all(done):
         return "—", "—"
@@ -93,7 +92,7 @@ def default_run() -> dict[str, Any]:
 # --- tables
 
 
-def short_table(sets: RunSets) -> str:
+def short_table(sets: Groups) -> str:
     """Table 1 for README: the paper's numbers beside the published ones, and the scale of the latter."""
     table, columns = paper.TABLE1, [("BPD", 0), (FD, 2)]
     if (runs := displayed(sets, table)) is None:
@@ -107,7 +106,7 @@ def short_table(sets: RunSets) -> str:
     return f"Here: {scale}; mean ± standard deviation.\n\n{markdown_table(header, lines)}"
 
 
-def whole_table(which: str, sets: RunSets) -> str:
+def whole_table(which: str, sets: Groups) -> str:
     """A table of the paper for docs, the paper's numbers beside the published ones."""
     table = TABLES[which]
     if (runs := displayed(sets, table)) is not None:
@@ -117,28 +116,28 @@ def whole_table(which: str, sets: RunSets) -> str:
     return "\n\n".join([f"Not trained yet: `{command}`.", markdown_table(["", *PAPERS], lines), *_footnotes(table)])
 
 
-def measured(table: paper.Table, runs: RunSet) -> str:
-    """A table of the paper, its numbers beside those of a run set; of a set with changed recipes only what ran."""
+def measured(table: paper.Table, runs: Group) -> str:
+    """A table of the paper, its numbers beside those of a group; of a set with changed recipes only what ran."""
     empty = [""] * len(PAPERS)
     rows = [row for row in table.all_rows if runs.records_of(row.id) or not runs.changes]
     lines = [[_name(row, table), *map(printed, row.numbers[:3]), *(mean(runs, row.id, name) for name in COLUMNS),
               _seeds_of(runs, row.id)] for row in rows]  # fmt: skip
     lines.append([*_real(runs, COLUMNS, empty), ""])
-    mixed = mixture.cells(runs, COLUMNS) if table is paper.TABLE1 else None
+    mixed = mixture_cells(runs, COLUMNS) if table is paper.TABLE1 else None
     if mixed:
-        lines.append([mixture.LABEL, *empty, *(cell.text.replace("—", "") for cell in mixed)])
+        lines.append([MIXTURE, *empty, *(cell.text.replace("—", "") for cell in mixed)])
     command = runs.command(table.id, [row.id for row in table.rows])
     header = ["", *PAPERS, *map(heading, COLUMNS), "seeds"]
     parts = [f"{caption(runs, table)} To train it: `{command}`.", markdown_table(header, lines)]
-    parts += [mixture.MEANING] * bool(mixed) + [NO_IS.format(runs.data)] * (runs.data in IS_MISLEADS)
+    parts += [MIXTURE_MEANS] * bool(mixed) + [NO_IS.format(runs.data)] * (runs.data in IS_MISLEADS)
     return "\n\n".join([*parts, *_footnotes(table)])
 
 
-def every_table(sets: RunSets) -> str:
-    """Each table of the paper on each run set that is published."""
+def every_table(sets: Groups) -> str:
+    """Each table of the paper on each group that is published."""
     parts = []
     for table in paper.TABLES:
-        for runs in chain(*display_groups(sets, [row.id for row in table.rows], "quick")):
+        for runs in chain(*side_by_side(sets, [row.id for row in table.rows], "quick")):
             if any(map(runs.records_of, table.new_rows)):
                 parts += [f"## {table.name}: {runs.label}", measured(table, runs)]
     return "\n\n".join(parts)
@@ -148,7 +147,7 @@ def _footnotes(table: paper.Table) -> list[str]:
     return [paper.FOOTNOTES[note] for row in table.rows for note in row.footnotes]
 
 
-def caption(runs: RunSet, table: paper.Table) -> str:
+def caption(runs: Group, table: paper.Table) -> str:
     """Data, profile, seeds, how samples are scored, and the records that all numbers are of."""
     scores = [run.metrics[FD] for run in runs.records if FD in run.metrics]
     n, sides = sorted({score.n for score in scores}), sorted({score.protocol.side or 0 for score in scores})
@@ -161,13 +160,13 @@ def caption(runs: RunSet, table: paper.Table) -> str:
     return f"{text} Records: `{PUBLISHED.relative_to(ROOT)}/records/{files}.json`."
 
 
-def seeds(runs: RunSet, table: paper.Table) -> str:
+def seeds(runs: Group, table: paper.Table) -> str:
     """ "5 seeds"; "up to 5 seeds" where rows have fewer."""
     counts = {len(runs.done(row.id)) for row in table.all_rows} - {0}
     return "up to " * (len(counts) > 1) + count_of(max(counts, default=0), "seed")
 
 
-def mean(runs: RunSet, row: str, metric: str) -> str:
+def mean(runs: Group, row: str, metric: str) -> str:
     """ "5.25 ± 0.05" over seeds; empty where the metric has not been measured."""
     if runs.mean(row, metric) is None:
         return ""
@@ -184,45 +183,46 @@ def _name(row: paper.Row, table: paper.Table) -> str:
     return f"{row.label} [{', '.join(row.ticks)}]" if row.ticks and table.id == "table2" else row.label
 
 
-def _seeds_of(runs: RunSet, row: str) -> str:
+def _seeds_of(runs: Group, row: str) -> str:
     command = f"not trained yet: `{training_command(row, runs.profile, runs.data)}`"
     return runs.diverged(row) or str(len(runs.done(row)) or command)
 
 
-def _real(runs: RunSet, names: Sequence[str], papers: Sequence[str]) -> list[str]:
+def _real(runs: Group, names: Sequence[str], papers: Sequence[str]) -> list[str]:
     return ["real images", *papers, *(runs.real_cell(name).text for name in names)]
 
 
 # --- claims
 
 
-def trade_off(sets: RunSets) -> str:
-    """What f does to the trade-off, on each run set that has fronts."""
+def fronts(sets: Groups) -> str:
+    """What f does to the trade-off, on each group that has fronts."""
     lines = [[result.label, result.sentence, data_title(runs.data) + f" {runs.size}×{runs.size}", result.text,
-              str(result.seeds)] for runs in sets for result in fronts.results(runs)]  # fmt: skip
+              str(result.seeds)] for runs in sets for result in trade_off.front_results(runs)]  # fmt: skip
     header = ["verdict", "claim (ours)", "images", "measured effect and 95 % interval", "seeds"]
-    return f"{fronts.CHOSEN_LATE}\n\n{markdown_table(header, lines)}" if lines else "No front has been trained yet."
+    return f"{trade_off.CHOSEN_LATE}\n\n{markdown_table(header, lines)}" if lines else "No front has been trained yet."
 
 
-def two_regimes(sets: RunSets) -> str:
+def two_regimes(sets: Groups) -> str:
     """sigma at codes of images and at drawn codes, of the rows of Table 1."""
     runs = displayed(sets, paper.TABLE1)
-    lines = regimes.lines(runs, [row.id for row in paper.TABLE1.rows]) if runs else []
+    lines = details.regime_lines(runs, [row.id for row in paper.TABLE1.rows]) if runs else []
     cells = [[cell if isinstance(cell, str) else cell.text for cell in line] for line in lines]
-    return f"{regimes.MEANING}\n\n{markdown_table(regimes.HEAD, cells)}" if runs and lines else regimes.MEANING
+    table = [markdown_table(details.REGIMES, cells)] if cells else []
+    return "\n\n".join([details.REGIMES_MEAN, *table])
 
 
-def claims(which: str, sets: RunSets) -> str:
+def claims(which: str, sets: Groups) -> str:
     """The claims of a table; those of Table 1 on the smallest and on the largest images."""
     table = TABLES[which]
-    shown: list[RunSet | None] = [*scales(sets, [row.id for row in table.rows])] if table is paper.TABLE1 else []
+    shown: list[Group | None] = [*scales(sets, [row.id for row in table.rows])] if table is paper.TABLE1 else []
     shown = shown or [displayed(sets, table)]
     parts = ((f"**{runs.label}.** " if len(shown) > 1 and runs else "") + _claims(which, runs) for runs in shown)
     return "\n\n".join(parts)
 
 
-def _claims(which: str, runs: RunSet | None) -> str:
-    """The claims of a table on a run set: how many have which verdict, those tested with their effects, and those not
+def _claims(which: str, runs: Group | None) -> str:
+    """The claims of a table on a group: how many have which verdict, those tested with their effects, and those not
     run."""
     found = cards([runs] if runs else [], f"{which}/")
     own = [card for card in found if card.claim.own]
@@ -253,18 +253,18 @@ def _counts(of: Sequence[Card], whose: str) -> str:
     return f"{len(of)} claims of {whose}; {verdicts}." if of else ""
 
 
-DOCUMENTS: Mapping[Path, Mapping[str, Callable[[RunSets], str]]] = {
+DOCUMENTS: Mapping[Path, Mapping[str, Callable[[Groups], str]]] = {
     README: {"cost": default_cost, "findings": findings, "table1": short_table},
     DOCS / "running.md": {"profiles": profiles},
     DOCS / "tables.md": {"tables": every_table},
-    DOCS / "results.md": {"fronts": trade_off, "regimes": two_regimes}
+    DOCS / "results.md": {"fronts": fronts, "regimes": two_regimes}
     | {name: partial(whole_table, name) for name in TABLES}
     | {f"{name}-claims": partial(claims, name) for name in TABLES},
 }  # fmt: skip
-"""File -> its parts by name -> the function that renders it from the published run sets."""
+"""File -> its parts by name -> the function that renders it from the published groups."""
 
 
-def render(text: str, parts: Mapping[str, Callable[[RunSets], str]], sets: RunSets) -> str:
+def render(text: str, parts: Mapping[str, Callable[[Groups], str]], sets: Groups) -> str:
     """`text` with every one of `parts` rendered. ValueError when a part's marks are missing."""
     return fill_sections(text, {name: part(sets) for name, part in parts.items()})
 
@@ -274,7 +274,7 @@ def write() -> list[Path]:
     record, or without any."""
     if not (records := undamaged_records(RECORDS)):
         raise UserError(f"there are no records in {RECORDS}")
-    sets = run_sets([], records)
+    sets = groups([], records)
     for file, parts in DOCUMENTS.items():
         write_atomic(file, render(file.read_text(encoding="utf-8"), parts, sets))
-    return [*DOCUMENTS, claims_file.write(sets)]
+    return [*DOCUMENTS, write_claims(sets)]

@@ -218,8 +218,7 @@ def test_every_command_has_help_whose_examples_are_commands(tmp_path, monkeypatc
 
 def test_all_records_are_one_table(tmp_path, monkeypatch, capsys):
     published = tmp_path / "published"
-    monkeypatch.setattr("cqlib.util.paths.PUBLISHED", published)
-    monkeypatch.setattr("cqlib.suite.experiments.ablations.PUBLISHED", published / "ablations")
+    monkeypatch.setattr("cqlib.suite.report.table.PUBLISHED", published)
     made = {"local": fake_records.record("table1/vae"), "published": fake_records.record("table1/gan", 3)}
     write_record(made["local"], tmp_path / "runs" / "one", "record.json")
     write_record(made["published"], published / "records", "two.json")
@@ -228,10 +227,10 @@ def test_all_records_are_one_table(tmp_path, monkeypatch, capsys):
     assert cli.main(["export", "--csv", str(tmp_path / "all.csv"), "--from", str(tmp_path / "runs")]) == 0
     with open(tmp_path / "all.csv", newline="") as file:
         lines = list(csv.DictReader(file))
-    runs = {(line["from"], line["seed"]) for line in lines}
+    runs = {(line["origin"], line["seed"]) for line in lines}
     assert runs == {("local", "0"), ("local", "100"), ("published", "3"), ("published", "101")}
     for place, record in made.items():
-        own = [line for line in lines if (line["from"], line["seed"]) == (place, str(record.seed))]
+        own = [line for line in lines if (line["origin"], line["seed"]) == (place, str(record.seed))]
         values = {line["metric"]: float(line["value"]) for line in own}
         assert values == {name: metric.value for name, metric in record.metrics.items()}
 

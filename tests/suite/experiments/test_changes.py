@@ -15,7 +15,7 @@ from cqlib.suite.experiments.run import run
 from cqlib.suite.experiments.selection import Selection
 from cqlib.suite.experiments.sheet import sheet
 from cqlib.suite.experiments.variants import row_and_changes, variant
-from cqlib.suite.report.run_sets import run_sets
+from cqlib.suite.report.groups import groups
 from cqlib.util.errors import UsageError
 
 LAMBDA = "system.quality_weight"
@@ -137,7 +137,7 @@ def test_changed_records_make_a_set_of_their_own_but_for_those_of_the_trade_off(
     found = [of_today("table1/cq", seed, {"training.steps": 7}) for seed in (0, 1)]
     weight = {LAMBDA: 100.0}
     plain, named = of_today("table1/cq", 0, {}), of_today("table1/cq-f", 0, dict(weight))
-    second, first = run_sets([*found, plain, named], [])
+    second, first = groups([*found, plain, named], [])
     assert (first.label, len(first.done("table1/cq"))) == ("photos10 16×16, quick, steps: 7", 2)
     assert second.done("table1/cq") == [plain] and second.label == "photos10 16×16, quick"
     assert second.done(variant("table1/cq-f", weight)) == [named]

@@ -9,7 +9,8 @@ from notebook_cells import soup
 from cqlib.suite.experiments.ablations import BY_NAME
 from cqlib.suite.experiments.record import write_record
 from cqlib.suite.figures import ablations
-from cqlib.suite.report.ablations import effect, run_set
+from cqlib.suite.report.ablations import effect, group
+from cqlib.suite.report.table import Table, of
 
 
 def test_a_run_of_this_machine_stands_for_the_published_one_of_its_name(tmp_path, monkeypatch):
@@ -26,7 +27,7 @@ def test_a_run_of_this_machine_stands_for_the_published_one_of_its_name(tmp_path
 
 def test_runs_in_another_precision_or_of_other_images_are_not_compared():
     runs = [plain(0, 3.0), replace(plain(1, 3.0), precision="bf16"), record("table1/cq-f", 2, data="photos10", BPD=3.0)]
-    assert [run.seed for run in run_set(runs, []).records] == [0]
+    assert [run.seed for run in group(of([], runs), Table()).records] == [0]
 
 
 def plain(seed, bpd):
@@ -42,7 +43,7 @@ def test_a_change_is_compared_with_its_row_as_it_is_or_with_the_one_that_it_name
 
     cq = [record("table1/cq", seed, data="photodigits", BPD=7.0) for seed in (0, 1)]
     tables = [plain(0, 5.0), plain(1, 5.0), *cq, *changed("couplings-alone", 6.0)]
-    runs = run_set(tables, changed("rotation-alone", 6.5))
+    runs = group(of([], tables), of([], changed("rotation-alone", 6.5)))
     found = [effect(BY_NAME[name], "table1/cq-f", runs) for name in ("couplings-alone", "rotation-alone")]
     assert [each.results[0].effect for each in found] == pytest.approx([-1.0, 0.5])
     assert [each.words.endswith(", against CQ") for each in found] == [False, True]
@@ -51,9 +52,9 @@ def test_a_change_is_compared_with_its_row_as_it_is_or_with_the_one_that_it_name
 def test_what_has_been_trained_is_shown_and_the_rest_has_a_command():
     changes = {"system.critic.penalty_weight": 10.0}
     changed = [record("table1/cq-f", seed, data="photodigits", BPD=4.0, changes=changes) for seed in (0, 1)]
-    page = soup(ablations.table(run_set([plain(0, 5.0), plain(1, 5.0)], changed)))
+    page = soup(ablations.table(group(of([], [plain(0, 5.0), plain(1, 5.0)]), of([], changed))))
     lines = [line.get_text() for line in page.table.select("tbody tr") if "CQ" in line.get_text()]
     assert len(lines) == 1 and lines[0].startswith("CQ-F: gradient penalty 10")
     assert "./run_all.sh --only critic-sees-mean,f-by-coverage," in page.get_text()
-    nothing = soup(ablations.table(run_set([], [])))
+    nothing = soup(ablations.table(group(Table(), Table())))
     assert nothing.table is None and "./run_all.sh --only ablations --seeds 0-2" in nothing.get_text()

@@ -14,7 +14,7 @@ from cqlib.metrics.metric import Metric, Protocol
 from cqlib.suite.experiments import paper
 from cqlib.suite.figures import architectures
 from cqlib.suite.figures import common as show
-from cqlib.suite.report.run_sets import run_sets
+from cqlib.suite.report.groups import groups
 from cqlib.util.errors import UserError
 
 ROWS = ("table1/gan", "table1/cq-f", *TABLE2)
@@ -39,7 +39,7 @@ def test_no_data_set_is_downloaded_for_a_picture(tmp_path, monkeypatch):
 
 
 def test_models_are_those_whose_weights_are_there(tmp_path, monkeypatch):
-    runs = run_sets(records(1, ROWS), [])[0]
+    runs = groups(records(1, ROWS), [])[0]
 
     def model_of(record, runs_dir):
         if record.row != "table2/cqf-residual":
@@ -58,7 +58,7 @@ def test_kl_by_layer_is_the_mean_over_seeds():
         return replace(record("table2/cqf-residual", seed), metrics=metrics)
 
     found = [run(0, **{"4x4-1": 0.1, "8x8-1": 0.02}), run(1, **{"4x4-1": 0.2, "8x8-1": 0.03})]
-    label = soup(architectures.kl_by_layer(run_sets(found, [])[0])).svg["aria-label"]
+    label = soup(architectures.kl_by_layer(groups(found, [])[0])).svg["aria-label"]
     assert label.endswith("CQF + Residual 4x4-1 0.150, 8x8-1 0.025")
 
 

@@ -12,7 +12,7 @@ from cqlib.data.grids import grid_png
 from cqlib.metrics.metric import Metric, Protocol
 from cqlib.suite.experiments.rows import NOTEBOOK_ROWS
 from cqlib.suite.figures import decoders
-from cqlib.suite.report.run_sets import run_sets
+from cqlib.suite.report.groups import groups
 from cqlib.util.files import write_atomic
 
 
@@ -22,7 +22,7 @@ def test_every_row_is_trained_by_the_name_of_the_notebook():
 
 
 def test_tables_hold_what_is_there_and_dashes_for_the_rest():
-    runs = run_sets(records(3, ("table1/vae", "table1/vae-f")), [])[0]
+    runs = groups(records(3, ("table1/vae", "table1/vae-f")), [])[0]
     for run, time in zip(runs.records_of("table1/vae"), (0.5, 0.002, 0.001), strict=True):
         run.metrics["seconds"] = Metric(time, None, 64, Protocol(device="CPU"))
         run.curve["KL"] = [[50, 9.0], [100, 1000 * time]]
@@ -45,12 +45,12 @@ def test_times_are_those_of_the_protocol_that_most_rows_were_timed_under():
         seconds, protocol = 0.9 if slow else 0.001 * (1 + run.seed), Protocol(device=f"CPU {slow}")
         run.metrics["seconds"] = Metric(seconds, None, 64, protocol)
     found[3].metrics["seconds"] = Metric(0.5, None, 64, Protocol(device="another"))  # VAE-F, seed 0
-    times = decoders.batch_times(decoders.DECODERS, run_sets(found, [])[0])
+    times = decoders.batch_times(decoders.DECODERS, groups(found, [])[0])
     assert times == {"table1/vae": 0.002, "table1/vae-f": 0.0025}
 
 
 def test_samples_without_weights_are_those_that_the_run_left(tmp_path, monkeypatch):
-    runs = run_sets(records(1, ("table1/vae-f",)), [])[0]
+    runs = groups(records(1, ("table1/vae-f",)), [])[0]
     left = torch.randint(256, (64, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     write_atomic(tmp_path / runs.records[0].folder / "samples.png", grid_png(left))
     board = {}

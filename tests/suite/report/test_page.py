@@ -19,8 +19,8 @@ from cqlib.suite.experiments import paper
 from cqlib.suite.experiments.ablations import ABLATIONS
 from cqlib.suite.experiments.claims import CLAIMS
 from cqlib.suite.experiments.rows import default_data
-from cqlib.suite.report.claim_cards import cards
-from cqlib.suite.report.run_sets import run_sets
+from cqlib.suite.report.findings import cards
+from cqlib.suite.report.groups import groups
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
 
@@ -54,7 +54,7 @@ def full(tmp_path_factory) -> BeautifulSoup:
 def test_the_report_imports_neither_models_nor_training():
     code = "import sys, cqlib.suite.report.page; print([n for n in sys.modules if n.startswith('cqlib.')])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "cqlib.suite.report.run_sets" in loaded
+    assert "cqlib.suite.report.groups" in loaded
     assert not re.search(r"cqlib\.(models|training|nets|recipe|experiments\.(run|experiment|load))\b", loaded)
 
 
@@ -109,7 +109,7 @@ def test_a_measured_cell_holds_mean_and_standard_deviation_and_names_its_records
 
 
 def test_every_claim_stands_on_the_page_with_what_each_run_set_says_of_it(full):
-    sets = run_sets([*records(1), record("table1/gan", 1, status="diverged")], records(5))
+    sets = groups([*records(1), record("table1/gan", 1, status="diverged")], records(5))
     tested = {card.claim.sentence: card for card in cards(sets) if card.tests}
     seen = set()
     for matrix in full.find_all("table", class_="matrix"):

@@ -15,13 +15,13 @@ from cqlib.data.grids import grid_png
 from cqlib.suite.experiments.trade_off import GAN, WITHOUT_L_Q, front
 from cqlib.suite.experiments.variants import row_and_changes
 from cqlib.suite.report import pictures, plots, trade_off
-from cqlib.suite.report.run_sets import run_sets
+from cqlib.suite.report.groups import groups
 
 ROWS = (*SCORES, *TABLE2)
 
 
 def test_marks_and_bars_are_mean_and_standard_deviation_of_the_seeds():
-    runs = run_sets(records(3, ROWS), [])[0]
+    runs = groups(records(3, ROWS), [])[0]
     point = pictures.point_of(runs, "table2/cqf-residual", "FD-lite0")
     for name, mean, std in (("BPD", point.bpd, point.bpd_std), ("FD-lite0", point.distance, point.distance_std)):
         values = [run.metrics[name].value for run in runs.records_of("table2/cqf-residual")]
@@ -70,13 +70,13 @@ def test_the_published_page_shows_real_images_only_of_what_any_machine_has(tmp_p
     draw_samples([*runs, later], tmp_path / "samples")
     real = grid_png(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
     monkeypatch.setattr(pictures, "real_images", lambda *_: real)
-    (shown,) = run_sets([], runs)
+    (shown,) = groups([], runs)
     found = [pictures.grids([shown], ["table1/vae"], tmp_path, None, out) for out in (tmp_path, None)]
     labels = [[figure["label"] for figure in figures] for figures in found]
     sources = [figures[-1]["image"]["src"].partition(";")[0] for figures in found]
     assert sources[0].endswith("/samples.png") and sources[1] == "data:image/png"  # linked below the page
     assert labels == [["Real test images", "VAE"] if data == "photos10" else ["VAE"], ["Real test images", "VAE"]]
-    (both,) = run_sets([], [replace(runs[0], status="diverged"), later])
+    (both,) = groups([], [replace(runs[0], status="diverged"), later])
     assert pictures.grids([both], ["table1/vae"], tmp_path, None)[-1]["text"] == "seed 1"
 
 
@@ -92,7 +92,7 @@ def on_fronts(seeds=2):
 
 @pytest.mark.slow
 def test_the_pictures_of_the_trade_off_show_every_point_once():
-    (runs,) = run_sets(on_fronts(), [])
+    (runs,) = groups(on_fronts(), [])
     found = trade_off.figures(runs)
     assert [figure["more"] for figure in found] == [False, True, True, True]
     figure, _ = trade_off.draw_fronts(runs, trade_off.FIRST, "FD-lite0")

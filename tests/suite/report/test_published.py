@@ -16,9 +16,9 @@ from cqlib.suite.experiments import run
 from cqlib.suite.experiments.experiment import experiment, experiment_of
 from cqlib.suite.experiments.load import is_trained
 from cqlib.suite.experiments.record import load_records, read_record, slug, write_record
-from cqlib.suite.report import digits, publish
+from cqlib.suite.report import details, publish
 from cqlib.suite.report import page as report
-from cqlib.suite.report.run_sets import run_sets
+from cqlib.suite.report.groups import groups
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError
 from cqlib.util.provenance import GitInfo
@@ -41,11 +41,11 @@ def test_every_record_says_where_it_comes_from():
 
 def test_digits_read_by_eye_are_those_of_the_runs_that_were_read():
     """Not of other sizes, and not of a user's own runs."""
-    counted = {runs.title for runs in run_sets(RECORDS, RECORDS) if digits.lines([runs], ["table1/cq-f"])}
+    counted = {runs.title for runs in groups(RECORDS, RECORDS) if details.digit_lines([runs], ["table1/cq-f"])}
     read = {
         runs.title
-        for runs in run_sets(RECORDS, RECORDS)
-        for line in digits.lines([runs], ["table1/cq-f"])
+        for runs in groups(RECORDS, RECORDS)
+        for line in details.digit_lines([runs], ["table1/cq-f"])
         if line.by_eye
     }
     assert read == {"Published: Digits on photographs 16×16, quick"} < counted

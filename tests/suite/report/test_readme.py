@@ -15,7 +15,7 @@ import cqlib
 from cqlib.suite.cli import commands, options
 from cqlib.suite.experiments.record import load_records
 from cqlib.suite.report import readme
-from cqlib.suite.report.run_sets import run_sets
+from cqlib.suite.report.groups import groups
 from cqlib.util.paths import RECORDS, ROOT
 
 BESIDE = ("CONTRIBUTING.md", "CHANGELOG.md", "notebooks/README.md")
@@ -50,7 +50,7 @@ def test_rendered_parts_are_those_of_the_published_records():
     published, problems = load_records(RECORDS)
     assert not problems and published
     for file, parts in readme.DOCUMENTS.items():
-        assert readme.render(TEXT[file], parts, run_sets([], published)) == TEXT[file], "run: python -m cqlib readme"
+        assert readme.render(TEXT[file], parts, groups([], published)) == TEXT[file], "run: python -m cqlib readme"
         assert set(re.findall(r"<!-- ([\w-]+) -->", TEXT[file])) == parts.keys()
         assert not re.search(r"^ *<!-- .* -->.", TEXT[file], re.MULTILINE)  # what follows would be raw HTML
 
@@ -62,14 +62,14 @@ def test_rendering_changes_when_a_number_does_and_without_records_there_are_the_
     after = [r if r is not first else replace(r, metrics={**r.metrics, "BPD": bpd}) for r in before]
     table, claims = partial(readme.whole_table, "table1"), partial(readme.claims, "table1")
     for part in (readme.profiles, readme.short_table, readme.findings, table, claims):
-        assert part(run_sets([], before)) != part(run_sets([], after))
+        assert part(groups([], before)) != part(groups([], after))
         assert part([])
     assert "CQ-F" in readme.whole_table("table1", [])
 
 
 def test_a_row_that_diverged_or_was_not_trained_says_so():
     runs = [r for r in records(2) if r.row != "table1/gan"]
-    text = readme.whole_table("table1", run_sets([], [*runs, replace(runs[0], seed=2, status="diverged")]))
+    text = readme.whole_table("table1", groups([], [*runs, replace(runs[0], seed=2, status="diverged")]))
     lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
     assert lines["VAE"].endswith(" 1 of 3 diverged |") and lines["CQ"].endswith(" 2 |")
     assert "not trained yet: `./run_all.sh --only table1/gan" in lines["GAN"]
@@ -78,7 +78,7 @@ def test_a_row_that_diverged_or_was_not_trained_says_so():
 def test_longer_training_has_a_table_of_its_own_with_the_rows_that_ran():
     runs = records(1)
     longer = [replace(r, changes={"training.steps": 18_000}) for r in runs if r.row == "table1/cq"]
-    _, *tables = readme.every_table(run_sets([], [*runs, *longer])).split("## Table 1: ")
+    _, *tables = readme.every_table(groups([], [*runs, *longer])).split("## Table 1: ")
     rows = [re.findall(r"^\| (VAE|CQ|GAN) ", table, re.MULTILINE) for table in tables]
     assert rows == [["VAE", "CQ", "GAN"], ["CQ"]] and "steps: 18,000" in tables[1]
     (files,) = re.findall(r"records/(ROW--.*?)`", tables[1])

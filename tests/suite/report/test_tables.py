@@ -12,9 +12,9 @@ from fake_records import DEVICE, record, records
 from cqlib.metrics.metric import Metric, Protocol
 from cqlib.suite.experiments import paper
 from cqlib.suite.experiments.record import DataInfo
-from cqlib.suite.report import facts, small_tables, tables
-from cqlib.suite.report.numbers import count_numbers, is_comparable, number_verdict
-from cqlib.suite.report.run_sets import run_sets
+from cqlib.suite.report import details, tables
+from cqlib.suite.report.groups import groups
+from cqlib.suite.report.verdicts import count_numbers, is_comparable, number_verdict
 
 BPD = paper.number("table2/cqf", "cifar10", "bpd")  # 3.90
 FID = paper.number("table1/cq-f", "cifar10", "fid")  # 28.0
@@ -29,7 +29,7 @@ def entries(view: tables.View, label: str, i: int = -1) -> dict[str, tables.Cell
 def test_there_is_one_column_for_each_score_that_was_measured():
     both = record("table1/vae")
     both.metrics["FID"] = Metric(171.0, None, 10_000, Protocol(features="inception"))
-    view = tables.view(paper.TABLE1, run_sets([both], [record("table1/vae")]))
+    view = tables.view(paper.TABLE1, groups([both], [record("table1/vae")]))
     assert [source.title for source in view.sources] == ["Paper", "Published", "This machine"]
     assert [cell.text for cell in entries(view, "GAN", 0).values()] == ["7.0", "6.8", "31.4"]
     on_lite0 = ("IS-lite0 ↑", "FD-lite0 ↓", "KD-lite0 ↓", "Coverage-lite0 ↑")
@@ -47,7 +47,7 @@ def test_there_is_one_column_for_each_score_that_was_measured():
 def test_a_row_says_what_was_not_trained_and_what_diverged():
     runs = [record("table1/gan", 1, status="diverged"), *records(4, ("table1/vae",)),
             record("table1/vae", 4, status="diverged")]  # fmt: skip
-    view = tables.view(paper.TABLE1, run_sets(runs, []))
+    view = tables.view(paper.TABLE1, groups(runs, []))
     assert entries(view, "VAE")["Seeds"].text == "1 of 5 diverged"
     for label, text in (("CQ", "not trained yet"), ("GAN", "diverged")):
         (cell,) = next(line for line in view.lines if line.label == label).cells[1]
@@ -55,15 +55,15 @@ def test_a_row_says_what_was_not_trained_and_what_diverged():
 
 
 def test_rows_that_were_not_trained_here_have_a_command_each():
-    sets = run_sets([record("table1/gan")], records(1))
+    sets = groups([record("table1/gan")], records(1))
     absent = dict(tables.missing(paper.TABLE2, sets, "study", alone=False))
     assert absent["CQF + Residual"] == "./run_all.sh --profile study --only table2/cqf-residual"
     assert "GAN" not in absent  # Table 1's
     assert tables.missing(paper.TABLE1, sets, "quick", alone=True) == ()
     for table in paper.TABLES:
         assert tables.missing(table, [], "quick", True) == (("all of them", f"./run_all.sh --only {table.id}"),)
-    changed = run_sets([replace(record("table1/gan"), changes={"training.steps": 100})], [])
-    assert "GAN" in facts.missing_rows(changed)
+    changed = groups([replace(record("table1/gan"), changes={"training.steps": 100})], [])
+    assert "GAN" in details.missing_rows(changed)
 
 
 # --- the paper's numbers
@@ -90,7 +90,7 @@ def test_comparable_seeds_are_averaged_and_others_left_out():
     found = number_verdict(BPD, runs)
     assert found.label == "reproduced" and "mean of 2 runs" in found.reason
     assert number_verdict(BPD, runs[2:]).label == "not comparable"
-    view = tables.view(paper.TABLE1, run_sets([real(BPD=3.9, FID=300.0)], []))
+    view = tables.view(paper.TABLE1, groups([real(BPD=3.9, FID=300.0)], []))
     cells = entries(view, "CQ-F")
     assert (cells["BPD ↓"].number.label, cells["FID ↓"].number.label) == ("reproduced", "not reproduced")
 
@@ -111,7 +111,7 @@ def test_only_the_papers_recipe_data_and_protocol_are_comparable(change):
 def test_a_number_that_stands_in_two_tables_counts_once():
     """Table 2's GAN and CQF are Table 1's, Table 3's CQF of one scale is Table 2's: all but its three of STL-10."""
     printed = [n for row in paper.ROWS.values() for n in row.numbers if n.value is not None]
-    counts = count_numbers(run_sets(records(1), [real(BPD=3.9)]))
+    counts = count_numbers(groups(records(1), [real(BPD=3.9)]))
     assert sum(counts.values()) == len(printed) - 9 and counts["reproduced"] == 1 and counts["not comparable"] > 0
 
 
@@ -121,8 +121,8 @@ def test_a_number_that_stands_in_two_tables_counts_once():
 def test_a_protocol_is_told_once_with_its_models():
     runs = [record("table1/vae"), record("table1/cq")]
     runs[1].metrics["BPD"] = replace(runs[1].metrics["BPD"], n=7)
-    sets = run_sets(runs, [])
-    told = {name: ways for names, ways in small_tables.protocols(sets) for name in names.split(", ")}
+    sets = groups(runs, [])
+    told = {name: ways for names, ways in details.protocols(sets) for name in names.split(", ")}
     assert told.keys() == {name for name in runs[0].metrics if not name.startswith("Digit")}
     ((models, way),) = told["FD-lite0"]  # one way, for both: no names
     assert models == sets[0].label and way.startswith("FD-lite0: n_real = n_fake = 1000, held-out test split")
@@ -132,21 +132,21 @@ def test_a_protocol_is_told_once_with_its_models():
 def test_costs_are_of_the_device_that_most_runs_had():
     runs = [record("table1/vae", seed, seconds=seconds, device=device)
             for seed, (seconds, device) in enumerate([(10.0, DEVICE), (20.0, DEVICE), (900.0, "another")])]  # fmt: skip
-    (line,) = small_tables.costs(run_sets(runs, []))
+    (line,) = details.costs(groups(runs, []))
     assert [run.seconds for run in line["done"]] == [10.0, 20.0] and line["device"] == f"{DEVICE}, fp32"
     assert line["source"].startswith("2 seeds: table1_vae--photos10--quick--0.json, ")
 
 
 def test_a_system_is_held_against_its_untrained_copy_and_noise():
-    (line,) = small_tables.baselines(run_sets(records(2, ("table3/dcgan",)), []), ["table3/dcgan"])
+    (line,) = details.baselines(groups(records(2, ("table3/dcgan",)), []), ["table3/dcgan"])
     assert line["beats"] and [cell.text for cell in line["cells"][1:3]] == ["4,000", "2,500"]
     worse = record("table3/dcgan")
     worse.metrics["FD-lite0"] = replace(worse.metrics["FD-lite0"], value=3000.0)  # than noise
-    assert not small_tables.baselines(run_sets([worse], []), ["table3/dcgan"])[0]["beats"]
+    assert not details.baselines(groups([worse], []), ["table3/dcgan"])[0]["beats"]
 
 
 def test_all_numbers_are_of_models_with_the_digits_apart():
     metrics = {"BPD": 5.0, "FD-lite0": 300.0, "FD-lite0-floor": 60.0, "IS-lite0-real": 9.0, "Digit-3": 0.1,
                "Digit-3-real": 0.1}  # fmt: skip
-    (runs,) = run_sets([handmade.record("table1/cq-f", metrics=metrics)], [])
-    assert small_tables.all_numbers(runs) == (["BPD", "FD-lite0"], ["Digit-3"])
+    (runs,) = groups([handmade.record("table1/cq-f", metrics=metrics)], [])
+    assert details.all_numbers(runs) == (["BPD", "FD-lite0"], ["Digit-3"])

@@ -15,16 +15,16 @@ from todays import of_today
 from cqlib.suite.experiments import paper
 from cqlib.suite.experiments.claims import BY_ID, Claim
 from cqlib.suite.experiments.record import Record
-from cqlib.suite.report import claims_file
-from cqlib.suite.report.claim_cards import against_the_paper, cards, tally
+from cqlib.suite.report import findings
+from cqlib.suite.report.findings import against_the_paper, cards, tally
+from cqlib.suite.report.groups import groups
 from cqlib.suite.report.inference import Comparison, holm, welch
-from cqlib.suite.report.run_sets import run_sets
 from cqlib.suite.report.verdicts import ClaimResult, claim_result, judge
 
 
 def outcome(claim: Claim, records: list[Record]) -> ClaimResult:
-    (run_set,) = run_sets(records, [])
-    return claim_result(claim, run_set)
+    (group,) = groups(records, [])
+    return claim_result(claim, group)
 
 
 # --- labels
@@ -170,8 +170,8 @@ def test_a_run_that_diverged_leaves_the_claims_of_its_row_undecided_and_no_seed_
 def test_runs_of_two_precisions_are_never_compared():
     fast, exact = {"precision": "bf16"}, {"precision": "fp32"}
     both = [record("table1/vae-f", BPD=4.7, **fast), record("table1/vae", BPD=5.0, **exact)]
-    assert [claim_result(F_BPD, runs).label for runs in run_sets(both, [])] == ["not run", "not run"]
-    assert [runs.label for runs in run_sets(both, [])] == [
+    assert [claim_result(F_BPD, runs).label for runs in groups(both, [])] == ["not run", "not run"]
+    assert [runs.label for runs in groups(both, [])] == [
         "photos10 16×16, quick, bf16", "photos10 16×16, quick, fp32"]  # fmt: skip
 
 
@@ -206,14 +206,14 @@ def test_a_claim_of_other_data_alone_is_not_run():
 
 
 def card_of(claim: Claim, local, published=()):
-    return next(card for card in cards(run_sets(local, published)) if card.claim is claim)
+    return next(card for card in cards(groups(local, published)) if card.claim is claim)
 
 
 def side(low, n, **more):
     return runs("table1/vae-f", "table1/vae", [low + 0.01 * seed for seed in range(n)], [5.0] * n, **more)
 
 
-def test_which_run_set_decides():
+def test_which_group_decides():
     """One of the paper's recipe on its data; else most seeds, this machine's at a tie; smoke runs last."""
     card = card_of(F_BPD, [*side(4.0, 2, data="npz:mine"), *side(4.0, 3)], side(4.0, 3))
     sources = [result.source for result in card.tests]
@@ -229,17 +229,17 @@ def test_which_run_set_decides():
 def test_what_speaks_against_the_paper_is_told_data_set_by_data_set():
     there = side(4.0, 3, data="cifar10")
     worse, short = side(6.0, 3), [replace(run, changes={"training.steps": 7}) for run in side(6.0, 3, data="cifar10")]
-    found = against_the_paper(cards(run_sets([], [*worse, *there, *map(of_today, short)])), "contradicted")
+    found = against_the_paper(cards(groups([], [*worse, *there, *map(of_today, short)])), "contradicted")
     assert [(label, [result.claim.id for result in results]) for label, results in found] == [
         ("photos10 16×16, quick", ["table1/f-bpd"])]  # fmt: skip
-    assert tally(run_sets([], there))[1]["holds"] == 1 and tally(run_sets([], worse))[1]["contradicted"] == 1
+    assert tally(groups([], there))[1]["holds"] == 1 and tally(groups([], worse))[1]["contradicted"] == 1
 
 
-def test_holms_correction_is_over_the_tests_of_a_table_and_run_set():
+def test_holms_correction_is_over_the_tests_of_a_table_and_group():
     both = runs("table1/vae-f", "table1/vae", [4.0, 4.1, 4.05], [5.0, 5.1, 5.05])
     both += runs("table3/pixelcnnpp", "table3/pixelrnn", [3.0, 3.1], [4.0, 4.1])
     both += runs("table1/cq", "table1/gan", [5.0, 5.1, 5.2], [7.0, 7.1])
-    found = [card.tests[0] for card in cards(run_sets(both, []), "table1/") if card.tests]
+    found = [card.tests[0] for card in cards(groups(both, []), "table1/") if card.tests]
     assert {result.claim.id for result in found} == {
         "table1/f-bpd", "table1/quality-loss-bpd", "table1/vae-gan-bpd"}  # fmt: skip
     assert [result.p_holm for result in found] == pytest.approx(holm([result.p for result in found]))
@@ -255,9 +255,9 @@ def test_why_a_claim_was_not_tested_is_that_of_the_runs_that_lack_least():
 
 
 def test_the_claims_as_data_are_a_plain_list_with_every_test(tmp_path, monkeypatch):
-    monkeypatch.setattr(claims_file, "FILE", tmp_path / "claims.json")
-    sets = run_sets([], [*side(4.0, 2), record("table1/gan", 2, status="diverged")])
-    entries = {entry["id"]: entry for entry in json.loads(claims_file.write(sets).read_text())}
+    monkeypatch.setattr(findings, "CLAIMS_FILE", tmp_path / "claims.json")
+    sets = groups([], [*side(4.0, 2), record("table1/gan", 2, status="diverged")])
+    entries = {entry["id"]: entry for entry in json.loads(findings.write_claims(sets).read_text())}
     assert entries.keys() == BY_ID.keys()
     for card in cards(sets):
         entry = entries[card.claim.id]
@@ -279,11 +279,11 @@ def test_a_number_says_which_records_it_is_of():
     [("holds", 0.04, False), ("holds", 0.2, True), ("contradicted", 0.2, True), ("equal", 0.2, False)],
 )
 def test_what_is_decided_but_not_after_the_correction_is_weak(label, p_holm, weak):
-    result = ClaimResult(F_BPD, run_sets([record("table1/vae")], [])[0], label, p_holm=p_holm, n_tests=5)
+    result = ClaimResult(F_BPD, groups([record("table1/vae")], [])[0], label, p_holm=p_holm, n_tests=5)
     assert result.weak is weak and result.survives_holm is (label == "holds" and not weak)
 
 
 def test_at_the_usual_lambda_the_claim_along_lambda_is_one_of_table_1():
-    (digits,) = run_sets([record("table1/cq-f", data="photodigits"), record("table1/cq", data="photodigits")], [])
+    (digits,) = groups([record("table1/cq-f", data="photodigits"), record("table1/cq", data="photodigits")], [])
     usual, other = (claim_result(BY_ID[f"trade-off/f-bpd-{weight}"], digits).reason for weight in (100, 400))
     assert usual == "on Digits on photographs this λ is that of Table 1" and "no finished run of" in other

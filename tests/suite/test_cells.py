@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cqlib.suite.report import cells
+from cqlib.suite import cells
 
 
 @pytest.mark.parametrize(("value", "text"), [(-1234.567, "−1,234.57"), (-0.001, "0.00"), (0.5, "0.50")])

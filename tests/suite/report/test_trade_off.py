@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cqlib.suite.experiments.trade_off import CQ, CQ_F, LAMBDA, WITHOUT_L_Q, front
-from cqlib.suite.report.claim_cards import cards
-from cqlib.suite.report.fronts import CHOSEN_LATE, Point, envelope, lowest, results
-from cqlib.suite.report.run_sets import run_sets
+from cqlib.suite.report.findings import cards
+from cqlib.suite.report.groups import groups
+from cqlib.suite.report.trade_off import CHOSEN_LATE, Point, envelope, lowest
+from cqlib.suite.report.trade_off import front_results as results
 
 DATA = "photodigits"
 CURVE = {0.0: (5.0, 200.0), 25.0: (5.2, 120.0), 100.0: (5.4, 100.0), 400.0: (5.8, 90.0), 1600.0: (6.4, 95.0)}
@@ -47,7 +48,7 @@ def runs_of(change, seeds=3, weights=(*CURVE,), without=()):
             if weight in weights and name not in without:
                 made += [record(row_name, seed, data=DATA, BPD=bits + 0.01 * seed, FD=distance + 0.1 * seed,
                                 changes=changes) for seed in range(seeds)]  # fmt: skip
-    (found,) = run_sets([], made)
+    (found,) = groups([], made)
     return found
 
 

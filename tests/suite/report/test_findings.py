@@ -5,9 +5,9 @@ from __future__ import annotations
 from handmade import at_32, record
 
 from cqlib.suite.experiments.trade_off import LAMBDA, front, usual_lambda
-from cqlib.suite.report import answer
-from cqlib.suite.report.claim_cards import scales
-from cqlib.suite.report.run_sets import run_sets
+from cqlib.suite.report import findings
+from cqlib.suite.report.findings import scales
+from cqlib.suite.report.groups import groups
 
 TABLE1 = ["table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f", "table1/gan"]
 GAN_BPD, GAN_FID = "CQ-F needs fewer bits than a GAN", "CQ-F’s samples look better than a GAN’s"
@@ -22,12 +22,12 @@ def against_gan(bpd: float, fd: float, seeds: int = 3, spread: float = 0.01, **m
 
 
 def told(*records) -> list[str]:
-    return answer.sentences(scales(run_sets([], [run for of in records for run in of]), TABLE1))
+    return findings.answer(scales(groups([], [run for of in records for run in of]), TABLE1))
 
 
 def test_what_came_out_and_what_did_not_follow_the_records():
     first, told_of = told(against_gan(bpd=5.0, fd=150.0))
-    assert first == answer.MODEL and told_of.startswith("The paper’s claims on “photos10”, 16×16 pixels, 3 seeds, p")
+    assert first == findings.MODEL and told_of.startswith("The paper’s claims on “photos10”, 16×16 pixels, 3 seeds, p")
     assert f"partly confirmed: {GAN_BPD}. Not confirmed: " in told_of
     assert f"{GAN_FID} (the opposite was measured)" in told_of and "Not tested there yet: f saves bits" in told_of
     _, told_of = told(against_gan(bpd=9.0, fd=50.0))
@@ -58,7 +58,7 @@ def test_the_trade_off_comes_first():
             runs += [record(name, seed, BPD=bits - less + 0.01 * seed, FD=factor * distance + 0.1 * seed,
                             changes=changes) for seed in range(3)]  # fmt: skip
     first, of_front, of_data = told(runs)
-    assert first == answer.MODEL and of_data.startswith("The paper’s claims")
+    assert first == findings.MODEL and of_data.startswith("The paper’s claims")
     assert of_front.startswith("The trade-off along λ, the critic’s weight, on “photos10”, 16×16 pixels, 3 seeds: at ")
     assert "f lowers bits (+1.14" in of_front and "; each CQ has a CQ-F" in of_front
     assert "3 of 3 seeds: holds" in of_front
@@ -67,7 +67,7 @@ def test_the_trade_off_comes_first():
 def test_the_columns_are_the_smallest_and_the_largest_scale_of_each_the_set_with_most_seeds():
     small, large = against_gan(5.0, 50.0), at_32(against_gan(5.0, 50.0, profile="study"))
     middle, smoke = against_gan(5.0, 50.0, profile="study"), against_gan(5.0, 50.0, profile="smoke")
-    found = scales(run_sets(against_gan(5.0, 50.0, seeds=1), [*middle, *large, *small, *smoke]), TABLE1)
+    found = scales(groups(against_gan(5.0, 50.0, seeds=1), [*middle, *large, *small, *smoke]), TABLE1)
     assert [(runs.size, runs.profile, runs.origin) for runs in found] == [
         (16, "quick", "published"), (32, "study", "published")]  # fmt: skip
-    assert len(scales(run_sets([], small), TABLE1)) == 1 and scales([], TABLE1) == []
+    assert len(scales(groups([], small), TABLE1)) == 1 and scales([], TABLE1) == []

@@ -1,0 +1,269 @@
+"""What was found: each claim as a card, with its test in every group and the verdict of the one that decides; the
+answer in a few sentences; and all claims as data."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cqlib.suite.experiments.claims import CLAIMS, Claim
+from cqlib.suite.experiments.paper import TABLE1, published_effect
+from cqlib.suite.experiments.rows import PROFILES
+from cqlib.suite.report.groups import Group, data_title, side_by_side
+from cqlib.suite.report.inference import holm
+from cqlib.suite.report.trade_off import FrontResult, front_results
+from cqlib.suite.report.verdicts import ClaimResult, claim_result, effect_text
+from cqlib.util.files import write_atomic
+from cqlib.util.paths import PUBLISHED
+from cqlib.util.text import count_of
+
+
+class VerdictStyle(NamedTuple):
+    """How a verdict is shown: a sign and a tone that go with its words."""
+
+    sign: str
+    tone: str  # CSS class: good, bad (contrary to the claim) or plain
+
+
+VERDICTS = {
+    "contradicted": VerdictStyle("✗", "bad"),
+    "seen once, not as claimed": VerdictStyle("(✗)", "bad"),
+    "undecided": VerdictStyle("?", "plain"),
+    "equal": VerdictStyle("=", "plain"),
+    "holds": VerdictStyle("✓", "good"),
+    "seen once, as claimed": VerdictStyle("(✓)", "good"),
+    "not run": VerdictStyle("–", "plain"),
+}
+"""In the order of the report: what speaks against the paper first."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A claim and its result in each group that tests it, the group that decides first. Where `tests` is empty,
+    `reason` says why."""
+
+    claim: Claim
+    tests: tuple[ClaimResult, ...]
+    reason: str
+
+    @property
+    def verdict(self) -> str:
+        """The verdict of the group that decides."""
+        return self.tests[0].verdict if self.tests else "not run"
+
+    @property
+    def published(self) -> str:
+        """The paper's own effect in words; empty where the slides print none."""
+        effect = published_effect(self.claim)
+        return "" if effect is None else effect_text(effect, self.claim.unit)
+
+    def result_in(self, runs: Group) -> ClaimResult | None:
+        """Its result in that group; None where it was not tested."""
+        return next((result for result in self.tests if result.runs is runs), None)
+
+
+def cards(sets: Sequence[Group], prefix: str = "") -> list[Card]:
+    """One card per claim whose id begins with `prefix`, in the order of `VERDICTS`, then of the slides. Which group
+    decides: one under profile `paper` on the claim's data before others, then the one with most seeds, then one made
+    here. Changed recipes come after all these, then smoke runs."""
+    claims = [claim for claim in CLAIMS if claim.id.startswith(prefix)]
+    tables = dict.fromkeys(claim.table for claim in claims)
+    by_set = [result for runs in sets for table in tables for result in _tested(table, runs)]
+    all_cards = [_card(claim, [result for result in by_set if result.claim is claim]) for claim in claims]
+    return sorted(all_cards, key=lambda card: list(VERDICTS).index(card.verdict))
+
+
+def _tested(table: str, runs: Group) -> list[ClaimResult]:
+    """The results of all claims of a table in a group, with p values adjusted by Holm's procedure for their
+    number."""
+    results = [claim_result(claim, runs) for claim in CLAIMS if claim.table == table]
+    family = [i for i, result in enumerate(results) if result.p is not None]
+    adjusted = dict(zip(family, holm([p for result in results if (p := result.p) is not None]), strict=True))
+    return [replace(result, p_holm=float(adjusted[i]), n_tests=len(family)) if i in adjusted else result
+            for i, result in enumerate(results)]  # fmt: skip
+
+
+def _card(claim: Claim, results: Sequence[ClaimResult]) -> Card:
+    def rank(result: ClaimResult) -> tuple[bool, bool, bool, int, bool]:
+        runs = result.runs
+        papers_own = (runs.profile, runs.data) == ("paper", claim.data)
+        seeds = min(map(len, result.seeds))
+        return runs.profile == "smoke", bool(runs.changes), not papers_own, -seeds, runs.origin != "local"
+
+    tests = [result for result in results if result.label != "not run"]
+    lacks_least = min(results, key=lambda result: result.missing_kind, default=None)
+    return Card(claim, tuple(sorted(tests, key=rank)), lacks_least.reason if lacks_least else "nothing was run")
+
+
+class Matrix(NamedTuple):
+    """A table of claims by groups: `columns` are the groups, `groups` the tested claims under their headings."""
+
+    columns: list[Group]
+    groups: dict[str, list[Card]]
+
+
+def matrix(all_cards: Iterable[Card], sets: Sequence[Group] = ()) -> Matrix:
+    """The `Matrix` of the cards tested in its columns, table by table, this project's own claims last. The columns are
+    those of `sets` that test any of them; without `sets`, or where none does, all that do, this machine's first."""
+    tested = [card for card in all_cards if card.tests]
+    tests = {id(result.runs): result.runs for card in tested for result in card.tests}
+    columns = [runs for runs in sets if id(runs) in tests]
+    columns = columns or sorted(tests.values(), key=lambda runs: runs.origin != "local")
+    groups: dict[str, list[Card]] = {}
+    tested = [card for card in tested if any(map(card.result_in, columns))]
+    for card in sorted(tested, key=lambda card: (card.claim.own, card.claim.table)):
+        heading = "Beside the paper: this project’s own claims" if card.claim.own else card.claim.heading.capitalize()
+        groups.setdefault(heading, []).append(card)
+    return Matrix(columns, groups)
+
+
+def scales(sets: Sequence[Group], rows: Sequence[str]) -> list[Group]:
+    """Of the smallest and of the largest scale (size of the images, then profile) at which `rows` were trained, the run
+    set with most seeds; of several data sets the one with most runs. Tests of the machine, profile `smoke`, and changed
+    recipes do not count."""
+    plain = [runs for runs in sets if runs.profile != "smoke" and not runs.changes]
+    groups = side_by_side(plain, rows, "")
+
+    def scale(group: Sequence[Group]) -> tuple[int, int]:
+        return group[0].size, [*PROFILES, group[0].profile].index(group[0].profile)
+
+    ends = (min(groups, key=scale), max(groups, key=scale)) if groups else ()
+    found = [max(group, key=lambda runs: (sum(len(runs.done(row)) for row in rows), runs.origin == "local"))
+             for group in ends]  # fmt: skip
+    return found[:1] if len(found) == 2 and found[0] is found[1] else found
+
+
+def against_the_paper(all_cards: Iterable[Card], verdict: str) -> list[tuple[str, list[ClaimResult]]]:
+    """(label, the paper's claims that have this verdict) of each place where rows ran by their own recipes, on this
+    machine or not."""
+    found: dict[tuple[Any, ...], list[ClaimResult]] = {}
+    for result in (result for card in all_cards if not card.claim.own for result in card.tests):
+        runs = result.runs
+        if result.verdict == verdict and not runs.changes and runs.profile != "smoke":
+            found.setdefault((runs.data, runs.size, runs.profile, runs.distinguished_by), []).append(result)
+    return [(results[0].runs.label, results) for results in found.values()]
+
+
+def tally(sets: Sequence[Group], table: str = "table1") -> tuple[int, dict[str, int]]:
+    """The number of the paper's claims of a table, and how many have which verdict in `sets`, in the order of
+    `VERDICTS`."""
+    counts = Counter(card.verdict for card in cards(sets, f"{table}/") if not card.claim.own)
+    return counts.total(), {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]}
+
+
+# --- the answer
+
+MODEL = (
+    "CQ-F is an image model trained with two losses: a likelihood loss, measured in bits, which makes it cover the "
+    "data, and a critic’s quality loss, which makes its samples look real. An invertible network f in its decoder is "
+    "meant to improve both."
+)
+CHIEF_CLAIMS = {
+    "f saves bits with and without the critic": ("table1/f-bpd", "table1/f-quality-bpd"),
+    "the critic makes samples look more real with and without f": (
+        "table1/quality-loss-fid", "table1/quality-loss-f-fid"),
+    "CQ-F needs fewer bits than a GAN": ("table1/cq-f-gan-bpd",),
+    "without f the critic costs no bits": ("table1/quality-loss-bpd",),
+    "CQ-F’s samples look better than those of CQ, which has no f": ("table1/f-quality-fid",),
+    "CQ-F’s samples look better than a GAN’s": ("table1/cq-f-gan-fid",),
+    "CQ-F’s samples cover more of the real images than a GAN’s, by this project’s own score": (
+        "table1/cq-f-gan-coverage",),
+}  # fmt: skip
+"""What the paper says (of coverage in words alone) -> the claims that test it."""
+OUTCOMES = {
+    "contradicted": "the opposite was measured",
+    "equal": "no difference was measured",
+    "undecided": "undecided",
+    "seen once, not as claimed": "not so in the one seed that was run",
+    "seen once, as claimed": "in the one seed that was run",
+    "holds": "",
+}
+"""Verdict on a claim, what speaks against the paper first, and of one seed last -> in words."""
+
+
+def finding(text: str, results: Sequence[ClaimResult]) -> str:
+    """A chief claim that was tested, with the outcome that speaks most against it: "f saves bits (undecided)"."""
+    result = min(results, key=_severity)
+    weak = result.verdict == "contradicted" and result.weak
+    outcome = "weak evidence for the opposite" if weak else OUTCOMES[result.verdict]
+    return f"{text} ({outcome})" if outcome else text
+
+
+def as_claimed(results: Sequence[ClaimResult]) -> bool:
+    """Whether a claim came out in all its tests."""
+    return bool(results) and min(results, key=_severity).verdict in ("holds", "seen once, as claimed")
+
+
+def _severity(result: ClaimResult) -> int:
+    return list(OUTCOMES).index(result.verdict)
+
+
+def answer(sets: Sequence[Group]) -> list[str]:
+    """The answer that the records of `sets` give: what f does to the trade-off, then the paper's chief claims, data set
+    by data set."""
+    if not any(runs.done(row.id) for runs in sets for row in TABLE1.rows):
+        return [MODEL, "None of the models of Table 1 has been trained yet: ./run_all.sh trains them."]
+    along = [(runs, found) for runs in sets if (found := front_results(runs))]
+    return [MODEL, *(along_lambda(runs, found) for runs, found in along), *map(of_data_set, sets)]
+
+
+def along_lambda(runs: Group, found: Sequence[FrontResult]) -> str:
+    """What the fronts say in one sentence."""
+    told = (f"{each.sentence[0].lower()}{each.sentence[1:]} ({each.text}: {each.label})" for each in found)
+    return f"The trade-off along λ, the critic’s weight, on {place(runs, found[0].seeds)}: {'; '.join(told)}."
+
+
+def of_data_set(runs: Group) -> str:
+    """Which of the paper's chief claims came out on a data set, and which did not."""
+    by_id = {card.claim.id: card for card in cards([runs], "table1/")}
+    results = {text: [result for id in ids for result in by_id[id].tests] for text, ids in CHIEF_CLAIMS.items()}
+    came_out = "; ".join(finding(text, of) for text, of in results.items() if as_claimed(of))
+    did_not = "; ".join(f"that {finding(text, of)}" for text, of in results.items() if of and not as_claimed(of))
+    not_tested = "; ".join(text for text, of in results.items() if not of)
+    degree = "partly confirmed" if came_out and did_not else "confirmed" if came_out else "not confirmed"
+    seeds = max(len(runs.done(row.id)) for row in TABLE1.rows)
+    told = f"The paper’s claims on {place(runs, seeds)}, {degree}{f': {came_out}' if came_out else ''}."
+    told += f" Not confirmed: {did_not}." if did_not else ""
+    return f"{told} Not tested there yet: {not_tested}." if not_tested else told
+
+
+def place(runs: Group, seeds: int) -> str:
+    """ "“Tiny ImageNet”, 32×32 pixels, 3 seeds"."""
+    return f"“{data_title(runs.data)}”, {runs.size}×{runs.size} pixels, {count_of(seeds, 'seed')}"
+
+
+# --- claims as data
+
+CLAIMS_FILE = PUBLISHED / "claims.json"
+
+
+def claim_entry(card: Card) -> dict[str, Any]:
+    """A claim: row_a is lower, higher or equal in `metric` than row_b, by `published` in the paper, with its tests, of
+    which the first gives its verdict. Effects and 95 % intervals are in `unit`, positive as claimed; `seeds` are those
+    of row_a and row_b; `p_holm` is p by Holm's procedure over the tests of the table."""
+    claim = card.claim
+    tests = [
+        {"runs": r.runs.name, "score": r.metric_name, "verdict": r.verdict, "reason": r.reason,
+         "effect": _rounded(r.effect), "interval": None if r.low is None else [_rounded(r.low), _rounded(r.high)],
+         "seeds": r.seeds, "p": _rounded(r.p), "p_holm": _rounded(r.p_holm)}
+        for r in card.tests
+    ]  # fmt: skip
+    return {
+        "id": claim.id, "sentence": claim.sentence, "origin": "own" if claim.own else "paper", "metric": claim.metric,
+        "kind": claim.kind, "row_a": claim.row_a, "row_b": claim.row_b, "unit": claim.unit,
+        "published": _rounded(published_effect(claim)), "verdict": card.verdict, "tests": tests,
+    }  # fmt: skip
+
+
+def _rounded(value: float | None) -> float | None:
+    """`value` to four significant digits, on which machines agree; a zero has no sign."""
+    return None if value is None else float(f"{value:.4g}") + 0.0
+
+
+def write_claims(sets: Sequence[Group]) -> Path:
+    """Write all claims, tested on `sets`, by id, to `CLAIMS_FILE`, a line each."""
+    entries = [claim_entry(card) for card in sorted(cards(sets), key=lambda card: card.claim.id)]
+    lines = (json.dumps(each, separators=(",", ":"), ensure_ascii=False) for each in entries)
+    return write_atomic(CLAIMS_FILE, "[\n" + ",\n".join(lines) + "\n]\n")
