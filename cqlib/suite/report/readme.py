@@ -117,11 +117,10 @@ def whole_table(which: str, sets: Groups) -> str:
 
 
 def measured(table: paper.Table, runs: Group) -> str:
-    """A table of the paper, its numbers beside those of a group; of a set with changed recipes only what ran."""
+    """A table of the paper, its numbers beside those of a group."""
     empty = [""] * len(PAPERS)
-    rows = [row for row in table.all_rows if runs.records_of(row.id) or not runs.changes]
     lines = [[_name(row, table), *map(printed, row.numbers[:3]), *(mean(runs, row.id, name) for name in COLUMNS),
-              _seeds_of(runs, row.id)] for row in rows]  # fmt: skip
+              _seeds_of(runs, row.id)] for row in table.all_rows]  # fmt: skip
     lines.append([*_real(runs, COLUMNS, empty), ""])
     mixed = mixture_cells(runs, COLUMNS) if table is paper.TABLE1 else None
     if mixed:
@@ -131,16 +130,6 @@ def measured(table: paper.Table, runs: Group) -> str:
     parts = [f"{caption(runs, table)} To train it: `{command}`.", markdown_table(header, lines)]
     parts += [MIXTURE_MEANS] * bool(mixed) + [NO_IS.format(runs.data)] * (runs.data in IS_MISLEADS)
     return "\n\n".join([*parts, *_footnotes(table)])
-
-
-def every_table(sets: Groups) -> str:
-    """Each table of the paper on each group that is published."""
-    parts = []
-    for table in paper.TABLES:
-        for runs in chain(*side_by_side(sets, [row.id for row in table.rows], "quick")):
-            if any(map(runs.records_of, table.new_rows)):
-                parts += [f"## {table.name}: {runs.label}", measured(table, runs)]
-    return "\n\n".join(parts)
 
 
 def _footnotes(table: paper.Table) -> list[str]:
@@ -256,7 +245,6 @@ def _counts(of: Sequence[Card], whose: str) -> str:
 DOCUMENTS: Mapping[Path, Mapping[str, Callable[[Groups], str]]] = {
     README: {"cost": default_cost, "findings": findings, "table1": short_table},
     DOCS / "running.md": {"profiles": profiles},
-    DOCS / "tables.md": {"tables": every_table},
     DOCS / "results.md": {"fronts": fronts, "regimes": two_regimes}
     | {name: partial(whole_table, name) for name in TABLES}
     | {f"{name}-claims": partial(claims, name) for name in TABLES},

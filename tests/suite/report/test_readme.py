@@ -75,16 +75,6 @@ def test_a_row_that_diverged_or_was_not_trained_says_so():
     assert "not trained yet: `./run_all.sh --only table1/gan" in lines["GAN"]
 
 
-def test_longer_training_has_a_table_of_its_own_with_the_rows_that_ran():
-    runs = records(1)
-    longer = [replace(r, changes={"training.steps": 18_000}) for r in runs if r.row == "table1/cq"]
-    _, *tables = readme.every_table(groups([], [*runs, *longer])).split("## Table 1: ")
-    rows = [re.findall(r"^\| (VAE|CQ|GAN) ", table, re.MULTILINE) for table in tables]
-    assert rows == [["VAE", "CQ", "GAN"], ["CQ"]] and "steps: 18,000" in tables[1]
-    (files,) = re.findall(r"records/(ROW--.*?)`", tables[1])
-    assert files.replace("ROW", "table1_cq").replace("SEED", "0") == f"{longer[0].folder}.json"
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", TEXT[page])):
