@@ -146,12 +146,15 @@ def quality(runs: Group, rows: Sequence[str], name: str) -> list[dict[str, Any]]
 
 
 def point_of(runs: Group, row: str, score: str, label: str = "", line: str = "") -> plots.Point | None:
-    """BPD and a score of a row, means and standard deviations over the seeds that have both; None without any."""
+    """BPD and a score of a row, means and standard deviations over the seeds that have both; None without any, and
+    where a mean is infinite."""
     both = [run.folder for run in runs.done(row) if {"BPD", score} <= run.metrics.keys()]
     if not both:
         return None
     numbers = ([v for v in runs.numbers(row, name) if v.run.folder in both] for name in ("BPD", score))
     bpd, measured = map(mean_of, numbers)
+    if not math.isfinite(bpd.value + measured.value):
+        return None
     spreads = bpd.std or 0.0, measured.std or 0.0
     return plots.Point(label or short_label(row), bpd.value, measured.value, *spreads, line)
 

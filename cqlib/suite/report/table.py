@@ -10,6 +10,7 @@ its lines.
 
 import csv
 import io
+import math
 import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +38,7 @@ COLUMNS = ("origin", "row", "changes", "data", "size", "profile", "seed", "recip
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """One number of one run: `value` of a `metric`, measured by `protocol` on `n` images.
+    """One number of one run: `value` of a `metric`, measured by `protocol` on `n` images. It may be infinite.
 
     `origin` is one of `ORIGINS`; `row` the paper's first id of the model; `changes` those to its recipe, as canonical
     JSON; `data` a data set, at `size` pixels a side; `recipe` eight hex digits, equal for runs that differ in their
@@ -134,13 +135,14 @@ class Mean:
 
 
 def mean_of(values: Sequence[Value]) -> Mean:
-    """The mean over seeds; of one seed at least. ValueError for numbers of two recipes, or of two protocols."""
+    """The mean over seeds; of one seed at least. One infinite number makes it infinite, without a standard deviation.
+    ValueError for numbers of two recipes, or of two protocols."""
     for what in ("recipe", "measured_by"):
         if len(found := {getattr(value, what) for value in values}) > 1:
             files = source_of(value.file for value in values)
             raise ValueError(f"no mean over more than one {what}: {'; '.join(map(str, found))} ({files})")
     numbers = [value.value for value in values]
-    std = statistics.stdev(numbers) if len(numbers) > 1 else None
+    std = statistics.stdev(numbers) if len(numbers) > 1 and all(map(math.isfinite, numbers)) else None
     return Mean(statistics.fmean(numbers), std, any(value.protocol.starred for value in values), tuple(values))
 
 
@@ -155,7 +157,7 @@ def lines_of(origin: str, run: Record) -> list[Value]:
     place = (origin, paper.canonical(run.row), canonical_json(run.changes), run.data.name, run.data.shape[-1],
              run.profile, run.seed, run.recipe, run.precision)  # fmt: skip
     end = (run.status, f"{run.folder}.json", run)
-    measured = ((m.protocol, m.n, name, m.value) for name, m in run.metrics.items())
+    measured = ((m.protocol, m.n, name, m.number) for name, m in run.metrics.items())
     return [Value(*place, *line, *end) for line in ((Protocol(), 0, STEPS, float(run.steps)), *measured)]
 
 

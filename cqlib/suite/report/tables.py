@@ -159,9 +159,10 @@ def most_bits(bpd: float, dimensions: int, share: float = SHARE) -> float:
 
 
 def mixture_cells(runs: Group, names: Sequence[str]) -> tuple[Cell, ...] | None:
-    """The mixture's cells in the columns `names`, BPD first, and for the number of seeds; None without both models."""
+    """The mixture's cells in the columns `names`, BPD first, and for the number of seeds; None without both models, or
+    where no bound is known."""
     bpd = runs.mean(COVERS, "BPD")
-    if bpd is None or not runs.done(GAN):
+    if bpd is None or not math.isfinite(bpd.value) or not runs.done(GAN):
         return None
     most = most_bits(bpd.value, math.prod(runs.done(COVERS)[0].data.shape[-3:]))
     scores = (runs.cell(GAN, name) for name in names[1:])

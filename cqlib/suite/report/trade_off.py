@@ -8,6 +8,7 @@ published seeds had been seen, and stand outside the paper's tally and outside H
 The pictures show likelihood against quality along lambda, without f and with f.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -50,9 +51,10 @@ class Point(NamedTuple):
 
 
 def envelope(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points that no other one beats in both coordinates, by the first, which rises while the second falls."""
+    """The points that no other one beats in both coordinates, by the first, which rises while the second falls; an
+    infinite point is none of them."""
     kept: list[tuple[float, float]] = []
-    for point in sorted(points):
+    for point in sorted(point for point in points if all(map(math.isfinite, point))):
         if not kept or point[1] < kept[-1][1]:
             kept.append(point)
     return kept
@@ -109,7 +111,10 @@ def front_results(runs: Group) -> list[FrontResult]:
     if not found or not all(found.values()):
         return []
     of_cq, with_f = found[CQ], found[CQ_F]
-    ends = [end for points in of_cq.values() for end in (envelope(points)[0], envelope(points)[-1])]
+    kept = [on_front for points in of_cq.values() if (on_front := envelope(points))]
+    if not kept:
+        return []
+    ends = [end for on_front in kept for end in (on_front[0], on_front[-1])]
     middle = [fmean(end[axis] for end in ends) for axis in (0, 1)]
     told = [
         _compared("front/equal-bits", f"At {middle[0]:.2f} bits, f lowers {name}", "%", QUANTITIES["fid"].equal,

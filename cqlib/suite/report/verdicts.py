@@ -1,6 +1,7 @@
 """Verdicts: does a claim hold in our runs, at whatever scale; and is a number of the paper reproduced, by runs of its
 recipe on its data?"""
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -146,6 +147,8 @@ def claim_result(claim: Claim, runs: Group) -> ClaimResult:
         return result("undecided", reason=diverged, values=sides)
     if not all(sides):
         return result("not run", reason=f"no runs of both rows have measured {QUANTITIES[claim.metric].names[-1]}")
+    if infinite := " and ".join(filter(None, map(_infinite, rows, sides))):
+        return result("undecided", reason=infinite, values=sides, metric_name=name)
     scale = 100 if claim.unit == "points" else 1  # shares are tested in percentage points
     a, b = ([scale * value.value for value in side] for side in sides)
     mean_a, mean_b = statistics.fmean(a), statistics.fmean(b)
@@ -160,6 +163,12 @@ def claim_result(claim: Claim, runs: Group) -> ClaimResult:
     found = welch(a, b, margin, claim.sign, relative)
     label, p = judge(claim.kind, found, as_claimed)
     return tested(label, effect=found.effect, low=found.low, high=found.high, p=p)
+
+
+def _infinite(row: str, values: Sequence[Value]) -> str:
+    """ "VAE: 1 of 5 infinite"; empty where none is."""
+    count = sum(not math.isfinite(value.value) for value in values)
+    return f"{short_label(row)}: {count} of {len(values)} infinite" if count else ""
 
 
 def judge(kind: str, found: Comparison, as_claimed: bool) -> tuple[str, float]:
@@ -202,7 +211,7 @@ def number_verdict(number: PaperNumber, runs: Sequence[Record]) -> NumberVerdict
         return NumberVerdict("not comparable")
     quantity = QUANTITIES[number.metric]
     done = [run for run in runs if run.done and not run.metrics.keys().isdisjoint(quantity.names)]
-    values = [run.metrics[quantity.name].value for run in done if is_comparable(number, run)]
+    values = [run.metrics[quantity.name].number for run in done if is_comparable(number, run)]
     if not values:
         return NumberVerdict("not comparable" if done else "not run")
     unit = "bpd" if number.metric == "bpd" else "%"

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fake_records import records, rendered_page
 from handmade import COST, EQUAL_BPD, F_BPD, FID, IS, record, runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from todays import of_today
 
+from cqlib.metrics.metric import Metric
 from cqlib.suite.experiments import paper
 from cqlib.suite.experiments.claims import BY_ID, Claim
 from cqlib.suite.experiments.record import Record
@@ -22,8 +24,8 @@ from cqlib.suite.report.inference import Comparison, holm, welch
 from cqlib.suite.report.verdicts import ClaimResult, claim_result, judge
 
 
-def outcome(claim: Claim, records: list[Record]) -> ClaimResult:
-    (group,) = groups(records, [])
+def outcome(claim: Claim, made: list[Record]) -> ClaimResult:
+    (group,) = groups(made, [])
     return claim_result(claim, group)
 
 
@@ -287,3 +289,17 @@ def test_at_the_usual_lambda_the_claim_along_lambda_is_one_of_table_1():
     (digits,) = groups([record("table1/cq-f", data="photodigits"), record("table1/cq", data="photodigits")], [])
     usual, other = (claim_result(BY_ID[f"trade-off/f-bpd-{weight}"], digits).reason for weight in (100, 400))
     assert usual == "on Digits on photographs this λ is that of Table 1" and "no finished run of" in other
+
+
+def test_an_infinite_score_counts_in_its_mean_and_decides_no_claim(tmp_path):
+    """A run that gives a test image no probability is a finished one: the worst of all, not one that is missing."""
+    made = records(3)
+    worst = next(run for run in made if run.row == "table1/vae-f")
+    metrics = worst.metrics | {"BPD": Metric(None, None, 2000, worst.metrics["BPD"].protocol, "infinite")}
+    made[made.index(worst)] = replace(worst, metrics=metrics)
+    (group,) = groups([], made)
+    assert group.cell("table1/vae-f", "BPD").text == "∞" and group.cell("table1/vae-f", "BPD").std == ""
+    result = claim_result(F_BPD, group)
+    assert (result.label, result.reason) == ("undecided", "VAE-F: 1 of 3 infinite")
+    assert len(result.values[0]) == 3
+    assert "∞" in rendered_page(tmp_path, [], made, plots=True).read_text()
