@@ -141,7 +141,12 @@ class CoverageQuality(VariationalModel):
     flow: RealNVP | None
 
     def __init__(self, config: CoverageQualityConfig):
+        """ValueError where `size` cannot be halved as often as f has scales, and as for `System`."""
         super().__init__(config)
+        if config.flow is not None and config.size % 2**config.flow.scales:
+            sides = f"images with a side that is a multiple of {2**config.flow.scales}, not {config.size}"
+            most = next(scales for scales in range(16) if config.size % 2 ** (scales + 1))
+            raise ValueError(f"f of {config.flow.scales} scales is for {sides}: take flow.scales of {most} or less")
         if config.critic is not None:
             self.critic = make_critic(config.critic, config.size, config.image_channels)
         self.make_nets()

@@ -15,7 +15,8 @@ from cqlib.models.base import System
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.registry import build_apart
 from cqlib.suite.experiments.experiment import TRAIN_IMAGES, Experiment, experiment, experiment_of
-from cqlib.suite.experiments.library import RECORD, WEIGHTS, as_own_model, load_saved
+from cqlib.suite.experiments.fit_folder import RECORD, WEIGHTS
+from cqlib.suite.experiments.library import as_own_model, load_saved
 from cqlib.suite.experiments.record import Record, read_record
 from cqlib.suite.experiments.rows import ROWS, short_label
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint
