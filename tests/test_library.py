@@ -122,13 +122,13 @@ def test_nets_of_ones_own(tmp_path):
     other = cqlib.VAE(8, 1)
     other.decoder = model.decoder
     other.save(tmp_path)
-    with pytest.raises(UserError, match="has nets of your own: make them in a subclass of VAE"):
+    with pytest.raises(UserError, match="if its nets are your own, make them in a subclass of VAE and call its load"):
         cqlib.load(tmp_path)
 
 
 def test_a_folder_without_a_model(tmp_path):
     for why in ("does not exist", "cannot be read"):
-        with pytest.raises(UserError, match=rf"model\.safetensors {why}: model\.save\(folder\) writes it"):
+        with pytest.raises(UserError, match=rf"model\.safetensors {why}: a run, or model\.save\(folder\), writes it"):
             cqlib.load(str(tmp_path))
         (tmp_path / "model.safetensors").write_bytes(b"no")
     for nowhere in ("nope", Path("nope")):

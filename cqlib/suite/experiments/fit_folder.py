@@ -14,14 +14,15 @@ from typing import Any
 from torch import Tensor
 
 from cqlib.data.dataset import tensors_sha256
+from cqlib.suite.experiments.model_file import RECORD, WEIGHTS
 from cqlib.suite.experiments.run_folder import LOCK
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError
 from cqlib.util.files import canonical_json, sha256
 from cqlib.util.locks import file_lock
 
-RECORD, WEIGHTS, CHECKPOINT = "record.json", "model.safetensors", "training.checkpoint"
-"""Files in the folder of a run; a saved model has the second alone, a training by `fit` the third."""
+CHECKPOINT = "training.checkpoint"
+"""The state of a training, as `cqlib.training.loop` names it."""
 
 State = dict[str, Any]
 

@@ -10,10 +10,11 @@ They are the models of the rows, with nets and training as in profile `quick`. d
 from copy import deepcopy
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from cqlib.data import NATURAL_LAMBDA
@@ -21,22 +22,18 @@ from cqlib.data.dataset import tensors_sha256
 from cqlib.models.base import System
 from cqlib.models.cq import CoverageQuality, CoverageQualityConfig
 from cqlib.models.gan import GAN as GenerativeAdversarialNet
-from cqlib.models.registry import RECIPES
+from cqlib.models.registry import RECIPES, SYSTEMS
 from cqlib.recipe import Recipe
 from cqlib.suite.experiments.changes import with_value
-from cqlib.suite.experiments.fit_folder import (
-    CHECKPOINT,
-    RECORD,
-    WEIGHTS,
-    averaged_weights,
-    read_training,
-    training_folder,
-)
+from cqlib.suite.experiments.experiment import experiment_of
+from cqlib.suite.experiments.fit_folder import CHECKPOINT, averaged_weights, read_training, training_folder
 from cqlib.suite.experiments.measures import uint8_images
+from cqlib.suite.experiments.model_file import RECORD, WEIGHTS, load_weights, stored_training, write_model
+from cqlib.suite.experiments.record import undamaged_record
 from cqlib.suite.experiments.variants import LATER_FIELDS
 from cqlib.training.device import to_device
 from cqlib.training.loop import train
-from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from cqlib.util.checkpoint import CheckpointError, load_checkpoint
 from cqlib.util.device import select_device
 from cqlib.util.errors import UserError, unknown_name
 from cqlib.util.schema import first_error, plain
@@ -81,10 +78,9 @@ class OwnModel(System):
 
     @classmethod
     def of_config(cls, config: Any) -> Self:
-        """An untrained model with this config; torch's random state stays as it is."""
+        """An untrained model with this config."""
         settings = {field.name: getattr(config, field.name) for field in fields(config)}
-        with torch.random.fork_rng(devices=[]):
-            return cls(settings.pop("size"), settings.pop("image_channels"), **settings)
+        return cls(settings.pop("size"), settings.pop("image_channels"), **settings)
 
     def fit(
         self,
@@ -142,29 +138,16 @@ class OwnModel(System):
             )
         if file.with_name(RECORD).exists():
             raise ValueError(f"{folder} is a run with its record: save the model to another folder")
-        weights = dict(self.state_dict())
-        save_checkpoint(file, {"model": type(self).__name__, "config": asdict(self.config), "weights": weights})
-        return file
+        return write_model(file, self)
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
-        """A model of this class that `save` wrote to `folder`, on the CPU, in evaluation mode. UserError where there is
-        none, or one of another class or with other nets."""
-        state, file = saved_model(folder)
+        """The model of this class that `save`, `fit` or a run left in `folder`, on the CPU, in evaluation mode.
+        UserError where there is none, or one of another class or with other nets."""
+        state, file = read_model(folder)
         if state["model"] != cls.__name__:
             raise UserError(f"{file} is a {state['model']}, not a {cls.__name__}: call {state['model']}.load")
-        config = state["config"]
-        if config.get("flow"):  # one saved before f had this setting is as it was
-            config["flow"] = LATER_FIELDS["flow"] | config["flow"]
-        try:
-            model = cls.of_config(TypeAdapter(type(cls.recipe(16).system)).validate_python(config))
-            model.load_state_dict(state["weights"])
-        except ValidationError as error:
-            raise UserError(f"{file} is of another version of cqlib: {first_error(error)}") from error
-        except RuntimeError as error:
-            nets = f"{file} has nets of your own"
-            raise UserError(f"{nets}: make them in a subclass of {cls.__name__}, and call its load") from error
-        return model.eval()
+        return build_model(cls, state["config"], state["weights"], file)
 
 
 def changed(config: Any, settings: dict[str, Any]) -> Any:
@@ -208,40 +191,71 @@ class GAN(OwnModel, GenerativeAdversarialNet):
     row = "table1/gan"
 
 
+S = TypeVar("S", bound=System)
+CONFIGS: dict[type[System], Any] = {system: config for config, system in SYSTEMS.items()}
+"""System -> the class of its configs."""
 MODELS: dict[str, type[OwnModel]] = {model.__name__: model for model in (CQF, CQ, VAEF, VAE, GAN)}
 
 
-def saved_model(folder: Path | str) -> tuple[dict[str, Any], Path]:
-    """What `OwnModel.save` or `fit` wrote to a folder ("model", "config" and "weights"), and the file. UserError where
-    they wrote none there."""
-    file = Path(folder).expanduser() / WEIGHTS
-    if not file.exists() and file.with_name(CHECKPOINT).exists():
-        of_loop, training = read_training(file.parent)
-        weights = averaged_weights(of_loop)
-        return {"model": training["class"], "config": training["config"], "weights": weights}, file.parent / CHECKPOINT
+CLASSES: dict[str, type[System]] = {system.__name__: system for system in SYSTEMS.values()} | MODELS
+"""The class of each model that a file may hold, by its name there."""
+
+
+def class_of(row: str, config: Any) -> type[System]:
+    """The class of a row's models: one of `MODELS` for a row of Table 1, else the system of the config."""
+    return {model.row: model for model in MODELS.values()}.get(row) or SYSTEMS[type(config)]
+
+
+def untrained(kind: type[S], config: Any) -> S:
+    """A model of a class with this config; its weights depend on torch's random state."""
+    return kind.of_config(config) if issubclass(kind, OwnModel) else kind(config)
+
+
+def build_model(kind: type[S], config: Any, weights: dict[str, Tensor], file: Path) -> S:
+    """The model of a class with the config and the weights that were read from `file`, on the CPU, in evaluation mode.
+    UserError where they do not fit. torch's random state stays as it is."""
+    own = next(CONFIGS[base] for base in kind.__mro__ if base in CONFIGS)
+    if isinstance(config, dict) and config.get("flow"):  # one saved before f had this setting is as it was
+        config["flow"] = LATER_FIELDS["flow"] | config["flow"]
+    try:
+        config = TypeAdapter(own).validate_python(config)
+    except ValidationError as error:
+        raise UserError(f"{file} is of another version of cqlib: {first_error(error)}") from error
+    with torch.random.fork_rng(devices=[]):
+        model = untrained(kind, config)
+    load_weights(model, weights, file)
+    return model.eval()
+
+
+def read_model(folder: Path | str) -> tuple[dict[str, Any], Path]:
+    """The model in the folder of a run, of `save` or of `fit`: the name of its class as "model", its "config" and
+    "weights"; and the file that has them. UserError where there is none."""
+    folder = Path(folder).expanduser()
+    file = folder / WEIGHTS
+    if not file.exists() and (folder / CHECKPOINT).exists():
+        of_loop, training = read_training(folder)
+        of_model = {"model": training["class"], "config": training["config"], "weights": averaged_weights(of_loop)}
+        return of_model, folder / CHECKPOINT
     try:
         state = load_checkpoint(file)
     except (OSError, CheckpointError) as error:
         why = "cannot be read" if file.exists() else "does not exist"
-        raise UserError(f"{file} {why}: model.save(folder) writes it") from error
-    if not {"model", "config", "weights"} <= state.keys():
+        raise UserError(f"{file} {why}: a run, or model.save(folder), writes it") from error
+    if {"model", "config", "weights"} <= state.keys():
+        return state, file
+    if not (folder / RECORD).exists():
         raise UserError(f"{file} was not written by model.save(folder)")
-    return state, file
+    e = experiment_of(undamaged_record(folder / RECORD))
+    if (stored := stored_training(file, e)) is None:
+        raise UserError(f"{file} is not of today's recipe of {e.variant}: {e.command}")
+    config = e.recipe.system
+    return {"model": class_of(e.row, config).__name__, "config": config, "weights": stored["weights"]}, file
 
 
-def load_saved(folder: Path | str) -> OwnModel:
-    """The model that `OwnModel.save` wrote to `folder`. UserError where there is none, or one of your own class."""
-    state, file = saved_model(folder)
-    if state["model"] not in MODELS:
+def load_folder(folder: Path | str) -> System:
+    """The model in the folder of a run, of `save` or of `fit`, on the CPU, in evaluation mode. UserError where there is
+    none, or one of your own class."""
+    state, file = read_model(folder)
+    if state["model"] not in CLASSES:
         raise UserError(f"{file} is of your class {state['model']}: call {state['model']}.load")
-    return MODELS[state["model"]].load(folder)
-
-
-def as_own_model(system: System, row: str) -> System:
-    """The system of a row of Table 1 as one of `MODELS`, which can be trained further and saved; others as they are."""
-    for model in MODELS.values():
-        if model.row == row:
-            own = model.of_config(system.config)
-            own.load_state_dict(system.state_dict())
-            return own.train(system.training)
-    return system
+    return build_model(CLASSES[state["model"]], state["config"], state["weights"], file)

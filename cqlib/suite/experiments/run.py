@@ -30,7 +30,8 @@ from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.cqf_conditional import ConditionalCQF
 from cqlib.suite.experiments.experiment import Experiment, check_nets, experiment
-from cqlib.suite.experiments.load import RECORD, RUNS, load_data
+from cqlib.suite.experiments.load import RUNS, load_data
+from cqlib.suite.experiments.model_file import RECORD
 from cqlib.suite.experiments.record import MAX_CURVE, DataInfo, Record, read_record, write_record
 from cqlib.suite.experiments.run_folder import LOCK, archive_stale_run, remove_temporary_files, temporary_files
 from cqlib.suite.experiments.stages import Stages, fingerprint
