@@ -19,7 +19,7 @@ from cqlib.suite.experiments.changes import apply_changes
 from cqlib.suite.experiments.paper import canonical
 from cqlib.suite.experiments.record import Record, slug
 from cqlib.suite.experiments.rows import MAX_SEED, check_profile, check_row, default_data
-from cqlib.suite.experiments.trade_off import SIZES, usual_lambda
+from cqlib.suite.experiments.trade_off import SIZES
 from cqlib.suite.experiments.variants import Changes, as_options, in_words, variant, without_later_fields
 from cqlib.util.errors import UsageError, one_line
 from cqlib.util.files import canonical_json, sha256
@@ -157,7 +157,7 @@ def _for_data(recipe: Recipe, data: str, size: int) -> Recipe:
     number of classes."""
     system, training, second = recipe.system, recipe.training, recipe.frozen_decoder
     if getattr(system, "critic", None) is not None and hasattr(system, "quality_weight"):
-        system = replace(system, quality_weight=usual_lambda(data, size))
+        system = replace(system, quality_weight=data_sets.usual_lambda(data, size))
     if isinstance(system, ImprovedGANConfig) and system.labels and (published := entry_of(data)):
         system = replace(system, classes=published.classes)
     if not data_sets.mirrored(data):

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from cqlib.data import NATURAL_LAMBDA
+from cqlib.data import usual_lambda
 from cqlib.data.dataset import tensors_sha256
 from cqlib.models.base import System
 from cqlib.models.cq import CoverageQuality, CoverageQualityConfig
@@ -54,7 +54,7 @@ class OwnModel(System):
 
         `size`: a multiple of 4 from 8 to 128. `channels`: 1 (grey) or 3. `settings`: other fields of the model's config
         (`CoverageQualityConfig` or `GANConfig`), such as `latent=128`, or `quality_weight`, which is lambda, by default
-        25 for (3, 16, 16) and as much for each value of other images; photodigits have 100 in its place.
+        `cqlib.data.usual_lambda` of natural images: 25 for (3, 16, 16), and as much for each value of other images.
         ValueError for another size or number of channels and for a value that a setting cannot have, TypeError for an
         unknown setting.
         """
@@ -68,7 +68,7 @@ class OwnModel(System):
             raise ValueError(f"channels is 1 (grey) or 3 (colour), not {channels}")
         config = replace(self.recipe(size).system, image_channels=channels)
         if isinstance(config, CoverageQualityConfig):
-            config = replace(config, quality_weight=NATURAL_LAMBDA * channels * size**2 / (3 * 16**2))
+            config = replace(config, quality_weight=usual_lambda(None, size, channels))
         super().__init__(changed(config, settings))
 
     @classmethod
