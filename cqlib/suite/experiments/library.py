@@ -29,7 +29,7 @@ from cqlib.suite.experiments.experiment import experiment_of
 from cqlib.suite.experiments.fit_folder import CHECKPOINT, averaged_weights, read_training, training_folder
 from cqlib.suite.experiments.measures import uint8_images
 from cqlib.suite.experiments.model_file import RECORD, WEIGHTS, load_weights, stored_training, write_model
-from cqlib.suite.experiments.record import undamaged_record
+from cqlib.suite.experiments.record import read_record
 from cqlib.suite.experiments.variants import LATER_FIELDS
 from cqlib.training.device import to_device
 from cqlib.training.loop import train
@@ -245,7 +245,7 @@ def read_model(folder: Path | str) -> tuple[dict[str, Any], Path]:
         return state, file
     if not (folder / RECORD).exists():
         raise UserError(f"{file} was not written by model.save(folder)")
-    e = experiment_of(undamaged_record(folder / RECORD))
+    e = experiment_of(read_record(folder / RECORD))
     if (stored := stored_training(file, e)) is None:
         raise UserError(f"{file} is not of today's recipe of {e.variant}: {e.command}")
     config = e.recipe.system
