@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 from cqlib.util import VERSION as __version__
 
 if TYPE_CHECKING:
-    from cqlib.suite.experiments.library import CQ, CQF, GAN, VAE, VAEF, bits_per_dimension, scores
+    from cqlib.suite.experiments.library import CQ, CQF, GAN, VAE, VAEF
     from cqlib.suite.experiments.load import load
+    from cqlib.suite.experiments.measures import bits_per_dimension, scores
     from cqlib.suite.experiments.run import run
 
 __all__ = ["CQ", "CQF", "GAN", "VAE", "VAEF", "__version__", "bits_per_dimension", "load", "run", "scores"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("load", "run"):
-        return getattr(import_module(f"cqlib.suite.experiments.{name}"), name)
-    if name in __all__:
-        return getattr(import_module("cqlib.suite.experiments.library"), name)
-    raise AttributeError(f"module 'cqlib' has no attribute '{name}'")
+    if name not in __all__:
+        raise AttributeError(f"module 'cqlib' has no attribute '{name}'")
+    homes = {"load": "load", "run": "run", "bits_per_dimension": "measures", "scores": "measures"}
+    return getattr(import_module(f"cqlib.suite.experiments.{homes.get(name, 'library')}"), name)
 
 
 def __dir__() -> list[str]:

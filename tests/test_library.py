@@ -17,9 +17,9 @@ from cqlib.metrics import fidelity
 from cqlib.metrics.features import extract, lite0
 from cqlib.models.registry import build
 from cqlib.nets.coupling import FlowConfig
-from cqlib.suite.experiments import library
 from cqlib.suite.experiments.experiment import experiment
-from cqlib.suite.experiments.library import MODELS, SIDES, uint8_images
+from cqlib.suite.experiments.library import MODELS, SIDES
+from cqlib.suite.experiments.measures import uint8_images
 from cqlib.training.loop import train
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError
@@ -79,49 +79,6 @@ def test_fit_is_the_training_of_the_rows(tmp_path):
         assert torch.equal(value, of_row), name
 
 
-def test_a_fit_that_was_cut_off_goes_on(tmp_path, monkeypatch):
-    torch.manual_seed(0)
-    models = [cqlib.VAE(8, 1) for _ in range(2)]
-    models[1].load_state_dict(models[0].state_dict())
-    options = {"steps": 6, "batch_size": 2, "log_every": 1, "progress": False, "device": "cpu"}
-    models[0].fit(GREY, **options)
-
-    class CutOff(Exception):
-        pass
-
-    def show_and_stop(bar, n):
-        bar.n += n
-        if bar.n == 4:
-            raise CutOff
-
-    with monkeypatch.context() as patch:
-        patch.setattr(library.tqdm, "update", show_and_stop)
-        patch.setattr("cqlib.training.loop.CHECKPOINT_SECONDS", 0)
-        patch.setitem(train.__kwdefaults__, "checkpoint_seconds", 0)
-        with pytest.raises(CutOff):
-            models[1].fit(GREY, **options, folder=tmp_path)
-    steps = []
-    monkeypatch.setattr(library.tqdm, "update", lambda bar, n: steps.append(n))
-    resumed = models[1].fit(GREY, **options, folder=tmp_path)
-    assert len(steps) == 3  # the third step was saved
-    for a, b in zip(models[0].state_dict().values(), resumed.state_dict().values(), strict=True):
-        assert torch.equal(a, b)
-
-
-def test_a_bar_is_shown_unless_it_is_not_wanted(capsys):
-    cqlib.VAE(8, 1).fit(GREY, steps=2, batch_size=2, device="cpu")
-    assert "VAE: 100%" in capsys.readouterr().err
-    cqlib.VAE(8, 1).fit(GREY, steps=2, batch_size=2, device="cpu", progress=False)
-    assert capsys.readouterr().err == ""
-
-
-def test_a_training_that_diverges_says_so_and_keeps_the_last_good_weights():
-    model = cqlib.VAE(8, 1)
-    with pytest.raises(UserError, match="diverged: 10 non-finite steps .* a lower learning_rate may help"):
-        model.fit(GREY, steps=40, batch_size=2, learning_rate=1e30, gradient_clip=None, progress=False)
-    assert all(value.isfinite().all() for value in model.state_dict().values())
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_a_saved_model_comes_back(tmp_path, name):
     model = getattr(cqlib, name)(8, 1, latent=5)
@@ -165,13 +122,13 @@ def test_nets_of_ones_own(tmp_path):
     other = cqlib.VAE(8, 1)
     other.decoder = model.decoder
     other.save(tmp_path)
-    with pytest.raises(UserError, match="has nets of your own: make them in a subclass of VAE"):
+    with pytest.raises(UserError, match="if its nets are your own, make them in a subclass of VAE and call its load"):
         cqlib.load(tmp_path)
 
 
 def test_a_folder_without_a_model(tmp_path):
     for why in ("does not exist", "cannot be read"):
-        with pytest.raises(UserError, match=rf"model\.safetensors {why}: model\.save\(folder\) writes it"):
+        with pytest.raises(UserError, match=rf"model\.safetensors {why}: a run, or model\.save\(folder\), writes it"):
             cqlib.load(str(tmp_path))
         (tmp_path / "model.safetensors").write_bytes(b"no")
     for nowhere in ("nope", Path("nope")):
@@ -242,8 +199,14 @@ def test_what_does_not_fit_is_told_in_one_line(images, error, line):
 @pytest.mark.parametrize(("make", "error", "line"), [
     (lambda: cqlib.CQF(30), ValueError, "multiple of 4 from 8 to 128, not 30: resize the images to 28"),
     (lambda: cqlib.CQF(4), ValueError, "to 8"),
+    (lambda: cqlib.CQF("28"), ValueError, "size is a whole number of pixels, not '28'"),
     (lambda: cqlib.CQF(28, 4), ValueError, r"channels is 1 \(grey\) or 3 \(colour\), not 4"),
     (lambda: cqlib.CQF(28, latnt=4), TypeError, "latnt"),
+    (lambda: cqlib.CQF(8, True), ValueError, r"channels is 1 \(grey\) or 3 \(colour\), not True"),
+    (lambda: cqlib.CQF(28, flow=FlowConfig(scales=3)), ValueError, "3 scales .* multiple of 8, not 28: take .* 2 or"),
+    (lambda: cqlib.VAEF(12, flow=FlowConfig(scales=3)), ValueError, "multiple of 8, not 12"),
+    (lambda: cqlib.CQF(20, flow=FlowConfig(scales=3)), ValueError, "multiple of 8, not 20"),
+    (lambda: cqlib.VAE(8, 1).fit(GREY, seed=True), ValueError, "seed is a whole number from 0 on, not True"),
     (lambda: cqlib.VAE(8, 1).fit(GREY, stps=4), TypeError, "stps"),
     (lambda: cqlib.CQF(28, latent=2.5), ValueError, "latent' cannot be 2.5: .*valid integer"),
     (lambda: cqlib.CQF(28, flow=4), ValueError, "flow' cannot be 4: "),
@@ -263,6 +226,23 @@ def test_what_does_not_fit_is_told_in_one_line(images, error, line):
 def test_wrong_settings_are_told_in_one_line(make, error, line):
     with pytest.raises(error, match=line):
         make()
+
+
+def test_numbers_of_numpy_and_torch_are_taken_as_pythons_own(tmp_path):
+    """As they come out of a loop over `np.arange` or a sweep's table."""
+    torch.manual_seed(0)
+    plain = cqlib.VAE(8, 1, latent=5, widths=(4, 8), sigma_floor=0.5)
+    options = {"batch_size": 2, "progress": False, "device": "cpu"}
+    plain.fit(GREY, steps=2, seed=1, learning_rate=0.5, **options)
+    for whole, real in ((np.int64, np.float32), (torch.tensor, torch.tensor)):
+        torch.manual_seed(0)
+        model = cqlib.VAE(whole(8), whole(1), latent=whole(5), widths=(whole(4), whole(8)), sigma_floor=real(0.5))
+        model.fit(GREY, steps=whole(2), seed=whole(1), learning_rate=real(0.5), **options, folder=tmp_path / str(real))
+        model.save(tmp_path / f"saved {real}")
+        for name, value in cqlib.load(tmp_path / f"saved {real}").state_dict().items():
+            assert torch.equal(value, plain.state_dict()[name])
+        assert model.config == plain.config
+    assert experiment("table1/vae", seed=np.int64(1)) == experiment("table1/vae", seed=1)
 
 
 def test_bits_fall_with_training():

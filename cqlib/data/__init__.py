@@ -23,9 +23,9 @@ WITH_PIP = ("photodigits", "photos10")
 """Data sets that any machine has: their images, crops of photographs, may be shown with the credits of `photos10`. The
 first is the default."""
 
-LAMBDA_OF_DATA, NATURAL_LAMBDA = {"photodigits": 100.0}, 25.0
-"""Data set -> the lambda of L_C + lambda L_Q that serves its images at 16x16, chosen on tuning seeds; and that of any
-other, natural images."""
+_LAMBDA_OF_DATA, _NATURAL_LAMBDA = {"photodigits": 100.0}, 25.0
+"""Data set -> its lambda at 16x16 in colour, chosen on tuning seeds; and that of any other, natural images. They are
+read through `usual_lambda` alone."""
 
 
 class Source(NamedTuple):
@@ -100,6 +100,12 @@ def sizes(name: str) -> tuple[int, ...]:
 def mirrored(name: str) -> bool:
     """Whether a mirrored image of `name` is as plausible as the original; UsageError with the nearest valid name."""
     return _source(name).mirrored
+
+
+def usual_lambda(name: str | None, size: int = 16, channels: int = 3) -> float:
+    """lambda, the weight of L_Q in L_C + lambda L_Q, for images of `size` pixels a side of the data set `name`, or of
+    natural images (None). It grows with the number of values, as L_C, in nats per image, does."""
+    return _LAMBDA_OF_DATA.get(name or "", _NATURAL_LAMBDA) * channels * size**2 / (3 * 16**2)
 
 
 def load(name: str, *, size: int | None = None, data_dir: Path | str | None = None) -> "Dataset":

@@ -44,6 +44,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import softplus
 
 from cqlib import losses
+from cqlib.data import usual_lambda
 from cqlib.models.base import Losses, frozen
 from cqlib.models.variational import VariationalModel
 from cqlib.nets.conv import Critic, Decoder, Encoder, pyramid
@@ -126,7 +127,7 @@ class CoverageQualityConfig:
     sigma_floor: float = 1 / 256
     flow: FlowConfig | None = None
     critic: CriticConfig | None = None
-    quality_weight: float = 100.0
+    quality_weight: float = 100.0  # recipes with a critic set it; without one it has no meaning, and is in old hashes
     critic_input: Literal["sample", "mean"] = "sample"
     flow_updated_by: Literal["both", "coverage"] = "both"
     sigma: Literal["of z", "shared"] = "of z"
@@ -141,7 +142,12 @@ class CoverageQuality(VariationalModel):
     flow: RealNVP | None
 
     def __init__(self, config: CoverageQualityConfig):
+        """ValueError where `size` cannot be halved as often as f has scales, and as for `System`."""
         super().__init__(config)
+        if config.flow is not None and config.size % 2**config.flow.scales:
+            sides = f"images with a side that is a multiple of {2**config.flow.scales}, not {config.size}"
+            most = next(scales for scales in range(16) if config.size % 2 ** (scales + 1))
+            raise ValueError(f"f of {config.flow.scales} scales is for {sides}: take flow.scales of {most} or less")
         if config.critic is not None:
             self.critic = make_critic(config.critic, config.size, config.image_channels)
         self.make_nets()
@@ -238,8 +244,8 @@ CONFIG, SYSTEM = CoverageQualityConfig, CoverageQuality
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """The row's recipe; that of `paper` is from memory, unverified. With f, encoder and decoder are narrower, so that
-    the row has as many parameters as without f, within 2 %. lambda, and whether images are mirrored, follow from the
-    data set (`cqlib.suite.experiments.experiment`)."""
+    the row has as many parameters as without f, within 2 %. lambda is that of natural images; an experiment has its
+    data set's, and mirrors images where that may be done (`cqlib.suite.experiments.experiment`)."""
     parts = ROWS[row]
     base, latent, flow, critic_base, penalty_weight, penalty_every = {
         "paper": (64, 128, FlowConfig(3, 32, 2), 64, 100.0, 1),
@@ -251,7 +257,8 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     if "flow" in parts:
         config = replace(config, flow=flow, widths=pyramid(_share(profile, size) * base, size, multiple=2))
     if "critic" in parts:
-        config = replace(config, critic=CriticConfig(pyramid(critic_base, size), penalty_weight, penalty_every))
+        critic = CriticConfig(pyramid(critic_base, size), penalty_weight, penalty_every)
+        config = replace(config, critic=critic, quality_weight=usual_lambda(None, size))
     return Recipe(config, training(profile, size))
 
 

@@ -135,5 +135,6 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
         nets(profile, size, large="large" in changes),
         flow=replace(cqf.system.flow, scales=2) if "scales" in changes else cqf.system.flow,
         posterior="iaf" if "iaf" in changes else "gaussian",
+        quality_weight=cqf.system.quality_weight,
     )
     return Recipe(config, cqf.training)

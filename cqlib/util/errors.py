@@ -31,6 +31,10 @@ class StoppedEarly(UserError):
     exit_code = 3
 
 
+class Notice(UserWarning):
+    """A warning for the user, one line: what was asked for was done in another way than it seems."""
+
+
 def to_stderr(text: str) -> None:
     """Print one line on stderr."""
     print(text, file=sys.stderr, flush=True)
@@ -81,12 +85,14 @@ def cause_of(error: BaseException) -> str:
 @contextmanager
 def one_line_errors(program: str, logs: Path | None = None) -> Iterator[None]:
     """Turn an exception into one line on stderr and an exit code: that of a UserError, 3 for Ctrl-C, else 1. The
-    traceback of a bug is written to a file in `logs` (default: the system's temporary folder). Warnings are hidden
-    unless Python was started with -W."""
+    traceback of a bug is written to a file in `logs` (default: the system's temporary folder). A `Notice` becomes one
+    line on stderr, and other warnings are hidden, unless Python was started with -W."""
     try:
         with warnings.catch_warnings():
             if not sys.warnoptions:
                 warnings.simplefilter("ignore")
+                warnings.simplefilter("always", Notice)
+                warnings.showwarning = lambda message, *_, **__: to_stderr(f"{program}: {one_line(message)}")
             yield
     except UserError as error:
         code, line = error.exit_code, one_line(error)

@@ -1,9 +1,10 @@
 """Types of the values in records, for pydantic. Values of a wrong type are refused; only NumPy scalars, and int where
 float is expected, are converted."""
 
-from typing import Annotated
+import operator
+from dataclasses import fields, is_dataclass, replace
+from typing import Annotated, Any
 
-import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field, Strict, ValidationError
 
 from cqlib.util.errors import one_line
@@ -12,7 +13,21 @@ STRICT = ConfigDict(extra="forbid")
 """For pydantic dataclasses: an unknown field is an error."""
 
 _LARGEST = 2.0**128  # above every float32: the mean of smaller numbers is finite in float64
-_python_scalar = BeforeValidator(lambda value: value.item() if isinstance(value, np.generic) else value)
+
+
+def plain(value: Any) -> Any:
+    """Numbers of NumPy, torch and others as Python's own, also within tuples, lists and configs; the rest as it is."""
+    if isinstance(value, tuple | list):
+        return type(value)(map(plain, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: plain(getattr(value, field.name)) for field in fields(value)})
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    is_whole = hasattr(type(value), "__index__") and not isinstance(value, bool)
+    return operator.index(value) if is_whole else value
+
+
+_python_scalar = BeforeValidator(plain)
 
 Text = Annotated[str, Strict(), Field(min_length=1)]
 Flag = Annotated[bool, Strict()]

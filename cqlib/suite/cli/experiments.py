@@ -21,7 +21,8 @@ def experiment_from_options(options: argparse.Namespace) -> "Experiment":
 def rows(options: argparse.Namespace) -> None:
     """list the rows of the tables, and which are finished or have published weights"""
     from cqlib.suite.experiments.experiment import experiment
-    from cqlib.suite.experiments.load import published_weights, stored_training
+    from cqlib.suite.experiments.load import published_weights
+    from cqlib.suite.experiments.model_file import stored_training
     from cqlib.suite.experiments.rows import ROWS, label_of
     from cqlib.suite.experiments.run import ended_record
 
@@ -62,7 +63,7 @@ def train(options: argparse.Namespace) -> None:
 
 def _train(e: "Experiment", options: argparse.Namespace) -> None:
     """Train and measure what is missing, and print the metrics. UserError if the training diverged."""
-    from cqlib.suite.experiments.load import RECORD
+    from cqlib.suite.experiments.model_file import RECORD
     from cqlib.suite.experiments.run import run_experiment
 
     def progress(step: int, steps: int, left: float) -> None:
@@ -89,7 +90,8 @@ def _train(e: "Experiment", options: argparse.Namespace) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     """show the metrics of a trained row, measuring those that are missing"""
-    from cqlib.suite.experiments.load import WEIGHTS, fetch_published, is_trained
+    from cqlib.suite.experiments.load import fetch_published, is_trained
+    from cqlib.suite.experiments.model_file import WEIGHTS
 
     e = experiment_from_options(options)
     if not is_trained(e, options.runs_dir):

@@ -20,7 +20,7 @@ from cqlib.suite.cli.tasks import Outcome, Task, local_start, run_tasks, slots
 from cqlib.suite.experiments import ablations, rows
 from cqlib.suite.experiments.experiment import Experiment, check_nets, experiment
 from cqlib.suite.experiments.load import load_data
-from cqlib.suite.experiments.run import finished_record, has_scores
+from cqlib.suite.experiments.run import ended_record, has_scores
 from cqlib.suite.experiments.selection import Selection
 from cqlib.suite.report import page
 from cqlib.training import tensorboard
@@ -83,9 +83,9 @@ def pending_runs(opts: Options, todo: Plan, features: Features) -> Pending:
     problems: dict[str, Outcome | None] = {}
     done = 0
     for e in todo.experiments:
-        record = finished_record(e, opts.runs_dir)
+        record = ended_record(e, opts.runs_dir)
         # The user's own images may have changed: `run_experiment` compares them with those of the record.
-        if record is not None and own_path(e.data) is None and has_scores(record, features):
+        if record and record.done and own_path(e.data) is None and has_scores(record, features):
             done += 1
             continue
         if e.data not in problems:
@@ -156,7 +156,8 @@ def expected_time(opts: Options, experiments: Sequence[Experiment]) -> Iterator[
     """The lines on the expected time of the experiments on this machine."""
     seeds: Counter[Experiment] = Counter()
     for e in experiments:
-        seeds[replace(e, seed=0)] += finished_record(e, opts.runs_dir) is None
+        record = ended_record(e, opts.runs_dir)
+        seeds[replace(e, seed=0)] += not (record and record.done)
     return costs.time_lines(seeds, opts.runs_dir, len(slots(opts.jobs)))
 
 

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from cqlib.recipe import Recipe
 from cqlib.suite.experiments.variants import Changes
 from cqlib.util.errors import UsageError, one_line, unknown_name
-from cqlib.util.schema import first_message
+from cqlib.util.schema import first_message, plain
 
 OF_THE_DATA = ("size", "image_channels")
 """Fields that follow from the images."""
@@ -74,7 +74,7 @@ def _with_value(config: Any, path: str, value: Any) -> tuple[Any, Any]:
 def _typed_value(kind: Any, value: Any) -> Any:
     """`value`, or the value that it spells as text, in the type `kind`. ValueError, with the reason, if it has another
     type, is not finite, or is a whole number below 0."""
-    candidates = [value]
+    candidates = [value := plain(value)]
     if isinstance(value, str):
         with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             literals = {"true": "True", "false": "False", "null": "None", "none": "None"}

@@ -5,8 +5,9 @@ other data sets. Claims with `own` are this project's, not the paper's."""
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from cqlib.data import usual_lambda
 from cqlib.metrics.quantities import QUANTITIES
-from cqlib.suite.experiments.trade_off import CQ, CQ_F, LAMBDA, LAMBDAS, usual_lambda
+from cqlib.suite.experiments.trade_off import CQ, CQ_F, LAMBDA, LAMBDAS
 from cqlib.suite.experiments.variants import row_and_changes, variant
 
 FULL_SUPPORT = "The paper claims “full support” and prints only BPD; this tests it by another score."

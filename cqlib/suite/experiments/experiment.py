@@ -19,10 +19,11 @@ from cqlib.suite.experiments.changes import apply_changes
 from cqlib.suite.experiments.paper import canonical
 from cqlib.suite.experiments.record import Record, slug
 from cqlib.suite.experiments.rows import MAX_SEED, check_profile, check_row, default_data
-from cqlib.suite.experiments.trade_off import SIZES, usual_lambda
+from cqlib.suite.experiments.trade_off import SIZES
 from cqlib.suite.experiments.variants import Changes, as_options, in_words, variant, without_later_fields
 from cqlib.util.errors import UsageError, one_line
 from cqlib.util.files import canonical_json, sha256
+from cqlib.util.schema import plain
 from cqlib.util.text import format_bytes
 
 MILESTONES, MILESTONE_IMAGES = 7, 1000
@@ -115,7 +116,8 @@ def experiment(
         raise UsageError("data is the name of a data set; a model of cqlib.CQF(…) takes images themselves, with `fit`")
     data = data or default_data(row, profile)[0]
     size = image_size(data, profile)
-    if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+    seed = plain(seed)
+    if type(seed) is not int or not 0 <= seed <= MAX_SEED:
         raise UsageError(f"seed {seed!r} is not a whole number from 0 to {MAX_SEED}")
     row = canonical(row)
     recipe, evaluation = _for_data(RECIPES[row](row, profile, size), data, size), EVALUATION[profile]
@@ -155,7 +157,7 @@ def _for_data(recipe: Recipe, data: str, size: int) -> Recipe:
     number of classes."""
     system, training, second = recipe.system, recipe.training, recipe.frozen_decoder
     if getattr(system, "critic", None) is not None and hasattr(system, "quality_weight"):
-        system = replace(system, quality_weight=usual_lambda(data, size))
+        system = replace(system, quality_weight=data_sets.usual_lambda(data, size))
     if isinstance(system, ImprovedGANConfig) and system.labels and (published := entry_of(data)):
         system = replace(system, classes=published.classes)
     if not data_sets.mirrored(data):

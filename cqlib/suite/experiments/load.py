@@ -1,37 +1,28 @@
 """Trained models and their images: runs of this machine first, then the weights that come with the project."""
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
 from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.models.base import System
-from cqlib.models.frozen_decoder import FrozenDecoder
-from cqlib.models.registry import build_apart
 from cqlib.suite.experiments.experiment import TRAIN_IMAGES, Experiment, experiment, experiment_of
-from cqlib.suite.experiments.library import RECORD, WEIGHTS, as_own_model, load_saved
-from cqlib.suite.experiments.record import Record, read_record
+from cqlib.suite.experiments.library import build_model, class_of, load_folder
+from cqlib.suite.experiments.model_file import ENCODER, WEIGHTS, stored_training
+from cqlib.suite.experiments.model_file import RECORD as RECORD
+from cqlib.suite.experiments.record import Record
 from cqlib.suite.experiments.rows import ROWS, short_label
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint
-from cqlib.util.errors import UsageError, UserError, unknown_name
+from cqlib.util.errors import Notice, UsageError, UserError, unknown_name
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, RUNS
 from cqlib.util.text import without_paths
-
-ENCODER = "encoder.safetensors"
-"""Like `WEIGHTS` a file in a run's folder: the weights of the encoder around a GAN's frozen decoder. Both hold averaged
-weights, with the hashes of the experiment and of the data that they belong to."""
-STORED: dict[str, Any] = {
-    "git": dict, "weights": dict, "status": str, "steps": int, "seconds": (int, float), "skipped": int, "notes": list,
-    "device": str,
-}  # fmt: skip
-"""Fields of a finished training's checkpoint, beside its hashes."""
 
 
 def load(
@@ -42,43 +33,38 @@ def load(
 
     `row` is a row of the tables, with the `profile`, `data`, `seed` and `changes` of `experiment` as `settings`, or the
     folder of a run, of a model card, or of `model.save`. UserError, a sentence that says what to do, where there are no
-    such weights.
+    such weights; a `Notice`, a warning, where a run here is of another recipe and published weights are loaded.
     """
     name, folder = str(row), Path(row).expanduser()
     if name not in ROWS and not folder.is_dir():
         raise UsageError(f"{unknown_name('row', name, ROWS)}; and there is no folder of this name")
     if name in ROWS or not folder.is_dir():
-        e = experiment(name, **settings)
-        return as_own_model(load_system(e, Path(runs_dir).expanduser()), e.row).to(device)
+        return load_system(experiment(name, **settings), Path(runs_dir).expanduser()).to(device)
     if settings:
         raise UsageError(f"{row} is a folder: leave out {', '.join(settings)}")
-    file = folder / RECORD
-    if not file.is_file():
-        return load_saved(folder).to(device)
-    try:
-        e = experiment_of(read_record(file))
-        return as_own_model(_load(e, folder / WEIGHTS), e.row).to(device)
-    except ValueError as error:
-        raise UserError(f"{file}: {error}") from error
+    return load_folder(folder).to(device)
 
 
 def load_system(e: Experiment, runs_dir: Path | str) -> System:
-    """The trained system of an experiment, on the CPU. UserError as for `load`."""
-    return _load(e, Path(runs_dir) / e.folder / WEIGHTS, published_weights(e.folder))
-
-
-def _load(e: Experiment, *paths: Path) -> System:
-    """The system of the first file that holds weights of this experiment."""
-    for path in paths:
-        if (stored := stored_training(path, e)) is not None:
-            system = build_apart(e.recipe.system)
-            load_weights(system, stored["weights"], path)
-            return system
-        if path.is_file():
-            try:  # a damaged run is not replaced by published weights without a word
-                load_checkpoint(path)
-            except CheckpointError as error:
-                raise UserError(f"{error}: {e.command}") from error
+    """The trained system of an experiment, on the CPU. UserError as for `load`; a `Notice`, where published weights
+    stand in for a run here that is of another recipe."""
+    local, published = Path(runs_dir) / e.folder / WEIGHTS, published_weights(e.folder)
+    of_run, kind = stored_training(local, e), class_of(e.row, e.recipe.system)
+    if of_run is not None:
+        return build_model(kind, e.recipe.system, of_run["weights"], local)
+    outdated = ""
+    if local.is_file():  # it is not replaced by published weights without a word
+        try:
+            load_checkpoint(local)
+        except CheckpointError as error:
+            raise UserError(f"{error}: {e.command}") from error
+        outdated = f"{local.parent} is not of today's recipe of {e.variant}"
+    if (stored := stored_training(published, e)) is not None:
+        if outdated:
+            warnings.warn(Notice(f"{outdated}: loaded the published weights; to train anew: {e.command}"), stacklevel=3)
+        return build_model(kind, e.recipe.system, stored["weights"], published)
+    if outdated:
+        raise UserError(f"{outdated}: {e.command}")
     why = f"{e.variant} has not been trained with profile {e.profile} on {e.data}, seed {e.seed}"
     raise UserError(f"{why} (published weights: {_published_rows() or 'none'}): {e.command}")
 
@@ -122,28 +108,6 @@ def _published_rows() -> str:
         if len(parts) > 3 and not file.name.endswith(ENCODER):
             rows.setdefault(parts[2], {})[parts[0].replace("_", "/", 1)] = None
     return "; ".join(f"{', '.join(names)} under {profile}" for profile, names in rows.items())
-
-
-def stored_training(path: Path, e: Experiment, data: str | None = None) -> dict[str, Any] | None:
-    """What a finished training of this experiment left at `path` (on data of this fingerprint), or None."""
-    try:
-        state = load_checkpoint(path)
-    except (FileNotFoundError, CheckpointError):
-        return None
-    same = state.pop("data", None) == data or data is None
-    same &= state.pop("training_hash", None) == e.training_hash
-    whole = state.keys() == STORED.keys() and all(isinstance(state[key], kind) for key, kind in STORED.items())
-    return state if same and whole else None
-
-
-def load_weights(system: System, weights: dict[str, Tensor], path: Path) -> None:
-    """Load `weights`, read from `path`, into `system`; those of an encoder lack the frozen generator if they are
-    published: `system` keeps its own. UserError where names or shapes do not fit."""
-    own = system.state_dict() if isinstance(system, FrozenDecoder) else {}
-    try:
-        system.load_state_dict({name: value for name, value in own.items() if name.startswith("generator.")} | weights)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} holds other weights than its name says: delete it, then train or fetch it") from error
 
 
 def load_data(e: Experiment, data_dir: Path | str | None) -> Dataset:

@@ -150,6 +150,15 @@ class Record:
         except ValidationError as error:
             raise ValueError(first_error(error)) from None
 
+    @classmethod
+    def from_json(cls, text: bytes) -> "Record":
+        """The inverse of `dumps`. ValueError as for `from_dict`, and for a text that is no JSON object."""
+        try:
+            values = _OBJECT.validate_json(text)
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"]) from None
+        return cls.from_dict(values)
+
 
 _ADAPTER, _OBJECT = TypeAdapter(Record), TypeAdapter(dict[str, Any])
 
@@ -198,11 +207,11 @@ def _render(value: Any, indent: int) -> str:
 
 
 def read_record(path: Path | str) -> Record:
-    """Read one record. ValueError, one sentence, if the file is not a record; OSError if it cannot be read."""
+    """The record in a file. UserError, which names the file, if it is not a record; OSError if it cannot be read."""
     try:
-        return Record.from_dict(_OBJECT.validate_json(Path(path).read_bytes()))
-    except ValidationError as error:
-        raise ValueError(error.errors()[0]["msg"]) from None
+        return Record.from_json(Path(path).read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def load_records(folder: Path | str) -> tuple[list[Record], list[str]]:
@@ -212,22 +221,14 @@ def load_records(folder: Path | str) -> tuple[list[Record], list[str]]:
     records, problems = [], []
     for path in sorted([*folder.glob("*.json"), *folder.glob("*/record.json")]):
         try:
-            records.append(read_record(path))
+            records.append(Record.from_json(path.read_bytes()))
         except (OSError, ValueError) as error:
             problems.append(one_line(f"{path.relative_to(folder)}: {cause_of(error)}"))
     return records, problems
 
 
-def undamaged_record(file: Path) -> Record:
-    """`read_record`; UserError, which names the file, if it is not a record."""
-    try:
-        return read_record(file)
-    except ValueError as error:
-        raise UserError(f"{file}: {error}") from error
-
-
 def undamaged_records(folder: Path | str) -> list[Record]:
-    """All records of `folder`; UserError, which names the file, if one of them is not a record."""
+    """All records of `folder`, as `load_records` finds them; UserError, which names the first bad file, if any is."""
     records, problems = load_records(folder)
     if problems:
         raise UserError(f"{folder}: {problems[0]}")

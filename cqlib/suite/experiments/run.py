@@ -30,7 +30,8 @@ from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.cqf_conditional import ConditionalCQF
 from cqlib.suite.experiments.experiment import Experiment, check_nets, experiment
-from cqlib.suite.experiments.load import RECORD, RUNS, load_data
+from cqlib.suite.experiments.load import RUNS, load_data
+from cqlib.suite.experiments.model_file import RECORD
 from cqlib.suite.experiments.record import MAX_CURVE, DataInfo, Record, read_record, write_record
 from cqlib.suite.experiments.run_folder import LOCK, archive_stale_run, remove_temporary_files, temporary_files
 from cqlib.suite.experiments.stages import Stages, fingerprint
@@ -39,7 +40,7 @@ from cqlib.training.loop import CHECKPOINT_SECONDS, Progress, TrainingResult
 from cqlib.training.snapshots import snapshots
 from cqlib.util import locks, provenance
 from cqlib.util.device import fork_rng, select_device
-from cqlib.util.errors import StoppedEarly, to_stderr
+from cqlib.util.errors import StoppedEarly, UserError, to_stderr
 from cqlib.util.files import write_atomic
 from cqlib.util.stop import StopRequest
 
@@ -48,23 +49,19 @@ PENALTIES = ("gradient_penalty", "drift", "total")
 """Terms of a critic's loss that a record's curves leave out."""
 
 
-def finished_record(e: Experiment, runs_dir: Path | str) -> Record | None:
-    """The record of a finished run of exactly this experiment, or None."""
-    record = ended_record(e, runs_dir)
-    return record if record and record.done else None
-
-
 def ended_record(e: Experiment, runs_dir: Path | str) -> Record | None:
-    """The record of a run of exactly this experiment, finished or diverged, or None."""
-    record = _record_in(Path(runs_dir) / e.folder)
+    """The record of a run of exactly this experiment, finished or diverged (`Record.done`); None if there is none, or a
+    damaged one."""
+    record = record_in_folder(e, runs_dir)
     return record if record and record.config_hash == e.config_hash else None
 
 
-def _record_in(folder: Path) -> Record | None:
-    """The record in a run's folder, or None if there is none or it is damaged."""
+def record_in_folder(e: Experiment, runs_dir: Path | str) -> Record | None:
+    """The record in the folder of an experiment's run, perhaps of another evaluation or recipe; None as for
+    `ended_record`."""
     try:
-        return read_record(folder / RECORD)
-    except (OSError, ValueError):
+        return read_record(Path(runs_dir) / e.folder / RECORD)
+    except (OSError, UserError):
         return None
 
 
@@ -154,8 +151,8 @@ def _run(stages: Stages, features: Features, runs_dir: Path) -> Record:
     if (stage := e.recipe.frozen_decoder) is not None:
         likelihood_model = stages.train_encoder(trained.system, stage).system
     # if nothing was trained in this call, memory and versions are those of the call that trained
-    when_trained = None if stages.spent else _record_in(folder)
-    metrics, curve = _measure(stages, trained, likelihood_model, finished_record(e, runs_dir), features, runs_dir)
+    when_trained = None if stages.spent else record_in_folder(e, runs_dir)
+    metrics, curve = _measure(stages, trained, likelihood_model, ended_record(e, runs_dir), features, runs_dir)
     memory = [provenance.peak_memory_bytes(stages.device), when_trained.peak_memory_bytes if when_trained else 0]
     record = Record(
         row=e.row,
@@ -193,7 +190,7 @@ def _measure(
     `earlier` record of the same experiment, with scores on other features. Writes the grid of samples."""
     e, folder, model = stages.e, stages.folder, trained.system
     results = PartialResults(folder, f"{e.config_hash} {stages.key}", stages.checkpoint_seconds, stages.stop)
-    if earlier and earlier.data.fingerprint != stages.fingerprint:
+    if earlier and not (earlier.done and earlier.data.fingerprint == stages.fingerprint):
         earlier = None
     metrics = dict(earlier.metrics) if earlier else {}
     losses = loss_curves(read_log(folder / LOG), stages.images.train.images[0].numel())

@@ -11,14 +11,14 @@ from torch import Tensor
 from cqlib.data.dataset import Dataset
 from cqlib.models.base import System
 from cqlib.models.frozen_decoder import FrozenDecoder
-from cqlib.models.registry import build, build_apart
+from cqlib.models.registry import build_apart
 from cqlib.recipe import FrozenDecoderStage, TrainingConfig
 from cqlib.suite.experiments.experiment import Experiment
-from cqlib.suite.experiments.load import ENCODER, STORED, WEIGHTS, load_weights, stored_training
+from cqlib.suite.experiments.library import class_of, untrained
+from cqlib.suite.experiments.model_file import ENCODER, STORED, WEIGHTS, load_weights, stored_training, write_model
 from cqlib.training.device import to_device
 from cqlib.training.loop import Progress, TrainingResult, train
 from cqlib.util import provenance
-from cqlib.util.checkpoint import save_checkpoint
 from cqlib.util.provenance import GitInfo
 from cqlib.util.stop import StopRequest
 
@@ -58,7 +58,8 @@ class Stages:
     def train_system(self) -> TrainingResult:
         """Train the system of the row, or read its weights if it has been trained."""
         torch.manual_seed(self.e.seed)
-        return self._train("training", WEIGHTS, build(self.e.recipe.system), self.e.recipe.training)
+        config = self.e.recipe.system
+        return self._train("training", WEIGHTS, untrained(class_of(self.e.row, config), config), self.e.recipe.training)
 
     def untrained(self) -> System:
         """The system before its first step."""
@@ -100,7 +101,7 @@ class Stages:
             self.spent += time.monotonic() - clock
             state = {key: getattr(result, key) for key in STORED if key not in ("git", "weights")}
             state |= {"training_hash": self.e.training_hash, "data": self.fingerprint, "git": dict(vars(result.git))}
-            save_checkpoint(path, {**state, "weights": dict(result.system.state_dict())})
+            write_model(path, result.system, state)
         self.results.append(result)
         self.notes += [f"{name}: {note}" for note in result.notes]
         if result.skipped:

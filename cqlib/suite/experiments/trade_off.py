@@ -5,7 +5,7 @@ those runs are shared. At other values of lambda they are changed rows, trained 
 library only.
 """
 
-from cqlib.data import LAMBDA_OF_DATA, NATURAL_LAMBDA
+from cqlib.data import usual_lambda
 from cqlib.suite.experiments.variants import Changes, variant
 
 LAMBDA = "system.quality_weight"
@@ -20,11 +20,6 @@ LAMBDAS = {"smoke": (400.0,), "quick": (25.0, 100.0, 400.0, 1600.0), "study": (1
            "paper": (100.0, 400.0, 1600.0)}  # fmt: skip
 """Profile -> the values of lambda in addition to 0 and the usual one."""
 NOTEBOOK = "figure_trade_off"
-
-
-def usual_lambda(data: str, size: int = 16) -> float:
-    """lambda of CQ and CQ-F in the tables of a data set. It grows with the number of pixels, as L_C does."""
-    return LAMBDA_OF_DATA.get(data, NATURAL_LAMBDA) * (size / 16) ** 2
 
 
 def changed_rows(profile: str) -> list[tuple[str, Changes]]:

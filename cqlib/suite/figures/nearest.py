@@ -19,7 +19,8 @@ from cqlib.models.gan import GAN
 from cqlib.models.variational import VariationalModel
 from cqlib.pixels import cell_centres, to_uint8
 from cqlib.suite.cells import picture, table
-from cqlib.suite.experiments.load import ENCODER, ModelAndData, load_weights, published_weights, stored_training
+from cqlib.suite.experiments.load import ModelAndData, published_weights
+from cqlib.suite.experiments.model_file import ENCODER, load_weights, stored_training
 from cqlib.suite.experiments.paper import TABLE1
 from cqlib.suite.figures.common import draw
 from cqlib.suite.figures.strips import strips

@@ -11,7 +11,7 @@ from scipy.stats import t as student
 from cqlib.metrics.quantities import decimal
 from cqlib.suite.experiments import ablations
 from cqlib.suite.experiments.load import RECORD, RUNS
-from cqlib.suite.experiments.record import Record, load_records, undamaged_record
+from cqlib.suite.experiments.record import Record, load_records, read_record
 from cqlib.util.errors import UserError, unknown_name
 from cqlib.util.paths import RECORDS
 from cqlib.util.text import columns, count_of
@@ -28,13 +28,13 @@ def pair(first: str, second: str | None = None, runs_dir: Path | str = RUNS) -> 
     """The records that two names stand for: a record's file, a run's folder, or the name of such a folder, of a run in
     `runs_dir`, else of a published one. Without `second` it is the published run of the same name. UserError where
     there is none, or it is damaged."""
-    record = undamaged_record(file := _find_file(first, runs_dir))
+    record = read_record(file := _find_file(first, runs_dir))
     if second is not None:
-        return record, undamaged_record(_find_file(second, runs_dir))
+        return record, read_record(_find_file(second, runs_dir))
     published = [place for folder in PUBLISHED_FOLDERS if (place := folder / f"{record.folder}.json").is_file()]
     if not published or published[0].samefile(file):
         raise UserError(f"{first} has no published run of its name beside it: name the record to compare it with")
-    return record, undamaged_record(published[0])
+    return record, read_record(published[0])
 
 
 def _find_file(name: str, runs_dir: Path | str) -> Path:

@@ -16,7 +16,7 @@ from cqlib.metrics.quantities import SCORES, decimal, heading, score_of
 from cqlib.models.base import System
 from cqlib.suite.experiments import load
 from cqlib.suite.experiments.experiment import Experiment
-from cqlib.suite.experiments.record import Record, machine_path, undamaged_record
+from cqlib.suite.experiments.record import Record, machine_path, read_record
 from cqlib.suite.experiments.rows import label_of
 from cqlib.suite.report.details import commit
 from cqlib.suite.report.page import environment
@@ -42,7 +42,7 @@ def write(e: Experiment, runs_dir: Path, folder: Path) -> list[Path]:
     system, files = load.load_system(e, runs_dir), _files(e, runs_dir)
     if not files[load.RECORD].is_file():
         raise UserError(f"{e.variant} has not been measured: {e.command}")
-    record = undamaged_record(files[load.RECORD])
+    record = read_record(files[load.RECORD])
     if load.stored_training(files[load.WEIGHTS], e, record.data.fingerprint) is None:
         raise UserError(f"the record of {e.variant} is not of these weights: {e.command}")
     if path := machine_path(record):

@@ -127,7 +127,7 @@ def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
 def test_a_row_is_finished_with_scores_on_these_features_unless_its_images_are_the_users_own(
     tmp_path, books, monkeypatch
 ):
-    monkeypatch.setattr(run_all, "finished_record", lambda e, folder: "its record")
+    monkeypatch.setattr(run_all, "ended_record", lambda e, folder: SimpleNamespace(done=True))
     monkeypatch.setattr(run_all, "has_scores", lambda record, features: features == "these")
     monkeypatch.setattr(run_all, "load_data", lambda e, folder: None)
     given = chosen(tmp_path, "--only", "table1/vae", "--profile", "study", "--data", "tiny-imagenet:64,npz:cats.npz")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from cqlib.data import usual_lambda
 from cqlib.models.registry import RECIPES
 from cqlib.suite.experiments import paper, rows
 from cqlib.suite.experiments.experiment import experiment, image_size
@@ -71,6 +72,17 @@ def test_everything_is_trained_in_fp32(profile):
 @pytest.mark.parametrize(("data", "classes"), [("tiny-imagenet:64", 200), ("celeba", 1), ("photodigits", 10)])
 def test_the_rival_with_labels_tells_the_classes_of_the_data_apart(data, classes):
     assert experiment("table3/improved-gan", "study", data).recipe.system.classes == classes
+
+
+@pytest.mark.parametrize("row", ["table1/cq", "table1/cq-f", "table2/cqf-residual", "extra/cq-f-conditional"])
+@pytest.mark.parametrize("profile", rows.PROFILES)
+def test_lambda_is_decided_in_one_place(row, profile):
+    for size in (16, 32, 64):
+        assert RECIPES[row](row, profile, size).system.quality_weight == usual_lambda(None, size)
+    for data in ("photodigits", "photos10", "tiny-imagenet:64", "npz:x.npz"):
+        e = experiment(row, profile, data)
+        assert e.recipe.system.quality_weight == usual_lambda(data, e.size)
+    assert (usual_lambda("photodigits"), usual_lambda("photos10"), usual_lambda(None, 16, 1)) == (100, 25, 25 / 3)
 
 
 @pytest.mark.parametrize("row", ["table1/cq-f", "table1/gan", "table2/cqf-residual", "table3/sngan"])

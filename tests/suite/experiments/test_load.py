@@ -1,29 +1,30 @@
 """The finder of trained models: local runs, published weights, and the sentence where there is neither."""
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from fake_records import record
 from published_models import publish_untrained
 
 import cqlib
 from cqlib.models.frozen_decoder import FrozenDecoder
-from cqlib.suite.experiments import load
+from cqlib.suite.cli.commands import main
+from cqlib.suite.experiments import library, load
 from cqlib.suite.experiments.experiment import experiment
-from cqlib.suite.experiments.load import (
-    ENCODER,
-    WEIGHTS,
-    fetch_published,
-    find_model,
-    load_data,
-    load_system,
-    load_weights,
-    published_weights,
-    stored_training,
-)
+from cqlib.suite.experiments.load import fetch_published, find_model, load_data, load_system, published_weights
+from cqlib.suite.experiments.model_file import ENCODER, WEIGHTS, load_weights, stored_training
+from cqlib.suite.experiments.record import DataInfo, write_record
+from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError
 from cqlib.util.paths import ROOT
 
 DATA = {"data": "photos10"}
+TRAINED = {"status": "done", "steps": 1, "seconds": 1.0, "skipped": 0, "notes": [], "device": "cpu",
+           "git": {"commit": None, "dirty": None}, "data": "d"}  # fmt: skip
 
 
 @pytest.fixture
@@ -67,6 +68,46 @@ def test_a_damaged_model_is_not_replaced_by_the_published_one(runs_dir):
         cqlib.load("table1/cq-f", runs_dir=runs_dir, **DATA)
 
 
+def test_a_run_of_another_recipe_is_not_replaced_by_the_published_one_without_a_word(runs_dir, capsys):
+    """`load` warns, a command prints a line; and the run is found by its folder."""
+    e, other = experiment("table1/vae", **DATA), experiment("table1/vae", **DATA, changes={"system.latent": 5})
+    torch.manual_seed(1)
+    run = Path(library.write_model(runs_dir / e.folder / WEIGHTS, cqlib.VAE(16, latent=5), TRAINED | {
+        "training_hash": other.training_hash})).parent  # fmt: skip
+    line = rf"{e.folder} is not of today's recipe of table1/vae: .*published.* to train anew: {re.escape(e.command)}"
+    with pytest.warns(UserWarning, match=line) as warned:
+        model = cqlib.load("table1/vae", runs_dir=runs_dir, **DATA)
+    assert len(warned) == 1 and warned[0].filename == __file__ and model.config == e.recipe.system
+    out = runs_dir / "samples.png"
+    assert main(["sample", "table1/vae", "--data", "photos10", "--runs-dir", str(runs_dir), "--out", str(out)]) == 0
+    assert re.search(line, capsys.readouterr().err)
+    published_weights(e.folder).unlink()
+    with pytest.raises(UserError, match=rf"is not of today's recipe of table1/vae: {re.escape(e.command)}$"):
+        cqlib.load("table1/vae", runs_dir=runs_dir, **DATA)
+    assert cqlib.load(run).config.latent == cqlib.VAE.load(run).config.latent == 5
+
+
+@pytest.mark.parametrize("row", ["table1/cq-f", "table1/gan", "table3/dcgan", "extra/cq-f-conditional"])
+def test_a_run_of_any_row_is_found_by_its_folder_alone(tmp_path, row):
+    """Its file says which model it is; that of a former run is read with its record."""
+    e = experiment(row, "smoke", **DATA)
+    torch.manual_seed(1)
+    system = library.untrained(library.class_of(e.row, e.recipe.system), e.recipe.system)
+    library.write_model(tmp_path / WEIGHTS, system, TRAINED | {"training_hash": e.training_hash})
+    found = cqlib.load(tmp_path)
+    assert type(found) is type(system) and found.config == e.recipe.system and not found.training
+    assert all(torch.equal(value, system.state_dict()[name]) for name, value in found.state_dict().items())
+    state = load_checkpoint(tmp_path / WEIGHTS)
+    save_checkpoint(tmp_path / WEIGHTS, {name: state[name] for name in state if name not in ("model", "config")})
+    with pytest.raises(UserError, match="was not written by"):
+        cqlib.load(tmp_path)
+    images = DataInfo("photos10", "test", "d", (9, 3, 16, 16))
+    write_record(replace(record("table1/vae"), row=row, profile="smoke", data=images), tmp_path, "record.json")
+    former = cqlib.load(tmp_path)
+    assert type(former) is type(system) and former.config == found.config
+    assert all(torch.equal(value, found.state_dict()[name]) for name, value in former.state_dict().items())
+
+
 def test_what_a_cut_fetch_left_out_is_fetched(runs_dir):
     """Else the encoder around a GAN would be trained anew, and its BPD not that of the published weights."""
     e = experiment("table1/gan", **DATA)
@@ -92,7 +133,7 @@ def test_a_published_encoder_takes_the_generator_that_it_was_trained_for(runs_di
     assert all(torch.equal(model.state_dict()[name], value.float()) for name, value in stored.items())
     assert all(torch.equal(of, model.state_dict()[f"generator.{name}"]) for name, of in generator.state_dict().items())
     stored.popitem()
-    with pytest.raises(UserError, match="holds other weights than its name says"):
+    with pytest.raises(UserError, match="does not hold the weights of a FrozenDecoder"):
         load_weights(model, stored, file)
 
 

@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cqlib.metrics.metric import Metric, Protocol
-from cqlib.suite.experiments.record import DataInfo, Record, dumps, load_records, slug, write_record
+from cqlib.suite.experiments.record import (
+    DataInfo,
+    Record,
+    dumps,
+    load_records,
+    read_record,
+    slug,
+    undamaged_records,
+    write_record,
+)
+from cqlib.util.errors import UserError
 from cqlib.util.provenance import GitInfo
 
 FIELDS = {
@@ -181,6 +191,17 @@ def test_load_records_reports_damaged_files_and_keeps_the_others(tmp_path):
     assert any(line.startswith("folder.json: ") for line in problems)
     assert any(line.startswith("b-run/record.json: ") for line in problems)
     assert not any("\n" in line or str(tmp_path) in line for line in problems)
+
+
+def test_a_damaged_record_is_told_with_its_file_however_it_is_looked_up(tmp_path):
+    for name, (content, message) in DAMAGED.items():
+        (tmp_path / name).mkdir()
+        file = tmp_path / name / "record.json"
+        file.write_bytes(content)
+        with pytest.raises(UserError, match=rf"^{file}: .*{message}"):
+            read_record(file)
+        with pytest.raises(UserError, match=rf"^{tmp_path / name}: record.json: .*{message}"):
+            undamaged_records(tmp_path / name)
 
 
 def test_file_names():

@@ -272,7 +272,7 @@ def test_a_diverged_second_stage_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(stages, "train", diverging)
     record = run.run(**ROW, runs_dir=tmp_path)
-    assert record.status == "diverged" and run.finished_record(experiment("table1/gan", "smoke"), tmp_path) is None
+    assert record.status == "diverged" and run.ended_record(experiment("table1/gan", "smoke"), tmp_path) == record
     monkeypatch.setattr(run, "_run", lambda *a: pytest.fail("measured again"))
     assert run.run(**ROW, runs_dir=tmp_path) == record
 
