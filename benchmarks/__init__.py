@@ -1,7 +1,6 @@
-"""python -m benchmarks: times what this project says is fast against what it replaces, side by side in one run.
+"""python -m benchmarks: times a training step against the textbook way of doing the same, side by side in one run.
 
-A row, registered in `table`, is one thing to measure; its method `results` measures it. Most rows are a `comparison` of
-`sides`, each in its own process: those in `steps`, `scores` and `sampling`; the others are in `time_to_quality`, `cost`
-and `workers`. `textbook` and `torchflows_nvp` are what ours is compared with, `machine` counts what work a step is and
-what the machine can do at best. `page` renders docs/performance.md. `default_run` is a command of its own.
+The rows are in `steps`; each is a `comparison` of our step with those by `textbook` and `torchflows_nvp`. `results`
+measures rows and keeps what they give, `page` renders docs/performance.md from it. `default_run` is a command of its
+own.
 """

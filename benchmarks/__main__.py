@@ -1,31 +1,31 @@
-"""`python -m benchmarks [ROW …] [--json FILE] [--device NAME] [--markdown]`."""
+"""`python -m benchmarks [ROW …] [--json FILE] [--markdown]`."""
 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import page, table
+from benchmarks import page, results, steps
 from cqlib.suite.cli.options import Parser
 from cqlib.util.errors import one_line_errors
 
 PROGRAM = "python -m benchmarks"
 EXAMPLES = f"""examples:
-  {PROGRAM} cqf-step --json results.json --device cpu
+  {PROGRAM} cqf-step --json results.json
   {PROGRAM} --markdown
 
-rows: {", ".join(table.ROWS)}"""
+rows: {", ".join(steps.ROWS)}
+
+$CQLIB_DEVICE names the device, such as cpu or cuda:1."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command."""
     made = Parser(prog=PROGRAM, epilog=EXAMPLES,
-                  description="Time what this project says is fast, side by side with what it replaces.")  # fmt: skip
+                  description="Time training steps, side by side with the textbook way.")  # fmt: skip
     made.add_argument("rows", nargs="*", metavar="ROW", help="default: all")
     made.add_argument("--json", type=Path, metavar="FILE", help="write results here; they replace those of the rows")
-    made.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, … (default: $CQLIB_DEVICE, else auto)")
     made.add_argument("--markdown", action="store_true", help="measure nothing, render docs/performance.md")
     return made
 
@@ -34,12 +34,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure rows, or render docs/performance.md from what has been published."""
     with one_line_errors(PROGRAM):
         options = parser().parse_args(argv)
-        if options.device:
-            os.environ["CQLIB_DEVICE"] = options.device
         if options.markdown:
             page.write()
         else:
-            table.measure_rows(options.rows, options.json)
+            results.measure(options.rows, options.json)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,35 @@
-"""How sides are compared: they take turns on one machine, and each round gives a ratio of their times. What is reported
+"""How steps are compared: they take turns on one machine, and each round gives a ratio of their times. What is reported
 are medians over rounds."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 import torch
 
-from benchmarks.machine import peak_flops
-from benchmarks.sides import Side, ask, processes, take_turns
 from cqlib.util import provenance
+from cqlib.util.device import wall_clock
 from cqlib.util.errors import to_stderr
+from cqlib.util.fp32 import full_fp32
+
+STEPS = 4
+"""Training steps in one turn: the lazy gradient penalty comes in every fourth."""
+
+Step = Callable[[], object]
+Side = Callable[[torch.device], Step]
+"""Prepares a training on the device, and returns the function that takes its next step."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Our side against one other. Times are medians over `n` rounds, in seconds per unit of work; `ratio` is the median
-    over rounds of other / ours, in each of which both saw the same machine."""
+    """Our step against one other. Times are medians over `n` rounds, in seconds per step; `ratio` is the median over
+    rounds of other / ours, in each of which both saw the same machine."""
 
     name: str
-    ours: str
-    """What our side is, where the name of the row does not say it."""
     other: str
     ours_s: float
     other_s: float
@@ -32,29 +38,24 @@ class Ratio:
     """The smallest ratio of a round; `ratio_high` is the largest."""
     ratio_high: float
     target: float
-    holds: bool
-    """Whether the target is met."""
     n: int
     device: str
-    peak_share: float | None = None
-    """Multiplications and additions per second of our side, as a share of those that the device reaches at best."""
-    convolution_share: float | None = None
-    """The share of our time within convolutions, on a CPU. It bounds the ratio where both sides call the same ones."""
-    work_ratio: float | None = None
-    """Multiplications and additions of our side divided by the other's, in convolutions and matrix products."""
     commit: str | None = None
     """The commit of the code that was measured, with "+" where the code had uncommitted changes."""
 
+    @property
+    def holds(self) -> bool:
+        """Whether the target is met."""
+        return self.ratio >= self.target
+
     @classmethod
     def of_rounds(
-        cls, name: str, ours: Sequence[float], theirs: Sequence[float], *, other: str, target: float, device: str,
-        our_words: str = "",
-    ) -> Ratio:  # fmt: skip
-        """The ratio from the seconds per unit of both sides in each round."""
+        cls, name: str, ours: Sequence[float], theirs: Sequence[float], *, other: str, target: float, device: str
+    ) -> Ratio:
+        """The ratio from the seconds per step of both sides in each round."""
         ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
-        ratio = median(ratios)
-        return cls(name, our_words, other, median(ours), median(theirs), ratio, min(ratios), max(ratios), target,
-                   ratio >= target, len(ratios), device)  # fmt: skip
+        return cls(name, other, median(ours), median(theirs), median(ratios), min(ratios), max(ratios), target,
+                   len(ratios), device)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,37 +73,42 @@ class Other:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row: several ways to the same result, the first of them ours."""
+    """A row: several ways to take a training step, the first of them ours."""
 
     name: str
     ours: Side
     others: tuple[Other, ...]
-    rounds: int = 5
-    counted: bool = False
-    """Whether the work of the sides is counted too."""
 
-    def results(self, device: torch.device) -> list[Ratio]:
+    def results(self, device: torch.device, rounds: int = 5) -> list[Ratio]:
         """A ratio for each of `others`; one whose package is not installed is left out, and a line says so."""
         others = [other for other in self.others if installed(other.needs)]
-        with processes([self.ours, *(other.side for other in others)], device) as connections:
-            turns = take_turns(connections, self.rounds)
-            counts = [ask(each, "count") for each in connections] if self.counted else []
-        ours, *theirs = [[turn.seconds for turn in of_side] for of_side in turns]
+        with full_fp32():
+            ours, *theirs = take_turns(
+                [side(device) for side in (self.ours, *(o.side for o in others))], rounds, device
+            )
         where = provenance.device_name(device, bf16=False)
-        ratios = [
+        return [
             Ratio.of_rounds(self.name, ours, seconds, other=other.words, device=where,
                             target=other.cuda if device.type == "cuda" else other.cpu)
             for other, seconds in zip(others, theirs, strict=True)
         ]  # fmt: skip
-        if not counts:
-            return ratios
-        peak_share = counts[0].operations / median(ours) / peak_flops(device)
-        convolutions = counts[0].convolution_seconds / median(ours) if device.type == "cpu" else None
-        return [
-            replace(ratio, peak_share=peak_share, convolution_share=convolutions,
-                    work_ratio=counts[0].operations / count.operations)
-            for ratio, count in zip(ratios, counts[1:], strict=True)
-        ]  # fmt: skip
+
+
+def take_turns(sides: Sequence[Step], rounds: int, device: torch.device) -> list[list[float]]:
+    """The seconds per step of each side in so many rounds. The order is reversed in every second round, so that all see
+    the machine in the same state; a first round warms up and is not counted."""
+    seconds: list[list[float]] = [[] for _ in sides]
+    for number in range(rounds + 1):
+        order = range(len(sides)) if number % 2 == 0 else reversed(range(len(sides)))
+        for k in order:
+            seconds[k].append(wall_clock(partial(several, sides[k]), device) / STEPS)
+    return [of_side[1:] for of_side in seconds]
+
+
+def several(step: Step) -> None:
+    """Take the steps of one turn."""
+    for _ in range(STEPS):
+        step()
 
 
 def installed(package: str) -> bool:

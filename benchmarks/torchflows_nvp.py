@@ -58,7 +58,7 @@ class TorchflowsRealNVP(nn.Module):
     """Real NVP with the structure of the one in `cqlib.nets`: checkerboard couplings; with several scales, then channel
     couplings at half the resolution, then the same on half of the channels; the last scale has one coupling more.
 
-    Like the flows of this package: (N, C, H, W) -> the features and ln |det|; `inverse` goes back.
+    Like the flows of this package: (N, C, H, W) -> the features and ln |det|.
     """
 
     def __init__(self, shape: Shape, net: Net, width: int, *, couplings: int, scales: int = 1):
@@ -96,18 +96,6 @@ class TorchflowsRealNVP(nn.Module):
         done, going_on = x.chunk(2, dim=1)
         going_on, term = self.coarser(going_on)
         return self.squeeze.inverse(torch.cat([done, going_on], dim=1))[0], log_det + term
-
-    def inverse(self, y: Tensor) -> Tensor:
-        """The images (N, C, H, W) of features."""
-        if self.coarser is not None:
-            done, going_on = self.squeeze(y)[0].chunk(2, dim=1)
-            y = torch.cat([done, self.coarser.inverse(going_on)], dim=1)
-            for layer in reversed(self.channels):
-                y, _ = layer.inverse(y)
-            y, _ = self.squeeze.inverse(y)
-        for layer in reversed(self.checkerboards):
-            y, _ = layer.inverse(y)
-        return y
 
 
 class BatchNormedNet(nn.Module):

@@ -20,17 +20,7 @@ from torch import Tensor
 from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
 from cqlib.metrics import kernel
-from cqlib.metrics.calibration import (
-    COST,
-    DAMAGES,
-    REFERENCE_N,
-    SEED,
-    UNDAMAGED,
-    Calibration,
-    Damages,
-    SideResult,
-    image_sets,
-)  # fmt: skip
+from cqlib.metrics.calibration import COST, REFERENCE_N, SEED, UNDAMAGED, Calibration, SideResult, image_sets
 from cqlib.metrics.features import FULL_SIDE, Features, extract, lite0
 from cqlib.util.errors import UserError, one_line_errors
 from cqlib.util.files import write_atomic
@@ -91,26 +81,23 @@ def scores(images: Tensor, features: Features, real: Tensor, draws: Sequence[np.
     return {features.label(kind): np.array(per_draw) for kind, per_draw in values.items()}
 
 
-def calibrate(
-    data: Dataset, *, n: int | None = None, sides: Sequence[int] = SIDES, resamples: int = RESAMPLES,
-    damages: Damages = DAMAGES,
-) -> Calibration:  # fmt: skip
-    """What the scores see of `damages` on `data` at each side; of `n` images everywhere, or of as many as the rule
-    allows. UserError where there are too few images."""
+def calibrate(data: Dataset, *, n: int | None = None) -> Calibration:
+    """What the scores see of the damages on `data` at each of `SIDES`; of `n` images everywhere, or of as many as the
+    rule allows. UserError where there are too few images."""
     first_half = int((data.train.labels < len(data.classes) // 2).sum())  # no more than all
     most = min(len(data.test), int(first_half / POOL))
     if most < (n or STEP):
         few = f"{data.name} has too few images to calibrate on: {n or STEP} are needed for testing"
         raise UserError(f"{few}, and {round(POOL * (n or STEP))} for training in the first half of its classes")
-    milliseconds = extraction_times(data.test.images[:TIMED], sides)
+    milliseconds = extraction_times(data.test.images[:TIMED], SIDES)
     results = []
-    for side in sides:
+    for side in SIDES:
         affordable = REFERENCE_N if side == FULL_SIDE else int(COST * REFERENCE_N * (FULL_SIDE / side) ** 2)
         count = n or min(affordable, most) // STEP * STEP
-        undamaged, distances = _measure_side(data, lite0(side), count, resamples, damages)
+        undamaged, distances = _measure_side(data, lite0(side), count, RESAMPLES)
         results.append(SideResult(side, count, milliseconds[side], undamaged, distances))
     device = device_name(torch.device("cpu"), bf16=False, threads=1)
-    return Calibration(data.name, data.size, data.test.fingerprint, resamples, device, tuple(results))
+    return Calibration(data.name, data.size, data.test.fingerprint, RESAMPLES, device, tuple(results))
 
 
 def extraction_times(images: Tensor, sides: Sequence[int]) -> dict[int, float]:
@@ -131,7 +118,7 @@ def extraction_times(images: Tensor, sides: Sequence[int]) -> dict[int, float]:
 
 
 def _measure_side(
-    data: Dataset, features: Features, n: int, resamples: int, damages: Damages
+    data: Dataset, features: Features, n: int, resamples: int
 ) -> tuple[dict[str, tuple[float, float]], dict[str, dict[str, float]]]:
     """`SideResult.undamaged` and `SideResult.distances`."""
     pool_size = round(POOL * n)
@@ -141,7 +128,7 @@ def _measure_side(
     # A draw of n out of N without replacement varies less than n new images, by the factor sqrt(1 - n / N).
     correction = (1 - n / pool_size) ** -0.5
     moments: dict[str, dict[str, tuple[float, float]]] = {}  # damage -> score -> mean and standard deviation
-    for damage, images in image_sets(data, pool_size, damages).items():
+    for damage, images in image_sets(data, pool_size).items():
         by_score = scores(images, features, real, draws)
         moments[damage] = {score: (float(values.mean()), correction * float(values.std(ddof=1)))
                            for score, values in by_score.items()}  # fmt: skip

@@ -123,8 +123,9 @@ class MinibatchDiscrimination(nn.Module):
         """The sums over the other images, (N, kernels)."""
         return torch.exp(-self.distances(f)).sum(2).T
 
-    def start_from(self, f: Tensor) -> None:
-        """Set the lengths of T's columns and b by the features of a first batch."""
+    @torch.no_grad()
+    def initialise(self, f: Tensor) -> None:
+        """Set the lengths of T's columns and b by the features f (N, a) of a first batch."""
         if len(f) > 1:
             nearest = self.distances(f).amin(2).mean(1).clamp(min=1e-6)
             self.log_scale.sub_((nearest / 2).log()[:, None])
@@ -154,8 +155,20 @@ class ImprovedCritic(nn.Module):
         self.minibatch = MinibatchDiscrimination(top, kernels) if kernels else nn.Identity()
         self.head = WeightNormed(nn.Linear(top + kernels, classes), start=0.1, train_scale=True)
 
+    def features(self, x: Tensor) -> Tensor:
+        """The averaged features of images, (N, widths[-1])."""
+        return self.body(x).mean((2, 3))
+
     def forward(self, x: Tensor) -> Tensor:
-        return at_least_fp32(self.head(self.minibatch(self.body(x).mean((2, 3)))))
+        return at_least_fp32(self.head(self.minibatch(self.features(x))))
+
+    def initialise(self, x: Tensor) -> None:
+        """Set scales and biases by a first batch of images."""
+        with initialising(self):
+            f = self.features(x)
+            if isinstance(self.minibatch, MinibatchDiscrimination):
+                self.minibatch.initialise(f)
+            self.head(self.minibatch(f))
 
 
 @dataclass(frozen=True)
@@ -211,8 +224,7 @@ class ImprovedGAN(GANBaseline):
         """One pass of samples through G and one of images through D set their initial scales and biases."""
         with initialising(self.generator):
             self.fakes(x)
-        with initialising(self.critic):
-            self.critic(cell_centres(x))
+        self.critic.initialise(cell_centres(x))
 
     def critic_losses(self, x: Tensor, *, step: int, labels: Tensor | None = None) -> Losses:
         """Cross-entropies: of real against generated images, and of the classes of those that have a label."""

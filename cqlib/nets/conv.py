@@ -24,10 +24,6 @@ def bounded(x: Tensor, limit: float) -> Tensor:
     return limit * torch.tanh(x / limit)
 
 
-BOTTOM = {16: 4, 32: 4, 48: 6, 64: 4}
-"""Image size -> side of the coarsest feature map of the tables' nets."""
-
-
 def bottom_size(size: int, widths: tuple[int, ...]) -> int:
     """Side of the coarsest feature map; ValueError if `size` cannot be halved so often."""
     halvings = len(widths) - 1

@@ -84,7 +84,7 @@ class KLTerms:
 
 def conv(a: int, b: int, kernel: int | None = None, *, stride: int = 1, double: bool = False) -> Any:
     """A weight-normalised convolution that divides the resolution by `stride` (3x3) or, with `double`, doubles it
-    (4x4); `kernel` replaces either size."""
+    (4x4); `kernel` replaces either size. A first batch may give its outputs the standard deviation `start`."""
     kernel = kernel or (4 if double else 3)
     layer: Any
     if double:
@@ -96,6 +96,7 @@ def conv(a: int, b: int, kernel: int | None = None, *, stride: int = 1, double: 
     with torch.no_grad():
         layer.weight.normal_(std=fan_in**-0.5)
         layer.bias.zero_()
+    layer.start = 1.0
     return weight_norm(layer, dim=1 if double else 0)
 
 

@@ -8,7 +8,8 @@ layer is linear in (g, b), so that from any start
 give each output channel mean 0 and standard deviation t over batch and positions.
 
 The nets of Tables 1 and 2 use torch's own `weight_norm`; the layers here follow the codes of rivals, in which v and g
-start otherwise, g is not always trained, or v is masked.
+start otherwise, g is not always trained, or v is masked. They stay apart since the names and the order of parameters
+are those of trained models and of the steps that tests have pinned.
 """
 
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ def unit_filters(v: Tensor, output_axis: int = 0, epsilon: float = 0.0) -> Tenso
 class WeightNormConv2d(nn.Conv2d):
     """A weight-normalised k x k convolution, (N, a, H, W) -> (N, b, H, W); `scaled`: whether there is a learned g per
     output channel, which starts at 1."""
+
+    start = 1.0
 
     def __init__(self, a: int, b: int, kernel: int, *, bias: bool = True, scaled: bool = True):
         super().__init__(a, b, kernel, padding=kernel // 2, bias=bias)
@@ -82,39 +85,33 @@ class WeightNormed(nn.Module):
 
 
 def scales(layer: Any) -> Tensor | None:
-    """g of a weight-normalised layer, torch's or one of this file, one number per output channel; else None."""
+    """g of a weight-normalised layer, torch's or one of this file, one number per output channel; None where there is
+    no g."""
     if isinstance(layer, WeightNormConv2d | WeightNormed):
         return layer.g
     weight = getattr(getattr(layer, "parametrizations", None), "weight", None)
     return getattr(weight, "original0", None)
 
 
-@contextmanager
-def initialising(net: nn.Module) -> Iterator[None]:
-    """Inside, a batch that passes through `net` (once) sets its layers, one after the other: g and b of those with
-    weight norm, and those that have a method `start_from`, which takes their input."""
-    with ExitStack() as stack, torch.no_grad():
-        for layer in net.modules():
-            if hasattr(layer, "start_from"):
-                stack.callback(layer.register_forward_hook(_start_from_inputs).remove)
-            elif scales(layer) is not None:
-                stack.callback(layer.register_forward_hook(_normalise_outputs).remove)
-        yield
-
-
-def _start_from_inputs(layer: Any, inputs: tuple, _outputs: Any) -> Any:
-    layer.start_from(*inputs)
-    return layer.forward(*inputs)
-
-
-def _normalise_outputs(layer: Any, _inputs: tuple, h: Tensor) -> Tensor:
-    """A forward hook on h (N, channels, ...): set g and b, t being `layer.start` where there is one, else 1, and return
-    the new outputs."""
-    channels = (1, -1, *[1] * (h.dim() - 2))
-    deviation, mean = torch.std_mean(at_least_fp32(h), [k for k in range(h.dim()) if k != 1], correction=0)
-    target = torch.as_tensor(getattr(layer, "start", 1.0), dtype=deviation.dtype, device=h.device)
+@torch.no_grad()
+def initialise(layer: Any, x: Tensor) -> None:
+    """Set g and b of a weight-normalised layer by a batch x of inputs: outputs (N, channels, ...) get mean 0 and the
+    standard deviation `layer.start`, one for all channels or one for each."""
+    h = at_least_fp32(layer.forward(x))
+    deviation, mean = torch.std_mean(h, [k for k in range(h.dim()) if k != 1], correction=0)
+    target = torch.as_tensor(layer.start, dtype=deviation.dtype, device=h.device)
     factor = torch.where(deviation > SMALLEST, target / deviation, 1.0)
     g: Any = scales(layer)
     g.mul_(factor.view_as(g))
     layer.bias.sub_(mean).mul_(factor)
-    return ((h - mean.view(channels)) * factor.view(channels)).to(h.dtype)
+
+
+@contextmanager
+def initialising(net: nn.Module) -> Iterator[None]:
+    """Inside, a batch that passes through `net` (once) initialises its weight-normalised layers, each before it is
+    used; without gradients."""
+    with ExitStack() as stack, torch.no_grad():
+        for layer in net.modules():
+            if scales(layer) is not None:
+                stack.callback(layer.register_forward_pre_hook(lambda layer, inputs: initialise(layer, *inputs)).remove)
+        yield

@@ -18,14 +18,9 @@ def sources(lesson: str) -> list[str]:
     return [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
 
 
-def run_cell(lesson: str, text: str, **names: Any) -> dict[str, Any]:
-    """All names after the one cell of a notebook ("01") that contains `text`, run with the notebook's imports and with
-    `names`; "_" is the value that the cell shows, if any."""
-    return run_cells(lesson, [text], **names)
-
-
 def run_cells(lesson: str, texts: Sequence[str], **names: Any) -> dict[str, Any]:
-    """As `run_cell`, of several cells one after the other."""
+    """All names after the cells of a notebook ("01") that contain one of `texts` each, run one after the other with the
+    notebook's imports and with `names`; "_" is the value that the last one shows, if any."""
     code = sources(lesson)
     chosen = [source for text in texts for source in code if text in source]
     assert len(chosen) == len(texts), f"not exactly one cell for each of {texts}"

@@ -97,11 +97,6 @@ def count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def conv_size(a: int, b: int, kernel: int) -> int:
-    """The number of parameters of a convolution with biases."""
-    return a * b * kernel**2 + b
-
-
 def flat(module: nn.Module) -> Tensor:
     """All parameters and buffers in one vector."""
     return torch.cat([value.flatten().double() for value in module.state_dict().values()])

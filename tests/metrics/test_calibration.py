@@ -69,7 +69,7 @@ def test_spread_is_that_of_new_images_and_not_of_draws_from_a_pool(monkeypatch):
         [float(images[draw].mean()) for draw in draws])})  # fmt: skip
     values = torch.randn(300, generator=torch.Generator().manual_seed(5))
     monkeypatch.setattr(calibrate, "image_sets", lambda *_: {"undamaged": values, "shifted": values + 1})
-    undamaged, distances = calibrate._measure_side(made(), lite0(224), 200, 400, calibration.DAMAGES)
+    undamaged, distances = calibrate._measure_side(made(), lite0(224), 200, 400)
     assert undamaged["mean"][1] == pytest.approx(200**-0.5, rel=0.15)
     assert distances["shifted"]["mean"] == pytest.approx(200**0.5, rel=0.15)
 

@@ -10,6 +10,7 @@ from small_models import images, system
 from torch import nn
 from torch.nn.functional import conv2d
 
+from cqlib.data import IMAGE_SIZES
 from cqlib.models.prog_gan import (
     TICKS,
     EqualisedConv,
@@ -22,7 +23,6 @@ from cqlib.models.prog_gan import (
     recipe,
     resolutions,
 )
-from cqlib.nets.conv import BOTTOM
 
 ROW = "table3/prog-gan"
 PAPER = recipe(ROW, "paper", 32)
@@ -52,7 +52,7 @@ def touched(net, x):
 
 
 def test_resolutions_double_from_4_or_3_pixels():
-    found = {size: resolutions(size) for size in BOTTOM}
+    found = {size: resolutions(size) for size in IMAGE_SIZES}
     assert found == {16: (4, 8, 16), 32: (4, 8, 16, 32), 48: (3, 6, 12, 24, 48), 64: (4, 8, 16, 32, 64)}
 
 
@@ -115,7 +115,7 @@ def test_a_stage_uses_the_layers_of_its_resolutions_alone(size):
             assert blocks == set(range(max(levels)))
 
 
-@pytest.mark.parametrize("size", sorted(BOTTOM))
+@pytest.mark.parametrize("size", IMAGE_SIZES)
 def test_coarse_images_are_blocks_and_the_critic_sees_averages(size):
     generator, critic = nets(size)
     coarsest = resolutions(size)[0]

@@ -7,11 +7,11 @@ import pytest
 import torch
 from small_models import StopAfter, flat, generator, images, labels, recipe, system, touched, trained
 
+from cqlib.data import IMAGE_SIZES
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.gan_baseline import GANBaseline
 from cqlib.models.registry import RECIPES, SYSTEMS, build_apart
 from cqlib.models.variational import VariationalModel
-from cqlib.nets.conv import BOTTOM
 from cqlib.pixels import cell_centres, to_uint8
 from cqlib.suite.experiments.rows import PROFILES
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
@@ -45,7 +45,7 @@ def test_rows_of_table_1_share_their_training_and_gans_have_the_critics_optimise
 
 
 @pytest.mark.parametrize("row", ROWS)
-@pytest.mark.parametrize("size", sorted(BOTTOM))
+@pytest.mark.parametrize("size", IMAGE_SIZES)
 def test_every_size_has_samples_and_finite_losses(row, size):
     model, n = system(row, size), 2 if row in BASELINES else 1 + 2 * (size > 16)
     x = images(n, size)

@@ -211,7 +211,7 @@ def test_the_first_batch_gives_every_layer_unit_pre_activations(profile):
     assert len(found) == len(weights)
     for name, h in found.items():
         layer = model.get_submodule(name)
-        wanted = torch.as_tensor(getattr(layer, "start", 1.0)).expand(h.shape[1])
+        wanted = torch.as_tensor(layer.start).expand(h.shape[1])
         if name in FED_BY_A_CONSTANT:
             assert h.std((0, 2, 3)).max() < 1e-6
             continue

@@ -6,7 +6,8 @@ import torch
 from torch.nn.functional import avg_pool2d, conv2d
 
 from cqlib import losses
-from cqlib.nets.conv import BOTTOM, pyramid
+from cqlib.data import IMAGE_SIZES
+from cqlib.nets.conv import pyramid
 from cqlib.nets.residual_critic import ResidualBlock, ResidualCritic
 
 
@@ -22,7 +23,7 @@ def test_a_block_is_its_formula(a, b, halve):
     torch.testing.assert_close(block(x), skipped + expected)
 
 
-@pytest.mark.parametrize("size", sorted(BOTTOM))
+@pytest.mark.parametrize("size", IMAGE_SIZES)
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_one_logit_per_image_judged_alone(size, blocks):
     torch.manual_seed(0)

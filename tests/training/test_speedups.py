@@ -13,6 +13,7 @@ from torch.nn.functional import cosine_similarity
 from torch.nn.utils import parameters_to_vector
 
 from benchmarks import textbook
+from benchmarks.steps import make_step
 from cqlib.losses import discriminator_loss
 from cqlib.models import cq
 from cqlib.models.registry import build
@@ -20,7 +21,6 @@ from cqlib.nets.coupling import CouplingNet
 from cqlib.suite.experiments.experiment import experiment
 from cqlib.training.batches import ImageBatches
 from cqlib.training.device import to_device
-from cqlib.training.timing import make_step
 
 CPU = torch.device("cpu")
 ROWS = (

@@ -80,38 +80,16 @@ def cluster_start(gpus: float) -> Start:
     return start
 
 
-def check_nodes(logs: Path) -> None:
-    """UserError if a node of the cluster does not see the folder `logs`, or has other code or versions than this
-    machine. Called before rows are started, because on such a node one row after the other would fail."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    logs.mkdir(parents=True, exist_ok=True)
-    shared = logs / f"seen-by-nodes-{os.getpid()}"
-    shared.touch()
-    check = ray.remote(num_cpus=0, max_retries=0)(_check_node)
-    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-    places = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
-    try:
-        ray.get([check.options(scheduling_strategy=place).remote(shared, versions()) for place in places])
-    except ray.exceptions.RayError as error:
-        raise UserError(f"--cluster: {getattr(error, 'cause', None) or one_line(error)[:200]}") from error
-    finally:
-        shared.unlink()
-
-
 def versions() -> dict[str, str]:
     """The versions of Python and of libraries that numbers depend on; for "cqlib" a hash of its code."""
     return {**provenance.versions(), "cqlib": provenance.code_hash()[:12]}
 
 
-def _check_node(shared: Path, expected: dict[str, str]) -> None:
-    """Runs on a node. UserError if it does not see the file `shared`, or has other code or versions than `expected`."""
+def _check_node(log: Path, expected: dict[str, str]) -> None:
+    """Runs on a node. UserError if it does not see the file `log`, or has other code or versions than `expected`."""
     node, installed = socket.gethostname(), versions()
-    if not shared.is_file():
-        raise UserError(
-            f"node {node} does not see {shared.parent}: put --runs-dir on a file system that all nodes share"
-        )
+    if not log.is_file():
+        raise UserError(f"node {node} does not see {log.parent}: put --runs-dir on a file system that all nodes share")
     for name, version in expected.items():
         if installed.get(name) != version:
             raise UserError(f"node {node} has {name} {installed.get(name)}, not {version}: install the same there")
@@ -120,8 +98,8 @@ def _check_node(shared: Path, expected: dict[str, str]) -> None:
 def _run(
     arguments: tuple[str, ...], environment: dict[str, str], log: Path, stop: Path, expected: dict[str, str]
 ) -> int:
-    """Runs on a node, which may have joined late: check it, start the task's command, wait until it ends or the file
-    `stop` exists, and return its exit code."""
+    """Runs on a node: check it, start the task's command, wait until it ends or the file `stop` exists, and return its
+    exit code."""
     _check_node(log, expected)
     with log.open("ab") as errors:
         process = subprocess.Popen([sys.executable, *arguments], env=child_environment(environment),

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from cqlib.suite.experiments.experiment import Experiment
 from cqlib.suite.experiments.record import Record, load_records
@@ -19,14 +20,20 @@ def expected_seconds(e: Experiment, records: Sequence[Record]) -> tuple[float, s
     """The expected seconds of a run, and their source: the median over finished `records` of the row with the same
     profile, data and changes, apart from the number of steps. None if there are no such records."""
 
-    def kind(run: Experiment | Record, data: str) -> tuple[object, ...]:
-        return run.row, run.profile, data, {path: run.changes[path] for path in run.changes if path != STEPS}
-
-    alike = [r for r in records if r.done and r.steps and kind(r, r.data.name) == kind(e, e.data)]
+    wanted = (e.row, e.profile, e.data, _changes_but_steps(e))
+    alike = [
+        r for r in records
+        if r.done and r.steps and (r.row, r.profile, r.data.name, _changes_but_steps(r)) == wanted
+    ]  # fmt: skip
     if not alike:
         return None
     seconds = e.recipe.training.steps * median(r.seconds / r.steps for r in alike)
-    return seconds, f"as {count_of(len(alike), 'run')} on {' and '.join(sorted({r.device for r in alike}))}"
+    devices = sorted({r.device for r in alike})
+    return seconds, f"as {count_of(len(alike), 'run')} on {' and '.join(devices)}"
+
+
+def _changes_but_steps(run: Experiment | Record) -> dict[str, Any]:
+    return {path: value for path, value in run.changes.items() if path != STEPS}
 
 
 def expected_gpu_seconds(e: Experiment) -> tuple[float, str] | None:
@@ -34,8 +41,10 @@ def expected_gpu_seconds(e: Experiment) -> tuple[float, str] | None:
     if e.profile != "paper" or e.changes or not GPU_HOURS.is_file():
         return None
     runs = json.loads(GPU_HOURS.read_text())["runs"]
-    hours = {(run["row"], run["data"]): run["hours"] for run in runs}.get((e.row, e.data))
-    return None if hours is None else (3600 * hours, "of an A100, estimated")
+    for run in runs:
+        if (run["row"], run["data"]) == (e.row, e.data):
+            return 3600 * run["hours"], "of an A100, estimated"
+    return None
 
 
 def time_lines(seeds: Mapping[Experiment, int], runs_dir: Path, jobs: int) -> Iterator[str]:

@@ -11,14 +11,14 @@ from cqlib.util.errors import StoppedEarly, to_stderr
 
 def compare(options: argparse.Namespace) -> None:
     """say why the numbers of two runs differ: what differs, most important first, and the spread over seeds"""
-    from cqlib.suite.report.compare import lines, pair
+    from cqlib.suite.experiments.compare import lines, pair
 
     print(*lines(*pair(options.first, options.second, options.runs_dir)), sep="\n")
 
 
 def verify(options: argparse.Namespace) -> int:
     """re-evaluate published weights and compare with their records; exit status 1 where one is off"""
-    from cqlib.suite.report.verify import lines, published, verify
+    from cqlib.suite.experiments.verify import lines, published, verify
 
     passed = True
     with tempfile.TemporaryDirectory() as folder:

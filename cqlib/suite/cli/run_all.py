@@ -194,7 +194,6 @@ def train_rows(opts: Options, experiments: Sequence[Experiment], stop: StopReque
     if opts.cluster is None or not tasks:
         return run_here(opts, tasks, stop)
     with cluster.cluster_connection(opts.cluster):
-        cluster.check_nodes(opts.runs_dir / "logs")
         start, jobs = cluster.cluster_start(GPU_SHARE[opts.profile]), opts.jobs or cluster.cores()
         return run_tasks(tasks, start, jobs, stop=stop, logs=opts.runs_dir / "logs")
 

@@ -1,13 +1,12 @@
 """The notebooks on several data sets: table 4, on seven of them, and samples beside those of NVP, on four.
 
-Both take a few rows on one data set after the other, and of each data set one run set: the one with most of the rows.
+Both take a few rows on one data set after the other, and of each data set one group: the one with most of the rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from IPython.display import HTML
-from markupsafe import escape
 
 from cqlib.metrics.quantities import heading
 from cqlib.suite.cells import picture, table
@@ -18,22 +17,16 @@ from cqlib.suite.experiments.selection import Selection
 from cqlib.suite.figures.common import real_images, sets_of, stored_samples
 from cqlib.suite.report import plots, tables
 from cqlib.suite.report.groups import Group, most_complete_by
-from cqlib.util.text import without_paths
 
 SEVEN, BESIDE_NVP = "table4", "figure_nvp_comparison"
 """The notebooks, by short name."""
 ROWS = {name: NOTEBOOK_ROWS[name] for name in (SEVEN, BESIDE_NVP)}
-OFFLINE = {
-    SEVEN: {"photodigits": "quick", "tiny-imagenet": "study"},
-    BESIDE_NVP: {"photodigits": "quick", "tiny-imagenet:64": "study"},
-}
-"""Data sets that stand in where the paper's cannot be had, with the profile that is made for them."""
 SIDE = 6  # images along a side of a panel
 
 
 def read(notebook: str, selection: Selection) -> tuple[list[Record], dict[str, Group]]:
     """The finished runs of the notebook's rows here, of any profile but an unrequested `smoke`; and, for each data set
-    that has any, here or published, the run set with most of the rows."""
+    that has any, here or published, the group with most of the rows."""
     records, rows = selection.finished({selection.profile, *RESULT_PROFILES}), ROWS[notebook]
     sets: dict[str, list[Group]] = {}
     for runs in sets_of(records):
@@ -48,29 +41,23 @@ def read(notebook: str, selection: Selection) -> tuple[list[Record], dict[str, G
     return records, {name: most_complete_by(sets[name], ran, selection.profile) for name in names}
 
 
-def data_label(data: str) -> str:
-    """A data set's name on the slides, with a star where it is inferred; of other data sets the name used here."""
-    if data not in paper.DATA_SETS:
-        return without_paths(data)
-    return paper.DATA_SETS[data].label + ("" if paper.DATA_SETS[data].named else " *")
-
-
 def scores(notebook: str, best: Mapping[str, Group]) -> HTML:
     """The paper's numbers of each row on each data set beside the measured means over seeds, and real images: the IS of
     test images, the distance of training images from as many test images. A row with neither has no line."""
-    lines = []
     names = tables.columns(list(best.values()), ROWS[notebook])
+    lines = []
     for data in dict.fromkeys([*NOTEBOOK_DATA[notebook], *best]):
         runs = best.get(data)
-        label = runs.label if runs else data_label(data)
+        label = runs.label if runs else paper.DATA_SETS[data].label
         for row in ROWS[notebook]:
             numbers = [paper.number(row, data, metric) for metric in paper.METRICS]
             printed = [number.text if number else "" for number in numbers]
+            measured: list = [""] * (len(names) + 1)
             if runs and runs.records_of(row):
                 seeds = runs.diverged(row) or str(len(runs.done(row)))
-                lines.append([short_label(row), label, *printed, *(runs.cell(row, name) for name in names), seeds])
-            elif any(printed):
-                lines.append([short_label(row), label, *printed, *[""] * (len(names) + 1)])
+                measured = [*(runs.cell(row, name) for name in names), seeds]
+            if any(printed) or any(measured):
+                lines.append([short_label(row), label, *printed, *measured])
         if runs:
             lines.append(["Real images", label, *[""] * len(paper.METRICS), *tables.real_cells(runs, names)])
     heads = [*(f"{metric}, paper" for metric in paper.METRICS.values()), *map(heading, names), "Seeds"]
@@ -89,22 +76,3 @@ def samples(notebook: str, best: Mapping[str, Group], runs_dir: Path | str, data
         return HTML(f"<p>No samples yet: <code>{training_command(notebook, 'quick')}</code></p>")
     panels = (f"{model} on {label}" for label, images in board.items() for model in images)
     return picture(plots.sample_board(board, columns=SIDE), f"Samples: {', '.join(panels)}")
-
-
-def missing(notebook: str, best: Mapping[str, Group], data: Sequence[str] = ()) -> HTML:
-    """The rows that have not been run on `data` (empty: the paper's data sets and those that stand in): a sentence for
-    each group of data sets that lack the same rows under the same profile, with the command that trains them."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for name in data or (*NOTEBOOK_DATA[notebook], *OFFLINE[notebook]):
-        absent = [row for row in ROWS[notebook] if name not in best or not best[name].done(row)]
-        if absent:
-            profile = best[name].profile if name in best else OFFLINE[notebook].get(name, "paper")
-            groups.setdefault((",".join(absent), profile), []).append(name)
-    lines = []
-    for (names, profile), (first, *others) in groups.items():
-        rows = names.split(",")
-        command = escape(training_command(notebook if len(rows) == len(ROWS[notebook]) else names, profile, first))
-        where = escape(", ".join(map(data_label, (first, *others))))
-        instead = f", or with {escape(', '.join(others))}" if others else ""
-        lines.append(f"<li>{', '.join(map(short_label, rows))} on {where}: <code>{command}</code>{instead}</li>")
-    return HTML(f"<ul>{''.join(lines)}</ul>" if lines else "<p>Nothing is missing.</p>")

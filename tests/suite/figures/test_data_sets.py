@@ -1,12 +1,12 @@
-"""The notebooks on several data sets: which runs they show, the paper's numbers beside them, what is missing."""
+"""The notebooks on several data sets: which runs they show, the paper's numbers beside them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import pytest
-from fake_records import TABLE3, record, records
-from notebook_cells import cells, soup
+from fake_records import TABLE3, record
+from notebook_cells import cells
 from todays import of_today
 
 from cqlib.data import WITH_PIP
@@ -70,16 +70,3 @@ def test_measured_numbers_stand_beside_the_papers_on_the_same_data(published, tm
     assert lines["CQF, 2 scales", "CIFAR-10 32×32, paper"][:3] == ["3.48", "6.9", "28.9"]
     assert {*lines["CQF, 2 scales", "CIFAR-10 32×32, paper"][3:]} == {""}  # printed, not run
     assert lines["Real images", "CIFAR-10 32×32, paper"][4] == "6.50"
-
-
-def test_what_has_not_been_run_has_a_command(published, tmp_path):
-    published(*records(2, ("table1/cq-f",)))
-    all_three = "CQ-F, CQF (large Discr.), CQF, 2 scales on"
-    lines = [item.get_text() for item in soup(data_sets.missing(SEVEN, read(SEVEN, tmp_path))).find_all("li")]
-    (seven,) = (line for line in lines if "STL-10" in line)
-    assert seven.startswith(f"{all_three} CIFAR-10, STL-10, ") and "LSUN-tower *" in seven
-    assert "./run_all.sh --profile paper --only table4 --data cifar10, or with stl10, " in seven
-    assert f"{all_three} tiny-imagenet: ./run_all.sh --profile study --only table4 --data tiny-imagenet" in lines
-    (partly,) = soup(data_sets.missing(SEVEN, read(SEVEN, tmp_path), ["photos10"])).find_all("li")
-    assert partly.get_text().startswith("CQF (large Discr.), CQF, 2 scales on photos10: ")
-    assert "--only table3/cqf-large-d,table3/cqf-2-scales" in partly.get_text()

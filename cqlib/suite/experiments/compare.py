@@ -1,6 +1,7 @@
 """What differs between two records, most important first, and whether their numbers differ by more than those of two
 seeds."""
 
+import math
 import statistics
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -56,36 +57,40 @@ def shared_metrics(first: Record, second: Record) -> list[str]:
 def differences(first: Record, second: Record) -> list[tuple[str, str, str]]:
     """All that differs between two records and can change a number, most important first: (what, its value in the
     first, its value in the second)."""
-    a, b = (dict(_facts(record, shared_metrics(first, second))) for record in (first, second))
-    paths = sorted({**a, **b}, key=lambda path: FACTS.index(path[0]))
-    return [(".".join(path), a.get(path, "—"), b.get(path, "—")) for path in paths if a.get(path) != b.get(path)]
+    metrics = shared_metrics(first, second)
+    a, b = _facts(first, metrics), _facts(second, metrics)
+    names = sorted({**a, **b}, key=lambda name: FACTS.index(name.split(".")[0]))
+    return [(name, a.get(name, "—"), b.get(name, "—")) for name in names if a.get(name) != b.get(name)]
 
 
-def _facts(record: Record, metrics: list[str]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Path in a record -> value, of all that its `metrics` may depend on."""
+def _facts(record: Record, metrics: list[str]) -> dict[str, str]:
+    """All that the `metrics` of a record may depend on, by its place in the record, such as "data.fingerprint"."""
     values = record.to_dict()
     measured = {name: values["metrics"][name] for name in metrics}
     values["measured"] = {name: {"n": metric["n"], **metric["protocol"]} for name, metric in measured.items()}
-    repeated = {"row", "data", "profile", "seed", "evaluation"}
-    values["config"] = {name: value for name, value in values["config"].items() if name not in repeated}
-    return _leaves({name: values[name] for name in FACTS})
+    for repeated in ("row", "data", "profile", "seed", "evaluation"):
+        values["config"].pop(repeated, None)
+    return _flat({name: values[name] for name in FACTS})
 
 
-def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _leaves(inner, (*path, key))
-    else:
-        yield path, str(value)
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested mappings as one, whose names are joined by dots."""
+    found: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = str(value)
+    return found
 
 
 def seed_spread(record: Record, metric: str, published: list[Record]) -> tuple[float, int] | None:
     """How far two seeds of the record's recipe differ in 95 % of cases, as estimated from published ones, and from how
-    many; None where there are fewer than two."""
+    many; None where there are fewer than two, or one is infinite."""
     recipe = (record.config | {"seed": 0}, record.data)
     values = [r.metrics[metric].number for r in published
               if r.done and metric in r.metrics and (r.config | {"seed": 0}, r.data) == recipe]  # fmt: skip
-    if len(values) < 2:
+    if len(values) < 2 or not all(map(math.isfinite, values)):
         return None
     return float(student.ppf(0.975, len(values) - 1)) * 2**0.5 * statistics.stdev(values), len(values)
 
@@ -98,17 +103,24 @@ def lines(first: Record, second: Record) -> Iterator[str]:
     yield "\nwhat differs, most important first" if different else "\nnothing differs that can change a number"
     yield from columns(different)
     published = [record for folder in PUBLISHED_FOLDERS for record in load_records(folder)[0]]
+    metrics = shared_metrics(first, second)
+    yield ""
+    if not metrics:
+        yield "  no metric is in both"
+        return
     table = [("metric", "A", "B", "")]
-    for name in shared_metrics(first, second):
+    for name in metrics:
         a, b = first.metrics[name].number, second.metrics[name].number
         spread = seed_spread(second, name, published) or seed_spread(first, name, published)
-        if a == b:
-            verdict = "equal"
-        elif spread is None:
-            verdict = "the spread over seeds is not known"
-        else:
-            how = "within" if abs(b - a) <= spread[0] else "beyond"
-            verdict = f"{how} what two seeds differ by ({decimal(name, spread[0])}, from {count_of(spread[1], 'seed')})"
-        table.append((name, decimal(name, a), decimal(name, b), verdict))
-    yield ""
-    yield from columns(table if len(table) > 1 else [("no metric is in both",)])
+        table.append((name, decimal(name, a), decimal(name, b), _verdict(name, abs(b - a), spread)))
+    yield from columns(table)
+
+
+def _verdict(metric: str, difference: float, spread: tuple[float, int] | None) -> str:
+    if difference == 0:
+        return "equal"
+    if spread is None:
+        return "the spread over seeds is not known"
+    width, seeds = spread
+    how = "within" if difference <= width else "beyond"
+    return f"{how} what two seeds differ by ({decimal(metric, width)}, from {count_of(seeds, 'seed')})"

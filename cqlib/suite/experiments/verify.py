@@ -45,9 +45,12 @@ def published(
     """The records whose weights are published: of one row, profile, data set or seed, or of all. UserError where there
     are none."""
     records = [r for r in undamaged_records(PUBLISHED / "records") if published_weights(r.folder).is_file()]
-    wanted = (row and paper.canonical(row), profile, data, seed)
-    found = [r for r in records if all(one in (None, own) for one, own in
-             zip(wanted, (r.row, r.profile, r.data.name, r.seed), strict=True))]  # fmt: skip
+    row = row and paper.canonical(row)
+    found = [
+        r for r in records
+        if row in (None, r.row) and profile in (None, r.profile) and data in (None, r.data.name)
+        and seed in (None, r.seed)
+    ]  # fmt: skip
     if not found:
         raise UserError(f"no such weights are published; there are: {', '.join(r.folder for r in records) or 'none'}")
     return found
@@ -93,4 +96,5 @@ def lines(check: Check) -> Iterator[str]:
          "off" if abs(now - then) > most else "")
         for name, then, now, most in check.numbers
     ]  # fmt: skip
-    yield from columns([("", "recorded", "measured", "difference", "allowed", ""), *cells] if cells else [])
+    if cells:
+        yield from columns([("", "recorded", "measured", "difference", "allowed", ""), *cells])

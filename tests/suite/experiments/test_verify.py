@@ -9,8 +9,8 @@ from cqlib.suite.cli import commands as cli
 from cqlib.suite.experiments.experiment import experiment
 from cqlib.suite.experiments.record import read_record, write_record
 from cqlib.suite.experiments.run import run
+from cqlib.suite.experiments.verify import Check, published, tolerance, verify
 from cqlib.suite.report import publish
-from cqlib.suite.report.verify import Check, published, tolerance, verify
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.slow  # weights are loaded and measured
@@ -45,7 +45,7 @@ def place(runs, tmp_path, monkeypatch):
     """A copy to break; nothing can be trained."""
     shutil.copytree(runs, tmp_path / "published")
     monkeypatch.setattr("cqlib.suite.experiments.load.PUBLISHED", tmp_path / "published")
-    monkeypatch.setattr("cqlib.suite.report.verify.PUBLISHED", tmp_path / "published")
+    monkeypatch.setattr("cqlib.suite.experiments.verify.PUBLISHED", tmp_path / "published")
     monkeypatch.setattr("cqlib.suite.experiments.stages.train", None)
     return tmp_path / "published"
 

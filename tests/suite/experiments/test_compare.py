@@ -8,8 +8,8 @@ import fake_records
 import pytest
 from scipy.stats import norm, t
 
+from cqlib.suite.experiments import compare
 from cqlib.suite.experiments.record import write_record
-from cqlib.suite.report import compare
 from cqlib.util.errors import UserError
 
 RECIPE = {"system": {"quality_weight": 100.0}, "training": {"steps": 3000}}
