@@ -1,6 +1,7 @@
 """Scores during training, and baselines that a score has to beat."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -56,7 +57,8 @@ def metrics_during_training(
     model: System, steps: int, snapshots: Mapping[int, Mapping[str, Tensor]], scorer: SampleScorer, seed: int
 ) -> Curves:
     """BPD (if there is a likelihood) and `CURVE_SCORES` for each of `snapshots` (step -> weights), and for
-    `model` at the last of `steps`, on the same held-out images and with the same random numbers."""
+    `model` at the last of `steps`, on the same held-out images and with the same random numbers. A number that is not
+    finite has no point."""
     x, cache = scorer.data.test.images[:BPD_IMAGES], scorer.cache
     curves: Curves = {}
     system = copy.deepcopy(model)
@@ -67,9 +69,10 @@ def metrics_during_training(
             nll = held_out_nll(system, x, results=cache.results)
             values[f"BPD on {len(x)} test images (bits/dim)"] = float(bits_per_dimension(nll.mean(), x[0].numel()))
         scores = scorer.of_system(system, CURVE_SCORES, seed)
-        values |= {f"{name} (n = {scorer.n:,})": metric.value for name, metric in scores.items()}
+        values |= {f"{name} (n = {scorer.n:,})": metric.number for name, metric in scores.items()}
         for name, value in values.items():
-            curves.setdefault(name, []).append((step, round(value, 4)))
+            if math.isfinite(value):
+                curves.setdefault(name, []).append((step, round(value, 4)))
     return curves
 
 

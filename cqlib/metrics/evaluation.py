@@ -1,5 +1,6 @@
 """What a trained system is measured by: bits per dimension, the quality of its samples, the time to draw them."""
 
+import math
 import statistics
 from dataclasses import replace
 from functools import partial
@@ -47,7 +48,8 @@ def likelihood_metrics(
 ) -> dict[str, Metric]:
     """BPD and BPD-IW (importance-weighted) on the test split, with their standard error over images as std; what BPD-IW
     gains on the same images; the `regimes` of sigma(z); the KL of each layer of a hierarchy ("KL-8x8-1"); the BPD of
-    `histogram_nll` if `evaluation` asks for it. `starred`: around a frozen generator; `results`: see `held_out_nll`."""
+    `histogram_nll` if `evaluation` asks for it. A likelihood that is not finite is an infinite metric, without a gain.
+    `starred`: around a frozen generator; `results`: see `held_out_nll`."""
     dimensions = data.train.images[0].numel()
     metrics: dict[str, Metric] = {}
     exact = model.bound == "exact"
@@ -69,7 +71,8 @@ def likelihood_metrics(
         k = evaluation.importance_samples
         better = held_out_bits("BPD-IW", "importance-weighted bound", evaluation.importance_images, k)
         gain = plain[: len(better)] - better[: len(plain)]
-        metrics["BPD-IW-gain"] = _mean_over_images(gain, replace(protocol, bound="gain"))
+        if gain.isfinite().all():
+            metrics["BPD-IW-gain"] = _mean_over_images(gain, replace(protocol, bound="gain"))
     if evaluation.histogram:
         images = data.test.images[: evaluation.bpd_images]
         bits = float(bits_per_dimension(histogram_nll(data.train.images, images).mean(), dimensions))
@@ -84,14 +87,20 @@ def likelihood_metrics(
         )  # fmt: skip
         for name, kl in layers.items() if len(layers) > 1 else ():
             bits = float(bits_per_dimension(kl.double().mean(), dimensions))
-            metrics[f"KL-{name}"] = Metric(bits, None, len(kl), replace(protocol, bound="KL"))
+            metrics[f"KL-{name}"] = _metric(bits, None, len(kl), replace(protocol, bound="KL"))
     return metrics
 
 
 def _mean_over_images(bpd: Tensor, protocol: Protocol) -> Metric:
     """The mean of bits per dimension (n,) and its standard error."""
     error = float(bpd.std(correction=1)) / len(bpd) ** 0.5 if len(bpd) > 1 else None
-    return Metric(float(bpd.mean()), error, len(bpd), protocol)
+    return _metric(float(bpd.mean()), error, len(bpd), protocol)
+
+
+def _metric(bits: float, std: float | None, n: int, protocol: Protocol) -> Metric:
+    """Bits as a metric. Those of an image that a model gives no probability, or none that can be computed, are
+    infinite, so that its run counts in all means."""
+    return Metric(bits, std, n, protocol) if math.isfinite(bits) else Metric(None, None, n, protocol, "infinite")
 
 
 def draw_samples(

@@ -1,8 +1,9 @@
 """One measured number, as it stands in records, and how it was measured."""
 
-from typing import Any, Literal
+import math
+from typing import Any, Literal, Self
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 from pydantic.dataclasses import dataclass
 
 from cqlib.metrics.quantities import QUANTITIES, SCORES, quantity_of
@@ -69,12 +70,32 @@ class Protocol:
 
 @dataclass(frozen=True, config=STRICT)
 class Metric:
-    """One number: `value`, `std` (a spread, or None), taken on `n` images, and the `protocol`."""
+    """One number: `value`, `std` (a spread, or None), taken on `n` images, and the `protocol`. JSON has no infinity: an
+    infinite number has no `value` and `status` "infinite", a field that is not in the record of any other. ValueError
+    for a value and a status, or neither."""
 
-    value: Number
+    value: Number | None
     std: NonNegative | None
     n: Count
     protocol: Protocol
+    status: Literal["infinite"] | None = None
+
+    @property
+    def number(self) -> float:
+        """The value, as a float that may be infinite."""
+        return math.inf if self.value is None else self.value
+
+    @model_validator(mode="after")
+    def one_of_two(self) -> Self:
+        """Refuses a metric without a number."""
+        if (self.value is None) != (self.status == "infinite"):
+            raise ValueError("a metric has a value, or the status infinite")
+        return self
+
+    @model_serializer(mode="wrap")
+    def without_usual_status(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields as records have them."""
+        return {name: value for name, value in serialise(self).items() if name != "status" or value is not None}
 
 
 def sentence(name: str, metric: Metric) -> str:

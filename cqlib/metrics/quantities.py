@@ -97,6 +97,6 @@ def digits(name: str, value: float) -> int:
 
 
 def decimal(name: str, value: float, places: int | None = None) -> str:
-    """A metric as it is printed, "1,994" or "−0.01"; a zero has no sign."""
-    text = f"{value:,.{digits(name, value) if places is None else places}f}"
+    """A metric as it is printed, "1,994", "−0.01" or "∞"; a zero has no sign."""
+    text = f"{value:,.{digits(name, value) if places is None else places}f}".replace("inf", "∞")
     return text.lstrip("-") if not text.strip("-0.,") else text.replace("-", "−")

@@ -21,7 +21,7 @@ IMAGES = 1000
 def regimes(model: CoverageQuality, images: Tensor, results: PartialResults = IN_MEMORY) -> dict[str, Metric]:
     """The two medians and the share, of the first `IMAGES` of uint8 `images` (n, C, S, S): the medians, over images and
     features, of ln sigma at codes z ~ q(z|x) and at as many z ~ p(z), in units of y; and the share of drawn codes whose
-    mean ln sigma over features lies within the central 99 % of those of encoded codes."""
+    mean ln sigma over features lies within the central 99 % of those of encoded codes. None where one is not finite."""
     images = images[:IMAGES]
 
     def measure(x: Tensor, *, generator: torch.Generator) -> dict[str, Tensor]:
@@ -29,6 +29,8 @@ def regimes(model: CoverageQuality, images: Tensor, results: PartialResults = IN
         return {ENCODED: encoded.flatten(1), DRAWN: drawn.flatten(1)}
 
     found = by_batch(model, images.split(BATCH), measure, name="sigma", results=results)
+    if not all(of_codes.isfinite().all() for of_codes in found.values()):
+        return {}
     share = share_within(found[DRAWN].double().mean(1), found[ENCODED].double().mean(1))
     values = {ENCODED: float(found[ENCODED].median()), DRAWN: float(found[DRAWN].median()), SHARE: share}
     return {name: Metric(value, None, len(images), Protocol(split="test", codes=CODES[name]))

@@ -1,6 +1,7 @@
 """Metrics along training, and what must be beaten."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -69,6 +70,14 @@ def test_along_training_each_step_is_measured_with_its_own_weights(scorer, row, 
             bpd = float(bits_per_dimension(nll.mean(), 3 * 16 * 16))
             assert curves["BPD on 24 test images (bits/dim)"][k][1] == round(bpd, 4)
     assert curves["FD-lite0 (n = 16)"][0][1] != curves["FD-lite0 (n = 16)"][1][1]
+
+
+def test_a_likelihood_that_is_not_finite_has_no_point_on_a_curve(scorer, monkeypatch):
+    model = build(RECIPES["table1/vae"]("table1/vae", "smoke", 16).system).eval()
+    nats = iter([torch.full((24,), torch.nan), torch.full((24,), 3 * 16 * 16 * math.log(2))])
+    monkeypatch.setattr(module, "held_out_nll", lambda *_, **__: next(nats))
+    curves = metrics_during_training(model, 20, {10: model.state_dict()}, scorer, seed=2)
+    assert curves["BPD on 24 test images (bits/dim)"] == [(20, 1.0)] and len(curves["FD-lite0 (n = 16)"]) == 2
 
 
 def test_no_more_images_than_the_smaller_split_has(tmp_path):

@@ -104,6 +104,26 @@ def test_the_kl_of_each_layer_is_measured_where_there_are_layers(tmp_path, row):
     assert (tmp_path / "measured-kl.checkpoint").exists() == bool(layers)
 
 
+class Impossible(Uniform):
+    """The last image has probability 0, or one that cannot be computed."""
+
+    def __init__(self, bound, nats):
+        super().__init__(bound)
+        self.nats_of_last = nats
+
+    def log_weight(self, x, generator=None):
+        return super().log_weight(x).index_fill(0, torch.tensor([len(x) - 1]), -self.nats_of_last)
+
+
+@pytest.mark.parametrize("nats", [math.inf, math.nan])
+def test_a_likelihood_that_is_not_finite_is_a_number_infinitely_bad(nats):
+    found = likelihood_metrics(Impossible("ELBO", nats), DATA, Evaluation(4, 4, 2, 3))
+    for name in ("BPD", "BPD-IW"):
+        assert (found[name].value, found[name].std, found[name].status) == (None, None, "infinite")
+        assert found[name].number == math.inf and found[name].n
+    assert "BPD-IW-gain" not in found  # of two infinite numbers there is no difference
+
+
 class Brightness(Uniform):
     """Bits that tell which image it was."""
 

@@ -27,6 +27,7 @@ def test_names_of_scores_of_real_images(name, of_real):
     assert real_name(name) == of_real
 
 
-@pytest.mark.parametrize("value, text", [(-0.00001, "0.0000"), (-1.5, "−1.50"), (1994.0, "1,994"), (0.0, "0.0000")])
+@pytest.mark.parametrize("value, text", [(-0.00001, "0.0000"), (-1.5, "−1.50"), (1994.0, "1,994"), (0.0, "0.0000"),
+                                         (float("inf"), "∞")])  # fmt: skip
 def test_a_number_has_the_sign_of_what_is_printed(value, text):
     assert decimal("KD-lite0", value) == text

@@ -74,3 +74,10 @@ def test_one_sigma_for_all_codes_is_learned_for_each_feature(row):
     assert regimes(model, images(6))[SHARE].value == 1
     starts = system(row, sigma="shared").log_sigma_at_codes(images(1))[0].exp()
     assert starts.min() > 0.2 and starts.max() < 0.21
+
+
+def test_a_sigma_that_is_not_finite_has_no_regimes(monkeypatch):
+    model = system("table1/vae")
+    broken = (torch.full((6, 2), torch.nan), torch.zeros(6, 2))
+    monkeypatch.setattr(type(model), "log_sigma_at_codes", lambda *_: broken)
+    assert regimes(model, images(6)) == {}

@@ -31,7 +31,7 @@ def rows(options: argparse.Namespace) -> None:
         try:
             e = experiment(row, options.profile, options.data, options.seed, dict(options.changes or ()))
             if (record := ended_record(e, options.runs_dir)) is not None:
-                bpd = f", {record.metrics['BPD'].value:.3f} bpd" if "BPD" in record.metrics else ""
+                bpd = f", {record.metrics['BPD'].number:.3f} bpd" if "BPD" in record.metrics else ""
                 state = record.ending or f"finished{bpd}"
             elif stored_training(published_weights(e.folder), e) is not None:
                 state = "not run; published weights"
@@ -81,7 +81,7 @@ def _train(e: "Experiment", options: argparse.Namespace) -> None:
     for name, metric in record.metrics.items():
         spread = "" if metric.std is None else f" ± {metric.std:.3g}"
         if not name.startswith("Digit-"):  # twenty lines
-            print(f"  {name:<24} {metric.value:>12.4f}{spread:<12} n = {metric.n:,}")
+            print(f"  {name:<24} {metric.number:>12.4f}{spread:<12} n = {metric.n:,}")
     print(f"protocols, curves, digits: {options.runs_dir / e.folder / RECORD}")
     if not record.done:
         raise UserError(f"{record.ending}; another seed may fare better")

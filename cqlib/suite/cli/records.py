@@ -78,7 +78,7 @@ def export(options: argparse.Namespace) -> None:
             to_stderr(f"left out: {problem}")
         lines += [
             (place, r.row, " ".join(f"{path}={value}" for path, value in r.changes.items()), r.data.name, r.profile,
-             r.seed, name, metric.value, metric.std, metric.n, sentence(name, metric), r.status, r.steps, r.seconds,
+             r.seed, name, metric.number, metric.std, metric.n, sentence(name, metric), r.status, r.steps, r.seconds,
              r.device, r.precision, r.git.commit, r.git.dirty, r.config_hash, r.finished)
             for r in records for name, metric in r.metrics.items()
         ]  # fmt: skip

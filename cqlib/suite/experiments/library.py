@@ -262,7 +262,7 @@ def scores(
     of_real = extract(real.expand(-1, 3, -1, -1), features, features.pooled, device=where)[features.pooled]
     preset = Preset("", "test", len(real), len(fake), len(fake))
     metrics = fidelity.score(of_fake, of_real, preset, features=features)
-    return {name: metric.value for name, metric in metrics.items()}
+    return {name: metric.number for name, metric in metrics.items()}
 
 
 def bits_per_dimension(model: System, images: Any, *, importance_samples: int = 1) -> float:

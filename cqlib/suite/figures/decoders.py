@@ -41,7 +41,7 @@ def batch_times(rows: Collection[str], runs: RunSet) -> dict[str, float]:
     devices = [device for times in timed.values() for device in {time.protocol.device or "" for time in times}]
     medians = {}
     for row, times in timed.items():
-        if alike := [time.value for time in times if time.protocol.device == most_common(devices)]:
+        if alike := [time.number for time in times if time.protocol.device == most_common(devices)]:
             medians[row] = statistics.median(alike)
     return medians
 

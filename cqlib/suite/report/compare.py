@@ -83,7 +83,7 @@ def seed_spread(record: Record, metric: str, published: list[Record]) -> tuple[f
     """How far two seeds of the record's recipe differ in 95 % of cases, as estimated from published ones, and from how
     many; None where there are fewer than two."""
     recipe = (record.config | {"seed": 0}, record.data)
-    values = [r.metrics[metric].value for r in published
+    values = [r.metrics[metric].number for r in published
               if r.done and metric in r.metrics and (r.config | {"seed": 0}, r.data) == recipe]  # fmt: skip
     if len(values) < 2:
         return None
@@ -100,7 +100,7 @@ def lines(first: Record, second: Record) -> Iterator[str]:
     published = [record for folder in PUBLISHED_FOLDERS for record in load_records(folder)[0]]
     table = [("metric", "A", "B", "")]
     for name in shared_metrics(first, second):
-        a, b = first.metrics[name].value, second.metrics[name].value
+        a, b = first.metrics[name].number, second.metrics[name].number
         spread = seed_spread(second, name, published) or seed_spread(first, name, published)
         if a == b:
             verdict = "equal"

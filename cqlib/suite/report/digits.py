@@ -40,7 +40,7 @@ def lines(sets: Sequence[RunSet], rows: Sequence[str]) -> list[Line]:
     if not found or not first_counted:
         return []
     runs, run = first_counted
-    read_real, *real = (run.metrics[name].value for name in of_real)
+    read_real, *real = (run.metrics[name].number for name in of_real)
     first = Line("Real images", read_real, _by_eye("real", runs), tuple(real), f"{run.folder}.json")
     return [first, *(found[row] for row in rows if row in found)]
 

@@ -30,7 +30,7 @@ def number_verdict(number: PaperNumber, runs: Sequence[Record]) -> NumberVerdict
         return NumberVerdict("not comparable")
     quantity = QUANTITIES[number.metric]
     done = [run for run in runs if run.done and not run.metrics.keys().isdisjoint(quantity.names)]
-    values = [run.metrics[quantity.name].value for run in done if is_comparable(number, run)]
+    values = [run.metrics[quantity.name].number for run in done if is_comparable(number, run)]
     if not values:
         return NumberVerdict("not comparable" if done else "not run")
     unit = "bpd" if number.metric == "bpd" else "%"

@@ -145,7 +145,7 @@ class RunSet:
         """The score or share `name` of real images, the same in all runs, to print; empty if unknown."""
         real = real_name(name) or f"{name}-real"
         run = next((run for run in self.records if real in run.metrics), None)
-        return Cell(decimal(name, run.metrics[real].value), source=f"{run.folder}.json") if run else Cell("")
+        return Cell(decimal(name, run.metrics[real].number), source=f"{run.folder}.json") if run else Cell("")
 
     def command(self, only: str, rows: Iterable[str]) -> str:
         """The command that trains `only` with as many seeds as that of its `rows` which has most here."""

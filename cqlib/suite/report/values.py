@@ -22,7 +22,7 @@ class Value(NamedTuple):
 
 def values_of(records: Iterable[Record], metric: str) -> list[Value]:
     """The values of a metric in those of `records` that have it."""
-    return [Value(run.seed, found.value, f"{run.folder}.json", found.protocol.starred)
+    return [Value(run.seed, found.number, f"{run.folder}.json", found.protocol.starred)
             for run in records if (found := run.metrics.get(metric))]  # fmt: skip
 
 

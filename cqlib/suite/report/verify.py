@@ -66,10 +66,10 @@ def verify(record: Record, runs_dir: Path, **options: Any) -> Check:
         if not fetch_published(e, runs_dir, record.data.fingerprint):
             raise UserError("the weights are damaged, or not of the record's config, seed and images")
         metrics = run_experiment(e, runs_dir=runs_dir, **options).metrics
-        limits = {name: most for name, metric in record.metrics.items() if (most := tolerance(name, metric.value))}
+        limits = {name: most for name, metric in record.metrics.items() if (most := tolerance(name, metric.number))}
         if lacking := limits.keys() - metrics.keys():
             raise UserError(f"{', '.join(sorted(lacking))} cannot be measured here")
-        numbers = [(name, record.metrics[name].value, metrics[name].value, most) for name, most in limits.items()]
+        numbers = [(name, record.metrics[name].number, metrics[name].number, most) for name, most in limits.items()]
     except StoppedEarly:
         raise
     except (UserError, CheckpointError, OSError) as error:

@@ -89,6 +89,17 @@ def test_keys_are_those_of_the_contract_in_order():
     assert list(json.loads(dumps(make(**EXTRAS)))) == [*ORDER, "notes", "curve"]
 
 
+def test_an_infinite_metric_has_no_value_and_others_no_status():
+    infinite = Metric(None, None, 2000, Protocol(), "infinite")
+    values = json.loads(dumps(make(metrics={"BPD": infinite, "KL": Metric(1.0, None, 9, Protocol())})))["metrics"]
+    assert values["BPD"] == {"n": 2000, "protocol": {}, "status": "infinite", "std": None, "value": None}
+    assert values["KL"] == {"n": 9, "protocol": {}, "std": None, "value": 1.0}
+    assert Record.from_dict(json.loads(dumps(make(metrics={"BPD": infinite})))).metrics["BPD"] == infinite
+    for value, status in ((None, None), (1.0, "infinite")):
+        with pytest.raises(ValueError):
+            Metric(value, None, 9, Protocol(), status)
+
+
 def broken(path: str, value) -> dict:
     """The plain record with the key at `path` ("a.b") set to `value`, or removed where that is `...`."""
     values = make(**EXTRAS).to_dict()
