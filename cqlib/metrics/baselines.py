@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,7 +14,7 @@ from cqlib.data.dataset import Dataset
 from cqlib.metrics import fidelity
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.metrics.cache import FeatureCache
-from cqlib.metrics.evaluation import TEST_SEED, draw_samples
+from cqlib.metrics.evaluation import TEST_SEED, NonFiniteSamples, draw_samples
 from cqlib.metrics.metric import Metric, Subject
 from cqlib.models.base import LikelihoodSystem, System
 
@@ -57,7 +58,7 @@ def metrics_during_training(
     model: System, steps: int, snapshots: Mapping[int, Mapping[str, Tensor]], scorer: SampleScorer, seed: int
 ) -> Curves:
     """BPD (if there is a likelihood) and `CURVE_SCORES` for each of `snapshots` (step -> weights), and for
-    `model` at the last of `steps`, on the same held-out images and with the same random numbers. A number that is not
+    `model` at the last of `steps`, on the same held-out images and with the same random numbers. What is not
     finite has no point."""
     x, cache = scorer.data.test.images[:BPD_IMAGES], scorer.cache
     curves: Curves = {}
@@ -68,8 +69,9 @@ def metrics_during_training(
         if isinstance(system, LikelihoodSystem):
             nll = held_out_nll(system, x, results=cache.results)
             values[f"BPD on {len(x)} test images (bits/dim)"] = float(bits_per_dimension(nll.mean(), x[0].numel()))
-        scores = scorer.of_system(system, CURVE_SCORES, seed)
-        values |= {f"{name} (n = {scorer.n:,})": metric.number for name, metric in scores.items()}
+        with suppress(NonFiniteSamples):
+            scores = scorer.of_system(system, CURVE_SCORES, seed)
+            values |= {f"{name} (n = {scorer.n:,})": metric.number for name, metric in scores.items()}
         for name, value in values.items():
             if math.isfinite(value):
                 curves.setdefault(name, []).append((step, round(value, 4)))

@@ -26,6 +26,7 @@ from cqlib.models.vae_iaf import VAEIAF
 from cqlib.pixels import to_uint8
 from cqlib.recipe import Evaluation
 from cqlib.util.device import fork_rng, wall_clock
+from cqlib.util.errors import UserError
 from cqlib.util.fp32 import full_fp32
 from cqlib.util.provenance import hardware_name
 
@@ -36,6 +37,10 @@ GRID = 64
 TIMED = 64
 """Samples whose time is taken, in one batch."""
 REPEATS = 5
+
+
+class NonFiniteSamples(UserError):
+    """A model draws images with pixels that are not finite."""
 
 
 def likelihood_metrics(
@@ -106,10 +111,14 @@ def _metric(bits: float, std: float | None, n: int, protocol: Protocol) -> Metri
 def draw_samples(
     model: System, n: int, *, seed: int, temperature: float = 1.0, results: PartialResults = IN_MEMORY
 ) -> Tensor:
-    """n samples, uint8 (n, C, H, W) on the CPU, in evaluation mode and fp32; `results` as in `held_out_nll`."""
+    """n samples, uint8 (n, C, H, W) on the CPU, in evaluation mode and fp32; `results` as in `held_out_nll`.
+    `NonFiniteSamples` where a pixel is not finite."""
 
     def draw(size: int, *, generator: torch.Generator) -> dict[str, Tensor]:
-        return {"": to_uint8(model.sample(size, temperature=temperature, generator=generator))}
+        samples = model.sample(size, temperature=temperature, generator=generator)
+        if bad := size - int(samples.isfinite().flatten(1).all(1).sum()):  # they would be scored as black images
+            raise NonFiniteSamples(f"{bad} of {size} samples are not finite: train with another recipe")
+        return {"": to_uint8(samples)}
 
     sizes = [min(BATCH, n - start) for start in range(0, n, BATCH)]
     return by_batch(model, sizes, draw, name=f"T{temperature:g}", seed=seed, results=results)[""]

@@ -80,6 +80,13 @@ def test_a_likelihood_that_is_not_finite_has_no_point_on_a_curve(scorer, monkeyp
     assert curves["BPD on 24 test images (bits/dim)"] == [(20, 1.0)] and len(curves["FD-lite0 (n = 16)"]) == 2
 
 
+def test_samples_that_are_not_finite_have_no_point_on_a_curve(scorer, monkeypatch):
+    model, values = Copies(0.0), iter([torch.nan, 0.0])
+    monkeypatch.setattr(Copies, "sample", lambda self, n, **_: torch.full((n, 3, 16, 16), next(values)))
+    curves = metrics_during_training(Copies(0.0), 20, {10: model.state_dict()}, scorer, seed=2)
+    assert [step for step, _ in curves["FD-lite0 (n = 16)"]] == [20]
+
+
 def test_no_more_images_than_the_smaller_split_has(tmp_path):
     for train, test in ((10, 24), (24, 10)):
         assert SampleScorer(DATA.first(train, test), 16, FeatureCache(FEATURES, tmp_path)).n == 10

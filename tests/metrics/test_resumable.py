@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_models import StopAfter
 
-from cqlib.metrics.evaluation import draw_samples
+from cqlib.metrics.evaluation import NonFiniteSamples, draw_samples
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models import cq
 from cqlib.models.registry import RECIPES, build
@@ -32,6 +32,16 @@ def test_drawing_resumes_bit_for_bit(model, tmp_path, monkeypatch):
     assert torch.equal(samples(model, folder=tmp_path, key="k"), whole) and sizes == [3, 1]
     assert torch.equal(samples(model, folder=tmp_path, key="k"), whole) and sizes == [3, 1]  # all was kept
     assert torch.equal(samples(model, folder=tmp_path, key="other"), whole) and sizes == [3, 1, 3, 3, 3, 1]
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_samples_that_are_not_finite_are_told_and_no_black_images(model, monkeypatch, value):
+    monkeypatch.setattr(
+        model, "sample", lambda n, **_: torch.zeros(n, 3, 16, 16).index_fill(0, torch.tensor([1]), value)
+    )
+    with pytest.raises(NonFiniteSamples, match="1 of 3 samples") as caught:
+        samples(model)
+    assert "\n" not in str(caught.value)
 
 
 def test_temperatures_are_kept_apart_and_nets_are_in_evaluation_mode(tmp_path):

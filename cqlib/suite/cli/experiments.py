@@ -82,9 +82,9 @@ def _train(e: "Experiment", options: argparse.Namespace) -> None:
         spread = "" if metric.std is None else f" ± {metric.std:.3g}"
         if not name.startswith("Digit-"):  # twenty lines
             print(f"  {name:<24} {metric.number:>12.4f}{spread:<12} n = {metric.n:,}")
-    print(f"protocols, curves, digits: {options.runs_dir / e.folder / RECORD}")
+    print(f"protocols, curves, digits, notes: {options.runs_dir / e.folder / RECORD}")
     if not record.done:
-        raise UserError(f"{record.ending}; another seed may fare better")
+        raise UserError(f"{record.ending}; its notes say why, and the report shows it")
 
 
 def evaluate(options: argparse.Namespace) -> None:

@@ -79,12 +79,12 @@ class Record:
 
     @property
     def done(self) -> bool:
-        """Whether the training reached its last step; a diverged one did not."""
+        """Whether the training reached its last step and samples are finite; else the run diverged."""
         return self.status == "done"
 
     @property
     def ending(self) -> str:
-        """How the training ended before its last step: "diverged at step 3,000"; "" if it did not."""
+        """How the run ended if it is not `done`: "diverged at step 3,000"; else ""."""
         return "" if self.done else f"{self.status} at step {self.steps:,}"
 
     @property

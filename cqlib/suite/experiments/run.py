@@ -136,7 +136,9 @@ def run_experiment(
 
 
 def has_scores(record: Record, features: Features) -> bool:
-    """Whether the record has all scores on these features."""
+    """Whether the record has all scores on these features, or can have none, as it diverged and has no score."""
+    if not record.done and record.metrics.keys().isdisjoint(name for quantity in SCORES for name in quantity.names):
+        return True
     return all(features.label(quantity.name) in record.metrics for quantity in SCORES)
 
 
@@ -157,7 +159,7 @@ def _run(stages: Stages, features: Features, runs_dir: Path) -> Record:
     memory = [provenance.peak_memory_bytes(stages.device), when_trained.peak_memory_bytes if when_trained else 0]
     record = Record(
         row=e.row,
-        status="done" if all(result.status == "done" for result in stages.results) else "diverged",
+        status="done" if stages.finite and all(result.status == "done" for result in stages.results) else "diverged",
         seed=e.seed,
         changes=e.changes,
         profile=e.profile,
@@ -206,10 +208,16 @@ def _measure(
 
 
 def _quality(stages: Stages, trained: TrainingResult, cache: FeatureCache) -> tuple[dict[str, Metric], Curves]:
-    """The scores of samples and of the baselines; and scores during training. Writes the grid of samples."""
+    """The scores of samples and of the baselines; and scores during training. Writes the grid of samples. A model whose
+    samples are not finite has no scores: its run has diverged."""
     e, images, model = stages.e, stages.images, trained.system
-    metrics, grid, notes = evaluation.sample_metrics(model, images, e.evaluation, cache, seed=e.seed,
-                                                     of=e.recipe.scores_of)  # fmt: skip
+    try:
+        metrics, grid, notes = evaluation.sample_metrics(model, images, e.evaluation, cache, seed=e.seed,
+                                                         of=e.recipe.scores_of)  # fmt: skip
+    except evaluation.NonFiniteSamples as error:
+        stages.finite = False
+        stages.notes.append(f"diverged: {error}")
+        return {}, {}
     stages.notes += notes
     write_atomic(stages.folder / SAMPLES, grid_png(grid))
     curve: Curves = {}

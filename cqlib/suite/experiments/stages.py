@@ -43,6 +43,8 @@ class Stages:
     notes: list[str] = field(default_factory=list)
     spent: float = 0.0
     """Seconds of training in this call; those of `results` include the time before an interruption."""
+    finite: bool = True
+    """Whether the samples of the trained system are."""
 
     def __post_init__(self) -> None:
         self.code, self.fingerprint = provenance.git_info(), fingerprint(self.images)

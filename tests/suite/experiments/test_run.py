@@ -138,6 +138,17 @@ def test_a_run_whose_likelihood_is_infinite_is_finished_with_an_infinite_score(v
     assert run.run("table1/vae", profile="smoke", runs_dir=runs) == record
 
 
+def test_a_run_whose_samples_are_not_finite_diverged_and_has_no_scores(vae, monkeypatch):
+    runs, folder, plain = vae
+    (folder / "record.json").unlink()
+    monkeypatch.setattr(CoverageQuality, "sample", lambda self, n, **_: torch.full((n, *self.shape), torch.nan))
+    record = run.run("table1/vae", profile="smoke", runs_dir=runs)
+    assert record.status == "diverged" and record.steps == plain.steps and record.notes[-1].startswith("diverged")
+    assert record.metrics["BPD"] == plain.metrics["BPD"] and "FD-lite0" not in record.metrics
+    monkeypatch.setattr(run, "_run", lambda *a: pytest.fail("ran again"))
+    assert run.run("table1/vae", profile="smoke", runs_dir=runs) == record
+
+
 def test_a_finished_run_is_read_and_not_run_again(finished, monkeypatch):
     runs, record, _ = finished
     monkeypatch.setattr(run, "_run", lambda *a: pytest.fail("ran again"))
