@@ -20,12 +20,16 @@ from cqlib.util.checkpoint import CheckpointError, load_checkpoint, to_bytes
 from cqlib.util.errors import cause_of
 from cqlib.util.files import canonical_json, sha256, write_atomic
 
+CODE = tuple(Path(__file__).with_name(name) for name in ("features.py", "lite0.py"))
+"""The code that turns images into features; when it changes, features that were stored before are not read."""
+
 
 @dataclass(frozen=True)
 class FeatureCache:
     """Features of uint8 images (n, 3, H, W), read from `folder` if they are stored there under a hash of all that they
-    depend on, batch size and kind of device included, else computed and stored. Without a `folder` nothing is stored. A
-    damaged file is replaced; a folder that cannot be written to gives a warning. `results` as in `extract`."""
+    depend on, batch size, kind of device and `CODE` included, else computed and stored. Without a `folder` nothing is
+    stored. A damaged file is replaced; a folder that cannot be written to gives a warning. `results` as in `extract`.
+    """
 
     features: Features
     folder: Path | str | None = None
@@ -34,7 +38,8 @@ class FeatureCache:
 
     def layers(self, images: Tensor, *layers: str) -> dict[str, Tensor]:
         """Layer -> features, float32 (n, d); the layers that are not stored are extracted in one pass."""
-        depends = {"batch": batch_size(self.features, self.device), "device": torch.device(self.device).type}
+        depends = {"batch": batch_size(self.features, self.device), "device": torch.device(self.device).type,
+                   "code": sha256(b"".join(file.read_bytes() for file in CODE))}  # fmt: skip
         paths = {layer: self._path("features", images, layer=layer, **depends) for layer in layers}
         values = {layer: state["values"] for layer, path in paths.items() if (state := _read(path)) is not None}
         if missing := tuple(layer for layer in layers if layer not in values):

@@ -329,6 +329,22 @@ def test_cache_goes_by_content(forwards, tmp_path, monkeypatch):
     assert torch.equal(pooled(images, None), first)
 
 
+def test_features_of_other_code_are_not_read(forwards, tmp_path, monkeypatch):
+    images, code = noise_images(4), tmp_path / "lite0.py"
+    code.write_text("x / 255")
+    monkeypatch.setattr(cache, "CODE", (code,))
+    pooled(images, tmp_path / "kept")
+    pooled(images, tmp_path / "kept")
+    assert forwards == [4]
+    code.write_text("x / 256")
+    pooled(images, tmp_path / "kept")
+    assert forwards == [4, 4]
+
+
+def test_the_code_of_features_is_all_that_images_pass_through():
+    assert {str(path) for path in cache.CODE} == {features.__file__, lite0.__file__}
+
+
 def test_cache_that_is_damaged_is_made_anew(forwards, tmp_path):
     images = noise_images(4)
     first = pooled(images, tmp_path)
