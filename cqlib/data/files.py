@@ -13,6 +13,8 @@ from cqlib.data.folders import find_local
 from cqlib.data.reading import Array, file_error, naming_damage, npz, progress, require, rgb, square, threaded
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+WITHOUT_CLASSES = "all"
+"""The one class of images that have none."""
 TEST_EVERY = 10
 """Without a test split of their own, one image in ten is for testing."""
 REPLACE = "give an .npz file that can be read, or a folder with train.npz and test.npz"
@@ -45,28 +47,32 @@ def _npz(path: Path, size: int | None) -> tuple[tuple[str, ...], list[Part]]:
     perhaps `labels`, of which a random tenth is the test split, or `train_images`, `test_images`, `train_labels`, …
     `size`, when given, must be the images' own. UserError otherwise."""
     if path.is_dir():
-        parts = [_arrays(path / f"{split}.npz") for split in ("train", "test")]
+        given = [_arrays(path / f"{split}.npz") for split in ("train", "test")]
     else:
         with npz(path, REPLACE) as content:
             prefixes = ("train_", "test_") if "train_images" in content else ("",)
-        parts = [_arrays(path, prefix) for prefix in prefixes]
+        given = [_arrays(path, prefix) for prefix in prefixes]
+    without = [labels is None for _, labels in given]
+    require(all(without) or not any(without), path, "has labels in one split alone", "give labels to both, or to none")
+    parts = [(images, np.zeros(len(images), np.int64) if labels is None else labels) for images, labels in given]
     if len(parts) == 1:
         ((images, labels),) = parts
         n_train = len(images) - max(1, len(images) // TEST_EVERY)
         require(n_train, path, "holds one image", "give at least two, for training and for testing")
         parts = [(images[part], labels[part]) for part in np.split(fixed_order(len(images)), [n_train])]
-    for images, _ in parts:
-        side, wanted = images.shape[-1], size or parts[0][0].shape[-1]
-        remedy = "give arrays of that size, or image files with folder:PATH"
-        require(side == wanted, path, f"holds {side}x{side} images, not {wanted}x{wanted}", remedy)
+    side, wanted = parts[0][0].shape[-1], size or parts[0][0].shape[-1]
+    require(side == wanted, path, f"holds {side}x{side} images, not {wanted}x{wanted}", f"ask for npz:{path}:{side}")
+    for images, _ in parts[1:]:
+        other = images.shape[-1]
+        require(other == side, path, f"holds {other}x{other} images, not {side}x{side}", "give both splits one size")
     values = np.unique(np.concatenate([labels for _, labels in parts]))
-    classes = tuple(map(str, values)) if len(values) > 1 else ("all",)
+    classes = tuple(map(str, values)) if len(values) > 1 else (WITHOUT_CLASSES,)
     return classes, [(images, np.searchsorted(values, labels)) for images, labels in parts]
 
 
-def _arrays(path: Path, prefix: str = "") -> Part:
+def _arrays(path: Path, prefix: str = "") -> tuple[Array, Array | None]:
     """Images and labels of one split in an archive: uint8 (N, S, S, 3), (N, 3, S, S) or, grey, without the 3 or with 1
-    for it, and whole numbers (N,); zeros where there are no labels."""
+    for it, and whole numbers (N,), None where there are no labels."""
     key = f"{prefix}images"
     with npz(path, REPLACE) as content:
         what = f"has no array '{key}' (it holds {', '.join(content) or 'nothing'})"
@@ -80,10 +86,12 @@ def _arrays(path: Path, prefix: str = "") -> Part:
     n, channels, height, width = images.shape if images.ndim == 4 else (0, 0, 0, 0)
     usable = images.dtype == np.uint8 and n and channels in (1, 3) and height == width and width in IMAGE_SIZES
     require(usable, path, what, f"give uint8 images (N, S, S, 3) or (N, 3, S, S) where S is {_SIZES}")
-    labels = np.zeros(n, np.int64) if labels is None else labels
+    images = np.broadcast_to(images, (n, 3, height, width))
+    if labels is None:
+        return images, None
     whole = labels.shape == (n,) and labels.dtype.kind in "iu"
     require(whole, path, f"has other '{prefix}labels'", f"give one whole number for each of the {n} images")
-    return np.broadcast_to(images, (n, 3, height, width)), labels.astype(np.int64)
+    return images, labels.astype(np.int64)
 
 
 def _folder(path: Path, size: int | None) -> tuple[tuple[str, ...], list[Part]]:
@@ -98,6 +106,9 @@ def _folder(path: Path, size: int | None) -> tuple[tuple[str, ...], list[Part]]:
     test = next((path / name for name in ("test", "val") if (path / name).is_dir()), None)
     if test and (path / "train").is_dir():
         splits = (_images(path / "train"), _images(test))
+        flat = [{name for name, _ in split} == {WITHOUT_CLASSES} for split in splits]
+        remedy = "sort both into folders of classes, or neither"
+        require(flat[0] == flat[1], path, "has folders of classes in one split alone", remedy)
     else:
         found = _images(path)
         require(len(found) > 1, path, "holds one image", "give at least two, for training and for testing")
@@ -124,7 +135,7 @@ def _images(folder: Path) -> list[tuple[str, Path]]:
     loose = [file for file in files if len(file.parts) == 1]
     if loose and len(loose) < len(files):
         raise file_error(folder / loose[0], "lies beside folders with images", "move it into the folder of its class")
-    return [("all" if loose else file.parts[0], folder / file) for file in files]
+    return [(WITHOUT_CLASSES if loose else file.parts[0], folder / file) for file in files]
 
 
 def _read(path: Path, size: int | None) -> Array:

@@ -101,7 +101,6 @@ class ConditionalCQF(CoverageQuality):
         self.flow = RealNVP(CHROMA, c.flow, context=4)  # type: ignore[arg-type]
         self.register_buffer("greys", torch.full((c.greys, 1, c.size, c.size), 128, dtype=torch.uint8))
         self.register_buffer("filled", torch.zeros((), dtype=torch.long))
-        self._full = False  # whether `greys` is filled, known without a read from the device
 
     def continuous(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """uint8 x (N, 3, S, S) -> v = (g, c) float (N, 3, S, S): grey in [-1, 1), dequantised chroma in [-2, 2)."""
@@ -171,13 +170,12 @@ class ConditionalCQF(CoverageQuality):
     @torch.no_grad()
     def keep(self, x: Tensor) -> None:
         """Keep the greys of training images x until there are `config.greys`."""
-        if self._full:
-            return
         filled = int(self.filled)
+        if filled == len(self.greys):
+            return
         new = colour.split(x[: len(self.greys) - filled])[0]
         self.greys[filled : filled + len(new)] = new
         self.filled += len(new)
-        self._full = filled + len(new) == len(self.greys)
 
 
 ROWS, CONFIG, SYSTEM = ("extra/cq-f-conditional",), ConditionalConfig, ConditionalCQF

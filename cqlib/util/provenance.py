@@ -77,9 +77,10 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def code_hash() -> str:
-    """Hex digest over the code and templates of this package; equal for equal copies of it."""
+    """Hex digest over the code, templates and weights of this package; equal for equal copies of it."""
     package, digest = Path(__file__).parent.parent, hashlib.sha256()
-    for path in sorted([*package.rglob("*.py"), *package.glob("suite/report/templates/**/*.*")]):
+    more = ("suite/report/templates/**/*.*", "metrics/*.safetensors")
+    for path in sorted([*package.rglob("*.py"), *(path for pattern in more for path in package.glob(pattern))]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -98,6 +98,7 @@ NPZ_FAULTS = {
     "labels": (dict(images=pixels(4), labels=np.arange(3)), "one whole number for each of the 4 images"),
     "pickle": (dict(images=np.array([{}, []], dtype=object)), "is damaged (Object arrays cannot be loaded"),
     "no test": (dict(train_images=pixels(4)), "has no array 'test_images'"),
+    "one labelled": (dict(train_images=pixels(4), train_labels=[7, 9] * 2, test_images=pixels(2)), "in one split"),
     "two sizes": (dict(train_images=pixels(4), test_images=pixels(4, size=32)), "holds 32x32 images, not 16x16"),
 }
 
@@ -113,7 +114,8 @@ def test_npz_damage(tmp_path):
     path = tmp_path / "a.npz"
     assert "does not exist" in fault(f"npz:{path}", path)
     np.savez_compressed(path, images=pixels(20))
-    assert "holds 16x16 images, not 32x32" in fault(f"npz:{path}", path, size=32)
+    said = fault(f"npz:{path}", path, size=32)
+    assert "holds 16x16 images, not 32x32" in said and said.endswith(f"npz:{path}:16")
     whole = path.read_bytes()
     broken = bytearray(whole)
     broken[len(whole) // 2] ^= 255
@@ -261,6 +263,10 @@ def test_folder_layout_faults(tmp_path):
     assert "is not a folder" in fault(f"folder:{tmp_path}/0.png", tmp_path / "0.png")
     save(tmp_path / "cat/1.png")
     assert "lies beside folders" in fault(f"folder:{tmp_path}", tmp_path / "0.png")
+    for i, (train, test) in enumerate((("cat/", ""), ("", "cat/"))):
+        save(tmp_path / f"c{i}/train/{train}0.png")
+        save(tmp_path / f"c{i}/test/{test}0.png")
+        assert "in one split" in fault(f"folder:{tmp_path}/c{i}", tmp_path / f"c{i}")
     (tmp_path / "s/test").mkdir(parents=True)
     save(tmp_path / "s/train/cat/0.png")
     assert "holds no images" in fault(f"folder:{tmp_path}/s", tmp_path / "s/test")

@@ -153,6 +153,16 @@ def test_samples_colour_greys_of_the_first_batches():
                        model.sample(3, generator=torch.Generator().manual_seed(0)))  # fmt: skip
 
 
+def test_greys_are_kept_after_an_update_that_was_taken_back():
+    model, x = model_of(greys=4), images(4)
+    before = [buffer.clone() for buffer in model.buffers()]
+    model.generator_losses(images(4, seed=1))
+    for buffer, value in zip(model.buffers(), before, strict=True):  # as the training does where a gradient is infinite
+        buffer.copy_(value)
+    model.generator_losses(x)
+    assert torch.equal(model.greys, colour.split(x)[0]) and int(model.filled) == 4
+
+
 # --- who is trained by what, and that it learns --------------------------------------------------------------
 
 

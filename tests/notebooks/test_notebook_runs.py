@@ -84,6 +84,17 @@ def test_a_run_is_done_until_an_input_changes(job):
     assert not job.done()
 
 
+def test_inputs_are_files_and_all_that_is_in_folders(job, tmp_path):
+    models, read = tmp_path / "models", tmp_path / "read.json"
+    (models / "inner").mkdir(parents=True)
+    reading = replace(job, files=(models, read))
+    seen = [reading.inputs()]
+    for file, text in ((read, "a"), (models / "inner" / "m", "a"), (models / "inner" / "m", "b"), (read, "bb")):
+        file.write_text(text)
+        seen.append(reading.inputs())
+    assert len(set(seen)) == 5 and notebooks.job_of(reading.arguments()[-1]) == reading
+
+
 @pytest.mark.slow
 def test_a_failing_cell_is_named_and_not_done(job):
     failing = replace(job, parameters={**job.parameters, "profile": "fails"})

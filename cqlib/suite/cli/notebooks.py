@@ -1,6 +1,8 @@
 """Notebooks by papermill, written as .ipynb and as a page. A notebook whose inputs have not changed is not run
 again."""
 
+import functools
+import hashlib
 import json
 import os
 import sys
@@ -26,23 +28,27 @@ from cqlib.util.stop import interrupt_on_sigterm
 
 @dataclass(frozen=True)
 class Job:
-    """A notebook to run: `source` with `parameters`, written to `out`.ipynb and `out`.html. `records` are the folders
-    of records that it may read."""
+    """A notebook to run: `source` with `parameters`, written to `out`.ipynb and `out`.html. It may read records of the
+    folders `records`, and `files`, which are files and folders with all that is in them."""
 
     source: Path
     parameters: dict[str, Any]
     out: Path
     records: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
 
     target = property(lambda self: self.out.with_name(f"{self.out.name}.ipynb"))
     page = property(lambda self: self.out.with_name(f"{self.out.name}.html"))
 
     def inputs(self) -> str:
-        """A hash of everything that the outputs depend on: the notebook, parameters, records and the code of cqlib."""
+        """A hash of everything that the outputs depend on: the notebook, parameters, records, files and the code of
+        cqlib."""
         files = [self.source]
         for folder in self.records:
-            files += sorted(folder.glob("*.json")) + sorted(folder.glob("*/record.json"))
-        hashes = {str(file): sha256(file.read_bytes()) for file in files}
+            files += [*folder.glob("*.json"), *folder.glob("*/record.json")]
+        for path in self.files:
+            files += [file for file in (path, *path.rglob("*")) if file.is_file()]
+        hashes = {str(file): _hash_of(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files}
         return sha256(canonical_json([self.parameters, hashes, provenance.code_hash()]).encode())
 
     def done(self) -> bool:
@@ -55,14 +61,22 @@ class Job:
 
     def arguments(self) -> tuple[str, ...]:
         """The words after "python" in the command that executes it; `job_of` reads the last one."""
-        values = [str(self.source), self.parameters, str(self.out), [str(folder) for folder in self.records]]
+        folders = [list(map(str, paths)) for paths in (self.records, self.files)]
+        values = [str(self.source), self.parameters, str(self.out), *folders]
         return "-m", "cqlib.suite.cli.notebooks", json.dumps(values)
 
 
 def job_of(words: str) -> Job:
     """The job of the last word of its `arguments`."""
-    source, parameters, out, records = json.loads(words)
-    return Job(Path(source), parameters, Path(out), tuple(map(Path, records)))
+    source, parameters, out, records, files = json.loads(words)
+    return Job(Path(source), parameters, Path(out), tuple(map(Path, records)), tuple(map(Path, files)))
+
+
+@functools.cache
+def _hash_of(file: Path, size: int, changed: int) -> str:
+    """The hash of a file's content, read once for all notebooks while its size and its time of change stay."""
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def parameter_names(source: Path) -> set[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cqlib.data import SOURCES, own_path
-from cqlib.data.folders import local_folder
+from cqlib.data.folders import find_local, local_folder
 from cqlib.metrics.features import Features, features_for
 from cqlib.recipe import EVALUATION
 from cqlib.suite.cli import cluster, costs
@@ -27,7 +27,7 @@ from cqlib.training import tensorboard
 from cqlib.util.device import select_device
 from cqlib.util.errors import UsageError, UserError, to_stderr
 from cqlib.util.files import write_atomic
-from cqlib.util.paths import PUBLISHED, RECORDS
+from cqlib.util.paths import PUBLISHED, ROOT
 from cqlib.util.stop import StopRequest
 
 GPU_SHARE = {"smoke": 0.25, "quick": 0.25, "study": 0.25, "paper": 1.0}
@@ -124,13 +124,24 @@ def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
         "data_dir": opts.data_dir and str(opts.data_dir),
         "feature_weights": opts.feature_weights and str(opts.feature_weights),
     }
-    records = (opts.runs_dir, RECORDS, opts.runs_dir / ablations.FOLDER, ablations.PUBLISHED, PUBLISHED / "calibration")
+    records, files = (opts.runs_dir, opts.runs_dir / ablations.FOLDER), tuple(notebook_files(opts))
     tasks = []
     for file in todo.notebooks:
         train = {"train": False} if opts.no_train and "train" in parameter_names(file) else {}
-        job = Job(file, {**parameters, **train}, opts.out / "notebooks" / file.stem, records)
+        job = Job(file, {**parameters, **train}, opts.out / "notebooks" / file.stem, records, files)
         tasks += [] if job.done() else [Task(file.stem, job.arguments(), file.stem)]
     return tasks
+
+
+def notebook_files(opts: Options) -> Iterator[Path]:
+    """Files and folders that notebooks may read, besides records of `--runs-dir`: pictures of the documentation; what
+    is published, but for rendered pages; and the user's own images."""
+    yield ROOT / "docs" / "pictures"
+    yield from (path for path in sorted(PUBLISHED.iterdir()) if path.name not in ("notebooks", "index.html"))
+    places = [place for place in (local_folder(opts.data_dir), Path()) if place]
+    for path in filter(None, map(own_path, opts.data)):
+        if found := find_local(path, *places):
+            yield found
 
 
 # --- --list ------------------------------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ def lines(first: Record, second: Record) -> Iterator[str]:
     for name in metrics:
         a, b = first.metrics[name].number, second.metrics[name].number
         spread = seed_spread(second, name, published) or seed_spread(first, name, published)
-        table.append((name, decimal(name, a), decimal(name, b), _verdict(name, abs(b - a), spread)))
+        table.append((name, decimal(name, a), decimal(name, b), _verdict(name, 0.0 if a == b else abs(b - a), spread)))
     yield from columns(table)
 
 

@@ -124,6 +124,19 @@ def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
     }
 
 
+def test_notebooks_run_again_for_all_that_they_read(tmp_path, books):
+    own = tmp_path / "own"
+    own.mkdir()
+    given = chosen(tmp_path, "--only", "table1", "--data", "photos10,npz:own/cats.npz:64", "--data-dir", str(tmp_path))
+    (tmp_path / "own" / "cats.npz").write_bytes(b"")
+    (task,) = run_all.notebook_tasks(given, run_all.plan(given))
+    files = job_of(task.arguments[-1]).files
+    names = {file.relative_to(ROOT).as_posix() for file in files if file.is_relative_to(ROOT)}
+    published = {f"reports/published/{name}" for name in ("models", "records", "samples", "read_by_eye.json")}
+    assert names >= {"docs/pictures", *published} and own / "cats.npz" in files
+    assert not any(name.endswith(("notebooks", ".html")) for name in names)
+
+
 def test_a_row_is_finished_with_scores_on_these_features_unless_its_images_are_the_users_own(
     tmp_path, books, monkeypatch
 ):
