@@ -37,6 +37,11 @@ class GitInfo:
     commit: Text | None
     dirty: Flag | None
 
+    def __str__(self) -> str:
+        if self.commit is None:
+            return "no repository"
+        return self.commit + (" with uncommitted changes" if self.dirty else "")
+
     def after(self, *others: Self) -> GitInfo:
         """This commit, dirty if the code was dirty here or in any of the others; None if that is not known."""
         states = {self.dirty, *(other.dirty for other in others)}
@@ -79,7 +84,7 @@ def versions() -> dict[str, str]:
 def code_hash() -> str:
     """Hex digest over the code, templates and weights of this package; equal for equal copies of it."""
     package, digest = Path(__file__).parent.parent, hashlib.sha256()
-    more = ("suite/report/templates/**/*.*", "metrics/*.safetensors")
+    more = ("suite/*/templates/**/*.*", "metrics/*.safetensors")
     for path in sorted([*package.rglob("*.py"), *(path for pattern in more for path in package.glob(pattern))]):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -60,7 +60,9 @@ def test_the_peak_of_memory_is_that_since_the_reset():
     assert 90 * megabytes < provenance.peak_memory_bytes(cpu) - start < 200 * megabytes
 
 
-@pytest.mark.parametrize("name", ["models/cq.py", "suite/report/templates/card.md.j2", "metrics/digits.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["models/cq.py", "suite/experiments/templates/card.md.j2", "metrics/digits.safetensors"]
+)
 def test_the_code_is_another_with_any_file_that_numbers_depend_on(tmp_path, monkeypatch, name):
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "util" / "provenance.py"))
     file, hashes = tmp_path / name, set()

@@ -34,7 +34,7 @@ def verify(options: argparse.Namespace) -> int:
 
 def card(options: argparse.Namespace) -> None:
     """write a trained row or published weights to a folder as a model hub takes it: weights, config, card"""
-    from cqlib.suite.report.model_card import write
+    from cqlib.suite.experiments.model_card import write
 
     print(*write(experiment_from_options(options), options.runs_dir, options.folder), sep="\n")
 

@@ -234,7 +234,7 @@ def provenance(sets: Iterable[Group]) -> list[tuple[str, str]]:
     """Commits, versions, data fingerprints and devices of all runs, and whose the photographs are."""
     runs = [run for runs_of_set in sets for run in runs_of_set.records]
     values = {
-        "Code": {commit(run, 40) for run in runs},
+        "Code": {str(run.git) for run in runs},
         "Versions": {f"{name} {version}" for run in runs for name, version in run.versions.items()},
         "Data": {f"{data_title(run.data.name)} {run.data.split} {'×'.join(map(str, run.data.shape))}: "
                  f"{run.data.fingerprint}" for run in runs},
@@ -242,10 +242,3 @@ def provenance(sets: Iterable[Group]) -> list[tuple[str, str]]:
         "Devices": {run.machine for run in runs},
     }  # fmt: skip
     return [(name, "; ".join(sorted(texts))) for name, texts in values.items() if texts]
-
-
-def commit(run: Record, digits: int) -> str:
-    """The first `digits` of the commit that a run was made from, and whether its code was committed."""
-    if run.git.commit is None:
-        return "no repository"
-    return run.git.commit[:digits] + (" with uncommitted changes" if run.git.dirty else "")

@@ -277,16 +277,14 @@ def scoped(body: str) -> Markup:
     return Markup('<div class="cqlib"><style>{}</style>{}</div>').format(_css("notebook.css"), Markup(body))
 
 
-def environment(**options: Any) -> Environment:
-    """Jinja2 on the folder `templates`, with further `options`. A name that is not there is an error."""
-    loader = PackageLoader("cqlib.suite.report")
-    return Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, **options)
-
-
 @functools.cache
 def _environment() -> Environment:
-    """Jinja2 that escapes all text and takes machine paths out of it."""
-    html = environment(autoescape=True, finalize=lambda value: without_paths(value) if type(value) is str else value)
+    """Jinja2 that escapes all text and takes machine paths out of it. A name that is not there is an error."""
+    loader, cut = (
+        PackageLoader("cqlib.suite.report"),
+        lambda value: without_paths(value) if type(value) is str else value,
+    )
+    html = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, autoescape=True, finalize=cut)
     html.globals.update(
         tones=COMPARABLE,
         verdicts=findings.VERDICTS,

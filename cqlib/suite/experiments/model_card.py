@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cqlib.data import WITH_PIP
@@ -18,8 +19,6 @@ from cqlib.suite.experiments import load
 from cqlib.suite.experiments.experiment import Experiment
 from cqlib.suite.experiments.record import Record, machine_path, read_record
 from cqlib.suite.experiments.rows import label_of
-from cqlib.suite.report.details import commit
-from cqlib.suite.report.page import environment
 from cqlib.util import VERSION
 from cqlib.util.errors import UsageError, UserError
 from cqlib.util.files import write_atomic
@@ -87,15 +86,21 @@ def card(record: Record, system: System, files: list[str]) -> str:
         "tags": ["image-generation", "coverage-and-quality", "arxiv:1901.01091", record.row],
         "model-index": [{"name": without_paths(title), "results": [results]}],
     }
-    template = environment(finalize=_escaped, keep_trailing_newline=True).get_template("card.md.j2")
-    return template.render(
+    markdown = Environment(
+        loader=PackageLoader("cqlib.suite.experiments"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_escaped,
+    )
+    return markdown.get_template("card.md.j2").render(
         front=Markup("\n".join(f"{key}: {json.dumps(value)}" for key, value in front.items())),  # JSON is YAML
         record=record,
         title=title,
         metrics=metrics,
         pictures=[Markup(name) for name in files if name.startswith("samples")],
         shape=", ".join(map(str, system.shape)),
-        commit=commit(record, 40),
+        commit=str(record.git),
         time=duration(record.seconds),
         version=VERSION,
         versions=", ".join(f"{name} {version}" for name, version in record.versions.items()),

@@ -14,11 +14,11 @@ import cqlib
 from cqlib.metrics.evaluation import draw_samples, likelihood_metrics
 from cqlib.metrics.metric import Protocol
 from cqlib.suite.cli import commands as cli
+from cqlib.suite.experiments import model_card
 from cqlib.suite.experiments.experiment import experiment
 from cqlib.suite.experiments.load import load_data
 from cqlib.suite.experiments.record import DataInfo, read_record, write_record
 from cqlib.suite.experiments.run import run
-from cqlib.suite.report import model_card
 from cqlib.util.errors import UsageError, UserError
 from cqlib.util.files import canonical_json
 from cqlib.util.paths import ROOT
