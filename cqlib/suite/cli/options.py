@@ -13,7 +13,7 @@ from cqlib.data import own_path, split_size
 from cqlib.data.folders import find_local, local_folder, require_folder
 from cqlib.suite.experiments import rows
 from cqlib.util.errors import UsageError, UserError, one_line_errors, unknown_name
-from cqlib.util.paths import ROOT, RUNS
+from cqlib.util.paths import PUBLISHED, ROOT, RUNS
 
 PROGRAM, RUN_ALL = "python -m cqlib", "./run_all.sh"
 
@@ -240,6 +240,8 @@ def parse(argv: Sequence[str]) -> Options:
         require_folder(parsed.data_dir)
     if parsed.out == ROOT:
         raise UsageError(f"--out: {parsed.out} holds the notebooks themselves: name another folder")
+    if parsed.out == PUBLISHED:
+        raise UsageError(f"--out: {parsed.out} holds what is published: name another folder")
     return parsed
 
 

@@ -5,6 +5,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from cqlib.suite.cli.tasks import Outcome, Task, local_start, run_tasks, slots
 from cqlib.suite.experiments import ablations, rows
 from cqlib.suite.experiments.experiment import Experiment, check_nets, experiment
 from cqlib.suite.experiments.load import load_data
+from cqlib.suite.experiments.record import read_record
 from cqlib.suite.experiments.run import ended_record, has_scores
 from cqlib.suite.experiments.selection import Selection
 from cqlib.suite.report import page
@@ -219,8 +221,13 @@ def run_here(opts: Options, tasks: Sequence[Task], stop: StopRequest) -> list[Ou
 
 def report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
     """Render the report, which names the tasks that did not succeed (`bad`); returns the exit code."""
-    for file in opts.runs_dir.glob("*/record.json"):  # the report can be passed on with its records
-        write_atomic(opts.out / "records" / f"{file.parent.name}.json", file.read_bytes())
+    copies = {f"{file.parent.name}.json": file for file in opts.runs_dir.glob("*/record.json")}
+    for name, file in copies.items():  # the report can be passed on with its records
+        write_atomic(opts.out / "records" / name, file.read_bytes())
+    for file in (opts.out / "records").glob("*.json"):  # those of an earlier report on another folder of runs
+        with suppress(OSError, UserError):
+            if file.name not in copies and read_record(file):
+                file.unlink()
     index = page.render(opts.out, runs_dir=opts.runs_dir, failures=[str(outcome) for outcome in bad],
                         data_dir=opts.data_dir, profile=opts.profile)  # fmt: skip
     failed = sum(outcome.status == "failed" for outcome in bad)

@@ -28,6 +28,7 @@ from cqlib.suite.experiments.experiment import experiment
 from cqlib.suite.experiments.record import write_record
 from cqlib.suite.experiments.rows import DEVELOPMENT_DATA
 from cqlib.util.errors import UsageError, UserError, one_line_errors
+from cqlib.util.paths import PUBLISHED
 
 ROOT = Path(__file__).parents[3]
 
@@ -67,6 +68,7 @@ WRONG = [
     (["--time-budget", "nan"], "--time-budget: 'nan' is not a number from 0.01"),
     (["--only", "table1/cq-f", "--no-train"], "--no-train runs notebooks, and --only table1/cq-f names rows alone"),
     (["--out", str(ROOT)], "holds the notebooks themselves: name another folder"),
+    (["--out", str(PUBLISHED)], "holds what is published: name another folder"),
     (["--out", f"{ROOT}/README.md/new/out"], f"--out: {ROOT}/README.md is a file: name a folder"),
     (["--runs-dir", f"{ROOT}/README.md"], f"--runs-dir: {ROOT}/README.md is a file: name a folder"),
 ]

@@ -22,9 +22,12 @@ from cqlib.suite.cli import cluster, commands, options, run_all
 from cqlib.suite.cli.notebooks import job_of
 from cqlib.suite.cli.tasks import Outcome
 from cqlib.suite.experiments import rows, run
+from cqlib.suite.experiments.record import write_record
 from cqlib.suite.experiments.rows import DEVELOPMENT_DATA, PROFILES, ROWS
 from cqlib.suite.report import page
 from cqlib.util.errors import UsageError, UserError
+from cqlib.util.files import write_atomic
+from cqlib.util.stop import StopRequest
 
 ROOT = Path(__file__).parents[3]
 TABLE1 = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f", "table1/gan")
@@ -213,6 +216,15 @@ def test_exit_codes_and_the_report_names_what_failed(tmp_path, books, monkeypatc
     assert ("run it again to resume" in told.err) == ("stopped" in statuses)
     assert ("1 failed; run it again to retry them; the logs are in" in told.err) == ("failed" in statuses)
     assert sum("no luck" in line for line in rendered[0]) == sum(status != "done" for status in statuses)
+
+
+def test_the_records_beside_a_report_are_those_it_shows(tmp_path, books, rendered):
+    kept = write_atomic(tmp_path / "out" / "records" / "notes.json", "{}")  # no record
+    for seed, runs in enumerate(("runs", "others")):
+        write_record(fake_records.record(seed=seed), tmp_path / runs / f"seed-{seed}", "record.json")
+        given = options.parse(["--runs-dir", str(tmp_path / runs), "--out", str(tmp_path / "out")])
+        run_all.report(given, (), StopRequest())
+        assert {file.name for file in kept.parent.iterdir()} == {f"seed-{seed}.json", kept.name}
 
 
 def test_the_time_budget_is_in_minutes(tmp_path, books, monkeypatch, rendered):
