@@ -23,7 +23,7 @@ from cqlib.data.sets import ENTRIES
 from cqlib.metrics import evaluation
 from cqlib.suite.cli import __main__ as program
 from cqlib.suite.cli import commands as cli
-from cqlib.suite.cli import options
+from cqlib.suite.cli import options, run_all
 from cqlib.suite.experiments.experiment import experiment
 from cqlib.suite.experiments.record import write_record
 from cqlib.suite.experiments.rows import DEVELOPMENT_DATA
@@ -77,6 +77,7 @@ WRONG = [
 @pytest.mark.parametrize(("arguments", "line"), WRONG, ids=[" ".join(a) for a, _ in WRONG])
 def test_wrong_usage_is_one_line_and_writes_nothing(tmp_path, monkeypatch, capsys, arguments, line):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_all, "reproduce", lambda _: pytest.fail("began"))  # it would write to these very folders
     monkeypatch.setattr(program, "interrupt_on_sigterm", lambda: None)
     code, error = refused(capsys, *arguments, main=program.main)
     assert code == 2 and error.startswith("run_all.sh: ") and line in error and error.count("\n") == 1
