@@ -2,14 +2,15 @@
 
 import re
 import shutil
-import tomllib
 from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
-REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["repository"]
+PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+# without tomllib: on a Python that is too old pip runs this before it says so
+REPOSITORY = re.findall('^repository = "(.+)"$', PROJECT, re.MULTILINE)[0]
 PUBLISHED = ("models", "records", "samples", "ablations", "nearest", "gpu_hours.json", "read_by_eye.json")
 """What load, sample, card, verify and report need of reports/published."""
 

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import setuptools
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -48,6 +49,15 @@ def test_conda_environment_equals_pyproject():
     assert conda.pop("python") == PROJECT["requires-python"]
     assert conda.pop("pip") == ""
     assert conda == ranges([*PROJECT["dependencies"], *EXTRAS["notebooks"]])
+
+
+def test_a_python_too_old_reaches_pips_own_message(monkeypatch):
+    """pip asks setup.py for the versions of Python that are wanted, on a Python without tomllib too."""
+    given = {}
+    monkeypatch.setattr(setuptools, "setup", lambda **options: given.update(options))
+    monkeypatch.setitem(sys.modules, "tomllib", None)
+    assert script("setup.py").REPOSITORY == PROJECT["urls"]["repository"]
+    assert PROJECT["urls"]["repository"] in given["long_description"]
 
 
 def test_lock_is_clean_and_within_the_ranges():

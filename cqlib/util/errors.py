@@ -55,14 +55,14 @@ MAX_SUGGESTIONS = 6
 """How many of the valid names an error lists when the unknown one resembles none of them."""
 
 
-def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UsageError:
+def unknown_name(kind: str, name: str, valid: Iterable[str], most: int = MAX_SUGGESTIONS) -> UsageError:
     """A `UsageError` for an unknown name: "unknown row 'table1/vea': did you mean 'table1/vae'?"; if no valid name
-    resembles it, the error lists the first ones."""
+    resembles it or contains it, the error lists the first ones, `most` of them."""
     names = list(valid)
-    if close := difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.4):
+    close = difflib.get_close_matches(name.lower(), names, n=1) or [each for each in names if name.lower() in each]
+    if close:
         return UsageError(f"unknown {kind} '{name}': did you mean '{close[0]}'?")
-    more = " …" * (len(names) > MAX_SUGGESTIONS)
-    there_are = f": there are {', '.join(names[:MAX_SUGGESTIONS])}{more}" if names else ""
+    there_are = f": there are {', '.join(names[:most])}{' …' * (len(names) > most)}" if names else ""
     return UsageError(f"unknown {kind} '{name}'{there_are}")
 
 

@@ -120,6 +120,7 @@ def reset_peak_memory(device: torch.device) -> None:
     import torch
 
     if device.type == "cuda":
+        torch.cuda.init()  # which the next call leaves out for a card that has a number
         torch.cuda.reset_peak_memory_stats(device)
         return
     gc.collect()

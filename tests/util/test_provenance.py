@@ -71,3 +71,16 @@ def test_the_code_is_another_with_any_file_that_numbers_depend_on(tmp_path, monk
         file.write_text(content)
         hashes.add(provenance.code_hash.__wrapped__())
     assert len(hashes) == 2
+
+
+def test_the_peak_of_a_card_that_nothing_has_used_yet_is_reset(monkeypatch):
+    begun = []
+
+    def reset(device):
+        if not begun:  # what PyTorch says of "cuda:0"; for "cuda" it asks for the current card, which begins
+            raise RuntimeError("invalid argument to reset_peak_memory_stats")
+
+    monkeypatch.setattr(torch.cuda, "init", lambda: begun.append(True))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset)
+    provenance.reset_peak_memory(torch.device("cuda:0"))
+    assert begun

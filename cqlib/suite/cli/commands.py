@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with one_line_errors(PROGRAM):
         interrupt_on_sigterm()  # until there is something to save
         if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
-            raise unknown_name("command", argv[0], COMMANDS)
+            raise unknown_name("command", argv[0], COMMANDS, most=len(COMMANDS))
         options = parser().parse_args(argv)
         set_environment(options)
         if getattr(options, "data", None) is not None:

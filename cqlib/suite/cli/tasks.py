@@ -168,7 +168,7 @@ class _Child:
         self.log = logs / f"{task.log}.log"
         self.log.write_text("")
         self.reader = self.log.open(errors="replace")
-        self.unfinished_line = self.last_line = ""
+        self.unfinished_line = self.last_line = self.said = ""
         self.process = start(task, self.log, slot)
 
     def stop(self, at_once: bool) -> None:
@@ -185,6 +185,8 @@ class _Child:
         *lines, self.unfinished_line = (self.unfinished_line + self.reader.read()).split("\n")
         for line in filter(None, map(str.strip, lines)):
             self.last_line = line
+            if line.startswith(f"{PROGRAM}: "):  # a kernel that is stopped may print more after it
+                self.said = line.removeprefix(f"{PROGRAM}: ")
             if line.startswith(f"{self.task.name}: "):
                 yield line
             elif step := re.match(r"\w+ (\d+) of (\d+)", line):
@@ -193,7 +195,7 @@ class _Child:
     def outcome(self, code: int) -> Outcome:
         """The outcome of the task, whose process has ended with this exit code. The log is deleted unless it failed."""
         self.reader.close()
-        message = self.last_line.removeprefix(f"{PROGRAM}: ")
+        message = self.said or self.last_line
         if code == 0 or code == 3 or self.asked_to_stop is not None:
             self.log.unlink(missing_ok=True)
             done = f"done in {duration(time.monotonic() - self.began)}"

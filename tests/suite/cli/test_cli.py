@@ -107,9 +107,29 @@ def test_a_wrong_option_ends_before_anything_is_installed(checkout):
     assert not (checkout / ".venv").exists()
 
 
+@pytest.mark.parametrize("packages", [False, True])
+def test_a_listing_uses_the_environment_that_is_there_and_makes_none(checkout, tmp_path, packages):
+    own = tmp_path / "python3"  # it installs nothing
+    without = "" if packages else "-S"
+    own.write_text(f"""#!/bin/sh
+case "$*" in *"-m venv"* | *"-m pip"*) exit 1 ;; esac
+exec "{sys.executable}" {without} "$@"
+""")
+    own.chmod(0o755)
+    done = call("bash", "run_all.sh", "--list", cwd=checkout, PATH=f"{tmp_path}:/usr/bin:/bin", PYTHONPATH="",
+                VIRTUAL_ENV="", CONDA_PREFIX="", OMP_NUM_THREADS="1")  # fmt: skip
+    assert not (checkout / ".venv").exists()
+    if packages:
+        assert done.returncode == 0 and done.stderr == "" and "  table1/cq-f " in done.stdout
+    else:
+        assert done.returncode == 1 and done.stderr.count("\n") == 1 and "has no module" in done.stderr
+
+
 MODULE = [
     ([], "required: COMMAND"),
     (["trian"], "unknown command 'trian': did you mean 'train'?"),
+    (["list"], f"unknown command 'list': there are {', '.join(cli.COMMANDS)}"),
+    (["train", "gan"], "unknown row 'gan': did you mean 'table1/gan'?"),
     (["train", "table1/vea"], "unknown row 'table1/vea': did you mean 'table1/vae'?"),
     (["train", "table1/vae", "--sed", "1"], "unknown option '--sed': did you mean '--seed'?"),
     (["sample", "table1/vae", "--out", "x.jpg"], "x.jpg' should end in .png"),

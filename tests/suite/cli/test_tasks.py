@@ -20,6 +20,10 @@ what, here = sys.argv[1], Path(sys.argv[2])
 print("step 1 of 2", file=sys.stderr, flush=True)
 if what == "waits":
     print("waits: waiting for process 7", file=sys.stderr, flush=True)
+if what == "interrupted":
+    print("python -m cqlib: stopped; run it again to resume", file=sys.stderr)
+    print("zmq.error.ZMQError: Socket operation on non-socket", file=sys.stderr)
+    sys.exit(3)
 if what in ("saves", "stubborn"):
     def stop(*_):
         if what == "saves":
@@ -75,6 +79,11 @@ def test_every_task_ends_and_a_failure_stops_nobody(run, tmp_path, capfd):
     lines = capfd.readouterr().err.splitlines()
     assert "waits: waiting for process 7" in lines and not any("step 1" in line for line in lines)
     assert sum("fine: done in " in line for line in lines) == 1 and any("fails: failed: no such" in x for x in lines)
+
+
+def test_what_a_kernel_prints_after_the_programs_own_line_is_not_told(run, capfd):
+    assert run("interrupted")["interrupted"].message == "stopped; run it again to resume"
+    assert "zmq" not in capfd.readouterr().err
 
 
 def test_a_child_has_the_threads_of_its_slot(run):
