@@ -9,11 +9,11 @@ Deviations:
 - ln s = b tanh(a r / b) with a learned a and b = `MAX_LOG_SCALE`, so that exp never overflows; the reference code has
   a tanh(r), which a learned a bounds. Its L2 penalty on magnitudes and on a is left out (`models.nvp` has it), and
   weights start as PyTorch's do, those of the last layer a tenth as large.
-- A rotation of each pixel's colours comes first (`ColourRotation`). Within a checkerboard coupling the colours of a
-  pixel never see each other; Real NVP mixes channels after squeezing, Glow by a learned 1x1 convolution before each
-  coupling (Kingma and Dhariwal 2018, section 3.2). Such convolutions gained nothing over the rotation on digits; on
-  natural images the trials go on (docs/tuning.md). Whether the authors' f mixed colours is not known; an f without the
-  rotation (`FlowConfig.colours` "apart") is an ablation.
+- A learned 1x1 convolution mixes the colours of a pixel before each coupling (`ColourConvolution`), as in Glow (Kingma
+  and Dhariwal 2018, section 3.2), but starts as a rotation to luma and opponents and not as a random one. Within a
+  checkerboard coupling the colours of a pixel never see each other; Real NVP mixes channels only after squeezing.
+  Whether the authors' f mixed colours is not known. One fixed rotation, and no mixing (`FlowConfig.colours`), are
+  ablations; docs/tuning.md has the trials.
 - The nets see x1, one colour of the checkerboard, packed as channels at half the resolution (the reference code masks
   the other colour at full resolution). Partition, Jacobian and inverse are the same; a 3x3 convolution spans 6x6
   pixels.
@@ -24,6 +24,7 @@ Deviations:
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any, Literal
 
 import torch
@@ -49,8 +50,9 @@ class FlowConfig:
     width: int = 32
     blocks: int = 2
     scales: int = 1
-    colours: Literal["rotated", "apart"] = "rotated"
-    """Whether the colours of each pixel are mixed before the couplings, by `ColourRotation`, or left apart."""
+    colours: Literal["learned", "rotated", "apart"] = "learned"
+    """How the colours of each pixel are mixed: by a `ColourConvolution` before each coupling, by the first of them
+    alone and fixed, which is a rotation, or not at all."""
 
 
 OPPONENTS = {
@@ -61,35 +63,61 @@ OPPONENTS = {
 """Channels -> orthogonal mixtures of them. Of red, green and blue: the luma, red against blue, green against both."""
 
 
-class ColourRotation(nn.Module):
-    """The same rotation of the channels of every pixel, x -> R x, where the rows of R are `OPPONENTS` at length 1; ln
-    |det R| = 0. ValueError for a number of channels that has no `OPPONENTS`."""
+def colour_rotation(channels: int) -> Tensor:
+    """The orthonormal (C, C), float64, whose rows are `OPPONENTS` at length 1. ValueError for a number of channels that
+    has none."""
+    if channels not in OPPONENTS:
+        raise ValueError(f"f mixes 1, 2 or 3 colours, not {channels}: take colours='apart'")
+    opponents = torch.tensor(OPPONENTS[channels], dtype=torch.float64)
+    return opponents / opponents.norm(dim=1, keepdim=True)
 
-    opponents: Tensor
 
-    def __init__(self, channels: int):
+class ColourConvolution(nn.Module):
+    """An invertible 1x1 convolution, x -> W x for the colours x of every pixel: ln |det| = H W sum ln |d|, since
+    W = P L (U + diag(d)) with a permutation P and triangular L and U whose diagonals are 1 and 0 (Kingma and Dhariwal
+    2018, Eqs. 10 and 11). W starts as `start`; L, U and ln |d| are learned unless `fixed`, P and the signs of d never.
+    """
+
+    permutation: Tensor
+    signs: Tensor
+    lower: Tensor
+    upper: Tensor
+    log_scale: Tensor
+
+    def __init__(self, start: Tensor, fixed: bool = False):
         super().__init__()
-        if channels not in OPPONENTS:
-            raise ValueError(f"f mixes 1, 2 or 3 colours, not {channels}: take colours='apart'")
-        self.register_buffer("opponents", torch.tensor(OPPONENTS[channels], dtype=torch.float32), persistent=False)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (N, C, H, W) -> the same in other colours, and ln |det| (N,), which is 0."""
-        return self._turned(x, self.matrix), x.new_zeros(len(x))
-
-    def inverse(self, y: Tensor) -> Tensor:
-        """The inverse of `forward`: the transposed matrix."""
-        return self._turned(y, self.matrix.T)
+        permutation, lower, upper = torch.linalg.lu(start.double())
+        d = upper.diagonal()
+        self.register_buffer("permutation", permutation.float(), persistent=False)
+        self.register_buffer("signs", d.sign().float(), persistent=False)
+        for name, value in (("lower", lower.tril(-1)), ("upper", upper.triu(1)), ("log_scale", d.abs().log())):
+            if fixed:
+                self.register_buffer(name, value.float(), persistent=False)
+            else:
+                setattr(self, name, nn.Parameter(value.float()))
 
     @property
-    def matrix(self) -> Tensor:
-        """R, (C, C), orthonormal to the precision that the module has."""
-        return self.opponents / self.opponents.norm(dim=1, keepdim=True)
+    def weight(self) -> Tensor:
+        """W, (C, C)."""
+        with torch.autocast(self.signs.device.type, enabled=False):
+            lower = self.lower.tril(-1) + torch.eye(len(self.signs), device=self.signs.device, dtype=self.signs.dtype)
+            return self.permutation @ lower @ (self.upper.triu(1) + (self.signs * self.log_scale.exp()).diag())
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (N, C, H, W), or the pixels of a colour of the checkerboard (N, 2C, H/2, W/2) -> the same in other
+        colours, and ln |det| (N,)."""
+        log_det = x.shape[1:].numel() // len(self.signs) * self.log_scale.sum()
+        return self._mixed(x, self.weight), log_det.expand(len(x))
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """The inverse of `forward`."""
+        return self._mixed(y, torch.linalg.inv_ex(self.weight).inverse)
 
     @staticmethod
-    def _turned(x: Tensor, matrix: Tensor) -> Tensor:
+    def _mixed(x: Tensor, matrix: Tensor) -> Tensor:
         """Products and sums: autocast would take a convolution in bf16."""
-        return (matrix[:, :, None, None] * x[:, None]).sum(2)
+        places = x.unflatten(1, (len(matrix), -1))
+        return (matrix[:, :, None, None, None] * places[:, None]).sum(2).flatten(1, 2)
 
 
 class CouplingNet(nn.Module):
@@ -173,29 +201,40 @@ def join_channels(lower: Tensor, upper: Tensor) -> Tensor:
 
 
 def apply_couplings(
-    couplings: Iterable[Any], groups: Sequence[Tensor], *context: Tensor
+    couplings: Iterable[Any], groups: Sequence[Tensor], *context: Tensor, colours: Iterable[Any] = ()
 ) -> tuple[list[Tensor], Tensor]:
-    """The groups after `couplings`, which change the second group, the first, the second, …; and the sum of their
-    ln |det| (N,)."""
+    """The groups after `couplings`, which change the second group, the first, the second, …, the k-th of `colours`
+    before the k-th of them; and the sum of their ln |det| (N,)."""
     groups, log_det = list(groups), groups[0].new_zeros(len(groups[0]))
-    for k, coupling in enumerate(couplings):
-        kept, changed = k % 2, 1 - k % 2
-        groups[changed], term = coupling(groups[kept], groups[changed], *context)
-        log_det = log_det + term
+    for k, (mix, coupling) in enumerate(zip_longest(colours, couplings)):
+        if mix is not None:
+            (groups[0], first), (groups[1], second) = map(mix, groups)
+            log_det = log_det + first + second
+        if coupling is not None:
+            kept, changed = k % 2, 1 - k % 2
+            groups[changed], term = coupling(groups[kept], groups[changed], *context)
+            log_det = log_det + term
     return groups, log_det
 
 
-def invert_couplings(couplings: Iterable[Any], groups: Sequence[Tensor], *context: Tensor) -> list[Tensor]:
+def invert_couplings(
+    couplings: Iterable[Any], groups: Sequence[Tensor], *context: Tensor, colours: Iterable[Any] = ()
+) -> list[Tensor]:
     """The inverse of `apply_couplings`."""
     groups = list(groups)
-    for k, coupling in reversed(list(enumerate(couplings))):
-        kept, changed = k % 2, 1 - k % 2
-        groups[changed] = coupling.inverse(groups[kept], groups[changed], *context)
+    for k, (mix, coupling) in reversed(list(enumerate(zip_longest(colours, couplings)))):
+        if coupling is not None:
+            kept, changed = k % 2, 1 - k % 2
+            groups[changed] = coupling.inverse(groups[kept], groups[changed], *context)
+        if mix is not None:
+            groups = list(map(mix.inverse, groups))
     return groups
 
 
 class MultiScale(nn.Module):
     """An invertible map of images, x and y both (N, C, S, S): `couplings` between the groups of a checkerboard.
+
+    `colours` are maps of the colours of each pixel, one before each of the first couplings.
 
     With `coarser`, `channel_couplings` follow at half the resolution. Then one colour of the checkerboard is done (it
     is "factored out"), and `coarser` transforms the pixels of the other, as an image (N, 2C, S/2, S/2), which are put
@@ -214,11 +253,12 @@ class MultiScale(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.colours = nn.ModuleList()
         self.coarser: MultiScale | None = None
 
     def forward(self, x: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         """y = f(x), and ln |det df/dx| (N,)."""
-        groups, log_det = apply_couplings(self.couplings, self.split(x), *context)
+        groups, log_det = apply_couplings(self.couplings, self.split(x), *context, colours=self.colours)
         y = self.join(*groups)
         if self.coarser is None:
             return y, log_det
@@ -233,12 +273,12 @@ class MultiScale(nn.Module):
             active, done = split_checkerboard(y)
             y = join_checkerboard(self.from_coarser(self.coarser.inverse(self.to_coarser(active))), done)
             y = join_channels(*invert_couplings(self.channel_couplings, split_channels(y)))
-        return self.join(*invert_couplings(self.couplings, self.split(y), *context))
+        return self.join(*invert_couplings(self.couplings, self.split(y), *context, colours=self.colours))
 
 
 class RealNVP(MultiScale):
-    """f of Eqs. (7) and (8), the rotation of colours and then couplings, on images (N, channels, S, S), S divisible by
-    2^scales. With one scale its couplings may read `context` channels (N, context, S/2, S/2); ValueError for several
+    """f of Eqs. (7) and (8), couplings and before them maps of the colours, on images (N, channels, S, S), S divisible
+    by 2^scales. With one scale its couplings may read `context` channels (N, context, S/2, S/2); ValueError for several
     scales with a context."""
 
     def __init__(self, channels: int, config: FlowConfig, context: int = 0):
@@ -251,21 +291,13 @@ class RealNVP(MultiScale):
             return nn.ModuleList(Coupling(2 * channels, **nets) for _ in range(couplings))
 
         self.couplings = row(config.couplings, config.width)
-        self.colours = ColourRotation(channels) if config.colours == "rotated" else None
+        if config.colours != "apart" and channels > 1:
+            self.colours.append(ColourConvolution(colour_rotation(channels), fixed=config.colours == "rotated"))
+        if config.colours == "learned" and channels > 1:
+            self.colours.extend(ColourConvolution(torch.eye(channels)) for _ in range(config.couplings - 1))
         if config.scales > 1:
             wide, scales = 2 * config.width, config.scales - 1
             self.channel_couplings = row(config.couplings, wide)
             couplings = config.couplings + 1 if scales == 1 else config.couplings
             coarser = replace(config, couplings=couplings, width=wide, scales=scales, colours="apart")
             self.coarser = RealNVP(2 * channels, coarser)
-
-    def forward(self, x: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
-        """y = f(x), and ln |det df/dx| (N,)."""
-        x, of_colours = (x, 0.0) if self.colours is None else self.colours(x)
-        y, log_det = super().forward(x, *context)
-        return y, of_colours + log_det
-
-    def inverse(self, y: Tensor, *context: Tensor) -> Tensor:
-        """x = f^-1(y), Eq. (7)."""
-        x = super().inverse(y, *context)
-        return x if self.colours is None else self.colours.inverse(x)
