@@ -47,8 +47,9 @@ class Ablation:
 
 
 VAE, VAE_F = "table1/vae", "table1/vae-f"
-COLOURS, NO_COUPLINGS = {"system.flow.colours": "apart"}, {"system.flow.couplings": 0, "system.widths": [32, 64, 128]}
-"""f without its rotation of colours; and the rotation alone, with the nets that `PROFILE` gives the rows without f."""
+COLOURS = "system.flow.colours"
+ROTATION_ALONE = {COLOURS: "rotated", "system.flow.couplings": 0, "system.widths": [32, 64, 128]}
+"""The rotation of colours without couplings, with the nets that `PROFILE` gives the rows without f."""
 ONE_SIGMA, STRONGER = {"system.sigma": "shared"}, {LAMBDA: 400.0}
 STEPS, PENALTY = "training.steps", "system.critic.penalty_weight"
 SEES, TRAINED_BY = "system.critic_input", "system.flow_updated_by"
@@ -75,10 +76,11 @@ QUESTIONS = (
         Ablation("other-reading", {CQ: {SEES: "mean", "scores_of": "means"},
                                    CQ_F: {SEES: "mean", TRAINED_BY: "coverage", "scores_of": "means"}}, QUALITY + BPD),
     )),
-    Question("Is it f, or its rotation of the colours?", "“Non-factorial non-Gaussian conditional distribution p(x|z): "
+    Question("Is it f, or its mixing of the colours?", "“Non-factorial non-Gaussian conditional distribution p(x|z): "
              "better samples & likelihoods”", (
-        Ablation("couplings-alone", dict.fromkeys((VAE_F, CQ_F), COLOURS), F + F_QUALITY),
-        Ablation("rotation-alone", dict.fromkeys((VAE_F, CQ_F), NO_COUPLINGS), against={VAE_F: VAE, CQ_F: CQ}),
+        Ablation("couplings-alone", dict.fromkeys((VAE_F, CQ_F), {COLOURS: "apart"}), F + F_QUALITY),
+        Ablation("one-rotation", dict.fromkeys((VAE_F, CQ_F), {COLOURS: "rotated"}), F + F_QUALITY),
+        Ablation("rotation-alone", dict.fromkeys((VAE_F, CQ_F), ROTATION_ALONE), against={VAE_F: VAE, CQ_F: CQ}),
     )),
     Question("One decoder in two regimes: what if bits and samples come from one noise?", "y ~ N(μ(z), σ(z)): σ is a "
              "function of z", (
