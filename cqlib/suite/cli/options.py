@@ -149,7 +149,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--profile": {"type": rows.check_profile, "default": "quick", "metavar": "NAME",
                   "help": "smoke | quick | study | paper (default: quick)"},
     "--data": {"type": rows.check_data, "metavar": "NAME", "help": "a data set (default: the profile's)"},
-    "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "the seed (default: 0)"},
+    "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "the seed of the training (default: 0)"},
     "--set": {"type": change, "action": "append", "metavar": "PATH=VALUE", "dest": "changes",
               "help": "change a value of the recipe, may be repeated; `python -m cqlib show ROW` lists them"},
     "--runs-dir": {"type": folder, "default": RUNS, "metavar": "DIR",

@@ -37,7 +37,7 @@ def load(
     """
     name, folder = str(row), Path(row).expanduser()
     if name not in ROWS and not folder.is_dir():
-        raise UsageError(f"{unknown_name('row', name, ROWS)}; and there is no folder of this name")
+        raise UsageError(f"there is no folder {folder.absolute()}; {unknown_name('row', name, ROWS)}")
     if name in ROWS or not folder.is_dir():
         return load_system(experiment(name, **settings), Path(runs_dir).expanduser()).to(device)
     if settings:
