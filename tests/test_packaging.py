@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from scripts import script
 
+from cqlib.util import VERSION
 from cqlib.util.provenance import git_info
 
 ROOT = Path(__file__).parent.parent
@@ -49,6 +50,10 @@ def test_conda_environment_equals_pyproject():
     assert conda.pop("python") == PROJECT["requires-python"]
     assert conda.pop("pip") == ""
     assert conda == ranges([*PROJECT["dependencies"], *EXTRAS["notebooks"]])
+
+
+def test_the_citation_is_of_this_version():
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == VERSION
 
 
 def test_a_python_too_old_reaches_pips_own_message(monkeypatch):
