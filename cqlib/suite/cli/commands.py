@@ -67,7 +67,8 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command(experiments.evaluate, TRAINING, (
         "table1/cq-f", "table1/cq-f --feature-weights weights.pth")),
     "sample": Command(experiments.sample, (
-        ("model", {"metavar": "ROW|FOLDER", "help": "a row (table1/cq-f), or the folder of a run, card, fit or save"}),
+        ("model", {"metavar": "ROW|FOLDER",
+                   "help": "a row (table1/cq-f), the folder of a run, card, fit or save, or hf://OWNER/NAME"}),
         *((flag, {**OPTIONS[flag], "default": None}) for flag in ("--profile", "--data", "--seed", "--set")),
         "--runs-dir", "--device",
         ("--n", {"type": number(1, 10_000, int), "default": 64, "metavar": "N", "help": "images (default: 64)"}),
