@@ -237,8 +237,8 @@ class CoverageQuality(VariationalModel):
         if steps < 2 or len(a) != len(b):
             given = f"{len(a)} and {len(b)} images and {steps} steps"
             raise ValueError(f"interpolate takes as many images a as b, and 2 or more steps, not {given}")
-        ends = [self.encode(x, generator=generator) for x in (a, b)]
-        z = torch.stack([torch.lerp(*ends, k / (steps - 1)) for k in range(steps)], dim=1)
+        start, end = (self.encode(x, generator=generator) for x in (a, b))
+        z = torch.stack([torch.lerp(start, end, k / (steps - 1)) for k in range(steps)], dim=1)
         images = self.image_at(z.flatten(0, 1), temperature=temperature, generator=generator)
         return images.unflatten(0, (-1, steps))
 
