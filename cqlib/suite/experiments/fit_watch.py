@@ -17,7 +17,7 @@ from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.device import fork_rng
 from cqlib.util.stop import StopRequest
 
-Callback = Callable[[int, Any, dict[str, float]], None]
+Callback = Callable[[int, Any, dict[str, float]], object]
 """(step, model, losses), see `OwnModel.fit`."""
 CALLBACK = "the callback"
 """The reason of a stop that a callback brought about."""

@@ -1,4 +1,4 @@
-"""Images of your own as tensors, and what is measured on them: scores of samples, and bits per dimension."""
+"""Images of your own as tensors and as a picture, and what is measured on them: scores, and bits per dimension."""
 
 import warnings
 from collections.abc import Iterable, Iterator
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from cqlib.data.grids import grid_png
 from cqlib.metrics import bpd, fidelity
 from cqlib.metrics.features import extract, features_for
 from cqlib.metrics.protocols import Preset
@@ -18,6 +19,7 @@ from cqlib.pixels import to_uint8
 from cqlib.recipe import EVALUATION
 from cqlib.util.device import select_device
 from cqlib.util.errors import Notice
+from cqlib.util.files import write_atomic
 
 
 def scores(
@@ -54,6 +56,21 @@ def bits_per_dimension(model: System, images: Any, *, importance_samples: int = 
     model, data = held_out(model, images)
     nats = bpd.held_out_nll(model, data, importance_samples=importance_samples)
     return float(bpd.bits_per_dimension(nats.mean(), data[0].numel()))
+
+
+def save_grid(images: Any, file: Path | str, *, columns: int = 8, scale: int | None = None) -> Path:
+    """Write `images` (see `uint8_images`), such as samples, to a PNG `file`, in rows of `columns` with grey lines
+    between them, each pixel `scale` times a side (default: so that an image is some 128 pixels wide). Returns the
+    file's path. ValueError for images that do not fit and a file of another kind, OSError where it cannot be
+    written."""
+    path, data = Path(file).expanduser(), uint8_images(images)
+    if path.suffix.lower() != ".png":
+        raise ValueError(
+            f"save_grid writes PNG, which keeps every pixel: name the file {path.with_suffix('.png').name}"
+        )
+    if columns < 1:
+        raise ValueError(f"columns is 1 or more, not {columns}")
+    return write_atomic(path, grid_png(data, columns=columns, scale=scale or max(1, 128 // data.shape[-1])))
 
 
 def held_out(model: System, images: Any, name: str = "images") -> tuple[LikelihoodSystem, Tensor]:
