@@ -1,6 +1,7 @@
 """Models for images of one's own: every size and channel, one road with the rows, files that come back, and one line
 for whatever does not fit."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import cqlib
+from cqlib.data.grids import tiles
 from cqlib.metrics import fidelity
 from cqlib.metrics.features import extract, lite0
 from cqlib.models.registry import build
@@ -24,6 +26,7 @@ from cqlib.training.loop import train
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError
 
+ROOT = Path(cqlib.__file__).parent.parent
 GREY = np.random.default_rng(0).integers(256, size=(12, 8, 8), dtype=np.uint8)
 COLOUR = torch.from_numpy(np.random.default_rng(1).integers(256, size=(12, 3, 16, 16), dtype=np.uint8))
 
@@ -175,17 +178,16 @@ ONE_SHAPE = r"images are \(N, 3, 16, 16\), not "
 @pytest.mark.parametrize(("images", "error", "line"), [
     (GREY, ValueError, ONE_SHAPE + r"\(12, 1, 8, 8\)"),
     (COLOUR[0], ValueError, ONE_SHAPE + r"\(3, 1, 16, 16\)"),
-    (COLOUR[:0], ValueError, ONE_SHAPE + r"\(0, 3, 16, 16\)"),
-    ([], ValueError, ONE_SHAPE),
+    (COLOUR[:0], ValueError, "there are no images"),
+    ([], ValueError, "there are no images"),
     (COLOUR / 255, ValueError, r"not floats from 0 to 1: of floats in \[0, 1\] pass \(255 \* images\)\.round\(\)"),
     (COLOUR / 2 - 60, ValueError, "not floats from -60 to 67.5"),
-    (COLOUR * torch.nan, ValueError, "not floats from nan to nan"),
+    (COLOUR * torch.tensor([torch.nan] + 11 * [0])[:, None, None, None], ValueError, "1 of 12 images have NaN"),
     (COLOUR.long(), ValueError, "not int64: pass values 0 to 255 as uint8"),
     (COLOUR > 9, ValueError, "not bool"),
     ([COLOUR[0], COLOUR[0, :, 1:]], ValueError, "differ in shape"),
     (["a.png"], ValueError, "arrays of numbers"),
     ("pictures", TypeError, 'not str; .* of files cqlib.data.load'),
-    (DataLoader(COLOUR), TypeError, "not DataLoader; of a DataLoader pass its dataset"),
     (None, TypeError, "not NoneType"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_told_in_one_line(images, error, line):
@@ -202,6 +204,12 @@ def test_what_does_not_fit_is_told_in_one_line(images, error, line):
     (lambda: cqlib.CQF("28"), ValueError, "size is a whole number of pixels, not '28'"),
     (lambda: cqlib.CQF(28, 4), ValueError, r"channels is 1 \(grey\) or 3 \(colour\), not 4"),
     (lambda: cqlib.CQF(28, latnt=4), TypeError, "latnt"),
+    (lambda: cqlib.CQF((28, 28)), ValueError, r"size is a whole number of pixels, not \(28, 28\)"),
+    (lambda: cqlib.CQF(28, lam=4), TypeError, "unknown setting 'lam': did you mean 'quality_weight'"),
+    (lambda: cqlib.CQF(28, lr=4), TypeError, "'lr': 'learning_rate' is a setting of fit"),
+    (lambda: cqlib.VAE(8, 1).fit(GREY, lr=4), TypeError, "unknown setting 'lr': did you mean 'learning_rate'"),
+    (lambda: cqlib.VAE(8, 1).fit(GREY, epochs=4), TypeError, "did you mean 'steps'"),
+    (lambda: cqlib.CQ(8, 1).fit(GREY, lam=4), TypeError, "'quality_weight' is a setting of the model, when it is made"),
     (lambda: cqlib.CQF(8, True), ValueError, r"channels is 1 \(grey\) or 3 \(colour\), not True"),
     (lambda: cqlib.CQF(28, flow=FlowConfig(scales=3)), ValueError, "3 scales .* multiple of 8, not 28: take .* 2 or"),
     (lambda: cqlib.VAEF(12, flow=FlowConfig(scales=3)), ValueError, "multiple of 8, not 12"),
@@ -218,6 +226,7 @@ def test_what_does_not_fit_is_told_in_one_line(images, error, line):
     (lambda: cqlib.VAE(8, 1).fit(GREY, seed=-1), ValueError, "seed is a whole number from 0 on, not -1"),
     (lambda: cqlib.VAE(8, 1).fit(GREY, seed=1.5), ValueError, "seed is a whole number from 0 on, not 1.5"),
     (lambda: cqlib.VAE(8, 1).fit(GREY, device="gpu"), UserError, "device gpu is not available"),
+    (lambda: cqlib.bits_per_dimension(cqlib.VAE(8, 1), DataLoader(GREY)), TypeError, "DataLoader pass its dataset"),
     (lambda: cqlib.bits_per_dimension(cqlib.GAN(8, 1), GREY), TypeError, "a GAN has no likelihood"),
     (lambda: cqlib.scores(GREY, COLOUR), ValueError, r"\(12, 1, 8, 8\) and images \(12, 3, 16, 16\) differ in shape"),
     (lambda: cqlib.scores(GREY[:5], GREY), ValueError, "at least 6 samples"),
@@ -265,6 +274,49 @@ def test_scores_are_those_of_the_rows_and_grey_is_grey_in_colour():
     assert {name: found[name] for name in expected} == {name: metric.value for name, metric in expected.items()}
 
 
+def test_a_grid_has_every_pixel(tmp_path):
+    for images in (COLOUR, COLOUR / 127.5 - 1):
+        file = cqlib.save_grid(images, tmp_path / "new" / "grid.png", columns=4, scale=1)
+        assert torch.equal(tiles(np.asarray(Image.open(file)), 16), COLOUR)
+    assert Image.open(cqlib.save_grid(GREY, str(file))).size == (8 * 9 * 16 + 16, 2 * 9 * 16 + 16)
+
+
+@pytest.mark.parametrize(("images", "options", "line"), [
+    (COLOUR / 2 - 60, {}, "images are uint8, or floats in"),
+    (COLOUR[:0], {}, "there are no images"),
+    (COLOUR, {"file": "grid.jpg"}, r"PNG, .*: name the file grid\.png"),
+    (COLOUR, {"columns": 0}, "columns is 1 or more, not 0"),
+])  # fmt: skip
+def test_what_is_no_grid_is_told_in_one_line(tmp_path, images, options, line):
+    file = tmp_path / options.get("file", "grid.png")
+    with pytest.raises(ValueError, match=line):
+        cqlib.save_grid(images, file, columns=options.get("columns", 8))
+    assert not list(tmp_path.iterdir())
+
+
+MISTAKES = """
+import cqlib
+cqlib.load("table1/cq-f").ft(None)
+cqlib.load("table1/gan").encode(None)
+cqlib.CQF(28).fit(None, callback=3)
+cqlib.VAE.load("mine").sample("64")
+reveal_type(cqlib.load("table1/vae-f", seed=1))
+reveal_type(cqlib.load("mine"))
+"""
+
+
+@pytest.mark.slow
+def test_the_page_on_the_library_has_no_error_of_types_and_mistakes_have(tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "library.md").read_text(), re.DOTALL)
+    (tmp_path / "page.py").write_text("\n".join(blocks))
+    (tmp_path / "mistakes.py").write_text(MISTAKES)
+    command = [sys.executable, "-m", "mypy", str(tmp_path / "page.py"), str(tmp_path / "mistakes.py")]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert len(blocks) == 7 and "page.py" not in found
+    lines = {int(line) for line in re.findall(r"mistakes\.py:(\d+): error", found)}
+    assert "cqlib.suite.experiments.library.VAEF" in found and '"Any"' in found and lines == {3, 4, 5, 6}
+
+
 WITHOUT_POSIX = """
 import os, sys
 import psutil  # whose own Linux part imports resource
@@ -284,7 +336,6 @@ assert provenance.peak_memory_bytes(torch.device("cpu")) > 10**7
 
 @pytest.mark.slow
 def test_models_are_loaded_trained_and_saved_without_posix_modules(tmp_path):
-    root = Path(cqlib.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", WITHOUT_POSIX], cwd=tmp_path, capture_output=True, text=True,
-                          env={"PYTHONPATH": str(root), "CQLIB_RUNS": str(tmp_path)})  # fmt: skip
+                          env={"PYTHONPATH": str(ROOT), "CQLIB_RUNS": str(tmp_path)})  # fmt: skip
     assert done.returncode == 0, done.stderr

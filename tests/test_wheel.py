@@ -95,9 +95,10 @@ def test_the_lines_of_the_page_on_the_library_run(outside):
     """With fewer steps."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "library.md").read_text(), re.DOTALL)
     lines = re.sub(r"(steps=|range\()\d+", r"\g<1>3", "\n".join(blocks))
-    assert len(blocks) == 5 and lines.count("steps=3") == 3
+    assert len(blocks) == 7 and lines.count("steps=3") == 5
     printed = outside("-c", lines)
     assert "Coverage-lite0" in printed and (outside.folder / "my-model" / "model.safetensors").is_file()
+    assert all((outside.folder / file).is_file() for file in ("samples.png", "history.png", "paths.png"))
 
 
 @pytest.mark.slow

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor, nn
 
 from cqlib.losses import importance_weighted_bound
+from cqlib.pixels import check_integers
 from cqlib.recipe import check_choices
 
 Losses = dict[str, Tensor]
@@ -50,6 +51,14 @@ class System(nn.Module):
         """The images (n, C, H, W) of `sample`, not clamped; differentiable where `fakes` uses it to train."""
         raise NotImplementedError
 
+    def checked(self, x: Tensor) -> Tensor:
+        """Images x on the model's device; ValueError unless they are uint8 (N, C, H, W) of the model's `shape`."""
+        check_integers(x)
+        if x.dtype != torch.uint8 or x.dim() != 4 or tuple(x.shape[1:]) != self.shape:
+            kind, wanted = str(x.dtype).removeprefix("torch."), ", ".join(map(str, self.shape))
+            raise ValueError(f"the model takes uint8 images (N, {wanted}), not {kind} {tuple(x.shape)}")
+        return x.to(self.device)
+
     def fakes(self, x: Tensor) -> Tensor:
         """One generated image for each of the uint8 images x (N, C, H, W), as the critic sees it in training:
         float (N, C, H, W), differentiable, not clamped."""
@@ -72,6 +81,19 @@ class System(nn.Module):
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
         """The terms that the critic minimises, on uint8 images (N, C, H, W), at its update number `step`."""
         raise NotImplementedError
+
+    def forward(
+        self, x: Tensor, part: Literal["generator", "critic"] = "generator", *, step: int = 0, **labels: Tensor
+    ) -> Losses:
+        """`generator_losses`, or `critic_losses` at update number `step`, of uint8 images (N, C, H, W), so that what
+        wraps a module (DistributedDataParallel, `torch.compile`, summaries of layers) reaches them. `labels` (N,) where
+        the system uses them. ValueError for another `part`, and for the critic of a system that has none."""
+        if part == "generator":
+            return self.generator_losses(x, **labels)
+        if part != "critic" or self.critic is None:
+            parts = "part is 'generator'" + " or 'critic'" * (self.critic is not None)
+            raise ValueError(f"of a {type(self).__name__}, {parts}, not {part!r}")
+        return self.critic_losses(x, step=step, **labels)
 
     def generator_parameters(self) -> list[nn.Parameter]:
         """All trainable parameters except the critic's."""
@@ -114,6 +136,12 @@ class LikelihoodSystem(System):
         """
         log_weights = [self.log_weight(x, generator) for _ in range(importance_samples)]
         return importance_weighted_bound(torch.stack(log_weights))
+
+    def log_prob(self, x: Tensor, *, importance_samples: int = 1, generator: Generator | None = None) -> Tensor:
+        """uint8 (N, C, H, W) -> (N,): ln P(x) in nats per image, minus `nats`. Where the model's `bound` is "exact" it
+        is ln P(x) itself, else an estimate whose expectation is a lower bound on it, higher with more
+        `importance_samples`. ValueError for images that are not the model's."""
+        return -self.nats(self.checked(x), importance_samples=importance_samples, generator=generator)
 
     def log_weight(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """ln w (N,) of one random draw for uint8 images (N, C, H, W), where E[w] = P(x)."""

@@ -50,7 +50,7 @@ from cqlib.models.variational import VariationalModel
 from cqlib.nets.conv import Critic, Decoder, Encoder, pyramid
 from cqlib.nets.coupling import FlowConfig, RealNVP
 from cqlib.nets.residual_critic import ResidualCritic
-from cqlib.pixels import dequantise
+from cqlib.pixels import cell_centres, dequantise
 from cqlib.recipe import Recipe, TrainingConfig
 
 
@@ -211,6 +211,36 @@ class CoverageQuality(VariationalModel):
     def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """x = f^-1(y)."""
         return self.image(self.sample_features(self.prior(n, generator), temperature, generator))
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """The mean of q(z|x) at the centres of the pixels' cells: uint8 (N, C, S, S) -> (N, latent). Nothing is drawn,
+        but by models whose z has several layers, which need `generator`."""
+        mean: Tensor = self.encoder(cell_centres(self.checked(x)))[0]
+        return mean
+
+    @torch.no_grad()
+    def image_at(self, z: Any, *, temperature: float = 0.0, generator: Generator | None = None) -> Tensor:
+        """The images of codes z, as `encode` gives them: float (N, C, S, S) in [-1, 1]. By default f^-1(mu(z)), the
+        image of the decoder's mean; at `temperature` 1 a draw of p_theta(x|z), noise included."""
+        return self.image(self.sample_features(z, temperature, generator)).clamp(-1, 1)
+
+    def reconstruct(self, x: Tensor, *, temperature: float = 0.0, generator: Generator | None = None) -> Tensor:
+        """`image_at` the codes of uint8 images x (N, C, S, S): float (N, C, S, S) in [-1, 1]."""
+        return self.image_at(self.encode(x, generator=generator), temperature=temperature, generator=generator)
+
+    def interpolate(
+        self, a: Tensor, b: Tensor, steps: int = 8, *, temperature: float = 0.0, generator: Generator | None = None
+    ) -> Tensor:
+        """`image_at` evenly spaced codes on the straight lines from the codes of images a to those of images b, both
+        uint8 (N, C, S, S): float (N, steps, C, S, S) in [-1, 1], from the reconstructions of a to those of b."""
+        if steps < 2 or len(a) != len(b):
+            given = f"{len(a)} and {len(b)} images and {steps} steps"
+            raise ValueError(f"interpolate takes as many images a as b, and 2 or more steps, not {given}")
+        start, end = (self.encode(x, generator=generator) for x in (a, b))
+        z = torch.stack([torch.lerp(start, end, k / (steps - 1)) for k in range(steps)], dim=1)
+        images = self.image_at(z.flatten(0, 1), temperature=temperature, generator=generator)
+        return images.unflatten(0, (-1, steps))
 
     def fakes(self, x: Tensor) -> Tensor:
         """The critic's input (N, C, S, S): x ~ p_theta or f^-1(mu(z)), as `critic_input` says. With `flow_updated_by`

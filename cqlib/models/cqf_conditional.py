@@ -107,6 +107,9 @@ class ConditionalCQF(CoverageQuality):
         grey, chroma = colour.split(x)
         return torch.cat([cell_centres(grey), colour.dequantise_chroma(chroma, generator=generator)], dim=1)
 
+    def encode(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        raise TypeError("a code of this model means nothing without its grey image: call colourise")
+
     def decode(self, z: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         return self.mean_and_log_sigma(self.decoder(*z))
 

@@ -33,6 +33,7 @@ from cqlib.models.variational import Inference
 from cqlib.nets.conv import num_resolutions
 from cqlib.nets.coupling import RealNVP
 from cqlib.nets.hierarchical import BottomUp, Head, HierarchyConfig, KLTerms, Posterior, TopDown
+from cqlib.pixels import cell_centres
 from cqlib.recipe import Recipe
 
 
@@ -73,6 +74,12 @@ class Hierarchical(CoverageQuality):
 
     def infer(self, v: Tensor, generator: Generator | None = None) -> Inference:
         return infer_layers(self.encoder, self.decoder, v, self.config.free_bits, generator)
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """A draw of all layers from q(z|x): the feature map (N, width, S, S) that `decode` takes."""
+        z: Tensor = self.infer(cell_centres(self.checked(x)), generator).z
+        return z
 
     def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:
         return self.mean_and_log_sigma(self.head(z))

@@ -1,10 +1,14 @@
-"""Batches of training images, by tensor operations; which ones come next depends on the seed and the position alone."""
+"""Batches of training images: of a tensor, where which ones come next depends on the seed and the position alone, or of
+a stream, which need not fit into memory."""
+
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
 
 from cqlib.pixels import check_integers
 from cqlib.training.device import images_to_device
+from cqlib.util.errors import StoppedEarly, cause_of
 
 
 def check_images(images: Tensor, labels: Tensor | None, shape: tuple[int, ...]) -> None:
@@ -47,7 +51,56 @@ class ImageBatches:
         indices = self._indices(size)
         x = self.images.index_select(0, indices).to(self.device)  # whole rows: many times as fast as x[indices]
         if self.flips:
-            flip = torch.rand(size, device=self.device) < 0.5
-            both = torch.cat([x, x.flip(3)])
-            x = both.index_select(0, torch.arange(size, device=self.device).add(flip, alpha=size))
+            x = flipped(x)
         return x, {} if self.labels is None else {"labels": self.labels[indices].to(self.device)}
+
+
+class StreamBatches:
+    """An endless stream of batches of the images that an iterable `source` gives, uint8 tensors (any number, C, H, W);
+    it is begun again whenever it ends. The order is the source's; flips are as those of `ImageBatches`."""
+
+    def __init__(self, source: Iterable[Tensor], *, flips: bool, device: torch.device) -> None:
+        self.source, self.flips, self.device = source, flips, device
+        self.drawn = 0
+        self._coming: Iterator[Tensor] = iter(())
+        self._waiting: Tensor | None = None  # what the last batches have left of the source's last tensor
+
+    def next(self, size: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The next `size` images on the device. StoppedEarly, one line, where the source gives none or fails."""
+        parts, missing = [], size
+        while missing:
+            if self._waiting is None or not len(self._waiting):
+                self._waiting = self._more()
+            part, self._waiting = self._waiting[:missing], self._waiting[missing:]
+            parts.append(part)
+            missing -= len(part)
+        self.drawn += size
+        x = torch.cat(parts).to(self.device)
+        return flipped(x) if self.flips else x, {}
+
+    def _more(self) -> Tensor:
+        """The source's next tensor, if need be from its beginning."""
+        try:
+            for _ in range(2):
+                for images in self._coming:
+                    return images
+                self._coming = iter(self.source)
+        except Exception as error:
+            raise StoppedEarly(f"the images could not be read on: {cause_of(error)}") from error
+        raise StoppedEarly("the images ended after one pass: pass an iterable that can be begun again")
+
+
+def batches_of(
+    images: Tensor | Iterable[Tensor], labels: Tensor | None, *, seed: int, flips: bool, device: torch.device
+) -> ImageBatches | StreamBatches:
+    """The batches of a tensor or of a stream; a stream has no labels."""
+    if isinstance(images, Tensor):
+        return ImageBatches(images, labels, seed=seed, flips=flips, device=device)
+    return StreamBatches(images, flips=flips, device=device)
+
+
+def flipped(x: Tensor) -> Tensor:
+    """Images x (N, C, H, W), each mirrored left to right with probability 1/2."""
+    flip = torch.rand(len(x), device=x.device) < 0.5
+    both = torch.cat([x, x.flip(3)])
+    return both.index_select(0, torch.arange(len(x), device=x.device).add(flip, alpha=len(x)))

@@ -4,7 +4,7 @@ critic, and `n_generator` generator updates, each on a fresh batch, by the syste
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,10 @@ from torch.optim.swa_utils import AveragedModel
 
 from cqlib.models.base import Losses, System
 from cqlib.recipe import TrainingConfig, check_choices
-from cqlib.training.batches import ImageBatches, check_images
+from cqlib.training.batches import batches_of, check_images
 from cqlib.training.device import to_device
-from cqlib.training.optimisers import load_state, make_optimiser
-from cqlib.training.snapshots import History, snapshot_path
+from cqlib.training.optimisers import load_state, make_optimiser, warm_ema
+from cqlib.training.snapshots import History, save_snapshot
 from cqlib.training.tensorboard import summary_writer
 from cqlib.util import provenance
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -36,10 +36,11 @@ CHECKPOINT_SECONDS = 60.0
 KEPT = ("key", "step", "skipped", "skipped_in_a_row", "seconds", "lines", "sums", "counts")
 """Attributes of a loop that checkpoints keep as they are."""
 
-Tensors = tuple[Tensor, ...] | list[Tensor]
 Status = Literal["done", "diverged"]
 Progress = Callable[[int, int, float], None]
 """(step, steps, seconds left) after every log interval."""
+Watch = Callable[["Loop"], None]
+"""Called after every step, before the line of the log; it may `add` numbers to that line, and changes nothing else."""
 
 
 @dataclass
@@ -60,7 +61,7 @@ class TrainingResult:
 
 def train(
     system: System,
-    images: Tensor,
+    images: Tensor | Iterable[Tensor],
     config: TrainingConfig,
     *,
     seed: int,
@@ -71,12 +72,14 @@ def train(
     device: torch.device | str = "cpu",
     stop: StopRequest | None = None,
     progress: Progress | None = None,
+    watch: Watch | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     git: GitInfo = UNKNOWN,
     history: int = 0,
 ) -> TrainingResult:
     """Train `system` on uint8 `images` (N, C, H, W) of its `shape`. The result's system is a copy with averaged
-    weights, in evaluation mode; `system` itself keeps those of the last step, in training mode.
+    weights, in evaluation mode; `system` itself keeps those of the last step, in training mode. Images may also be an
+    iterable of such tensors (`training.batches.StreamBatches`); a training on it resumes by the number of steps.
 
     `labels`, int64 (N,) with -1 for an image without one, reach only systems that use them. The state goes to
     `folder`/`name`.checkpoint every `checkpoint_seconds`; losses go to `folder`/`name`.jsonl, their means over each
@@ -86,34 +89,18 @@ def train(
     `folder`/`name`.history.png (`training.snapshots.History`). A run that diverges returns its last good state, with
     status "diverged"; its log goes up to the divergence. Raises ValueError for images that do not fit the system and
     labels that do not fit the images; UserError for labels that the system cannot use; `StoppedEarly`, with all saved,
-    when `stop` asks for it.
+    when `stop` asks for it or an iterable of images ends or fails.
     """
     device = torch.device(device)
     with fork_rng(device), full_fp32():
         loop = Loop(system, images, labels, config, seed, Path(folder), name, device, key, git, history)
         if key is not None:
             loop.resume()
-        status = loop.run(stop or StopRequest(), progress, checkpoint_seconds)
+        status = loop.run(stop or StopRequest(), progress, watch, checkpoint_seconds)
     return TrainingResult(
         loop.average.module.eval(), status, loop.step, loop.seconds, loop.skipped, loop.notes,  # type: ignore[arg-type]
         loop.device_name, loop.git,
     )  # fmt: skip
-
-
-def warm_ema(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """The update rule of an exponential moving average whose decay rises as (1 + t) / (10 + t) up to `decay`, so that
-    it soon forgets the first weights."""
-
-    def update(averages: Tensors, current: Tensors, n_averaged: Tensor | int) -> None:
-        t = float(n_averaged)
-        weight = 1 - min(decay, (1 + t) / (10 + t))
-        if averages[0].is_floating_point():
-            torch._foreach_lerp_(averages, current, weight)
-        else:  # counters, such as batch norm's
-            for a, c in zip(averages, current, strict=True):
-                a.copy_(c)
-
-    return update
 
 
 class Loop:
@@ -122,7 +109,7 @@ class Loop:
     def __init__(
         self,
         system: System,
-        images: Tensor,
+        images: Tensor | Iterable[Tensor],
         labels: Tensor | None,
         config: TrainingConfig,
         seed: int,
@@ -140,7 +127,8 @@ class Loop:
             raise ValueError("this system is trained with labels, and there are none")
         else:
             system.check_labels(labels)
-        check_images(images, labels, tuple(system.shape))
+        if isinstance(images, Tensor):
+            check_images(images, labels, tuple(system.shape))
         torch.manual_seed(seed)
         self.config, self.device, self.key = config, device, key
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.bf16)
@@ -148,7 +136,7 @@ class Loop:
         self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"
         self.system = to_device(system, config, device).train()
         self.average = AveragedModel(self.system, multi_avg_fn=warm_ema(config.ema), use_buffers=True)
-        self.batches = ImageBatches(images, labels, seed=seed, flips=config.flips, device=device)
+        self.batches = batches_of(images, labels, seed=seed, flips=config.flips, device=device)
         self.base_rates = [config.learning_rate]
         self.optimisers = [make_optimiser(self.system.generator_parameters(), config, self.base_rates[0], config.betas)]
         if critic := self.system.critic_parameters():
@@ -225,7 +213,9 @@ class Loop:
                 buffer.copy_(before)
         return losses, finite
 
-    def run(self, stop: StopRequest, progress: Progress | None, checkpoint_seconds: float) -> Status:
+    def run(
+        self, stop: StopRequest, progress: Progress | None, watch: Watch | None, checkpoint_seconds: float
+    ) -> Status:
         """Take the steps that are left. Raises `StoppedEarly` after saving."""
         steps, first_step = self.config.steps, self.step
         began, resumed, saved = time.monotonic() - self.seconds, time.monotonic(), time.monotonic()
@@ -235,15 +225,21 @@ class Loop:
             if reason := stop.reason():
                 self.save()
                 raise StoppedEarly(f"stopped at step {self.step} of {steps}: {reason}; the state is saved")
-            losses, finite = self.one_step()
+            try:
+                losses, finite = self.one_step()
+            except StoppedEarly:  # by the source of images
+                self.save()
+                raise
             self.step += 1
             self._add_losses(losses, finite)
             self.seconds = time.monotonic() - began
             if self.skipped_in_a_row >= self.config.max_nonfinite:
                 return self._diverged()
             if self.step in self.snapshots:
-                self._save_snapshot()
+                save_snapshot(self.path, self.key, self.step, self.average.module)
             self.history.keep(self.step, self.average.module)  # type: ignore[arg-type]
+            if watch is not None:
+                watch(self)
             if self.step % self.config.log_every == 0 or self.step == steps:
                 self._log()
                 if progress is not None:
@@ -255,23 +251,26 @@ class Loop:
         self.save()
         return "done"
 
-    def _save_snapshot(self) -> None:
-        """Keep the averaged weights of this step in a file of their own."""
-        snapshot = {"key": self.key, "step": self.step, "weights": dict(self.average.module.state_dict())}
-        save_checkpoint(snapshot_path(self.path, self.step), snapshot)
-
     def _add_losses(self, losses: Losses, finite: bool) -> None:
         """Add the losses of a step to those of the next line of the log; count the step if it was skipped."""
         self.skipped += not finite
         self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
         for name, value in losses.items():
-            if math.isfinite(number := float(value)):
-                self.sums[name] = self.sums.get(name, 0.0) + number
-                self.counts[name] = self.counts.get(name, 0) + 1
+            self.add(name, float(value))
+
+    def add(self, name: str, number: float) -> None:
+        """Let a finite number be part of the mean of that name in the next line of the log."""
+        if math.isfinite(number):
+            self.sums[name] = self.sums.get(name, 0.0) + number
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        """The mean of each loss since the last line of the log."""
+        return {name: round(total / self.counts[name], 5) for name, total in self.sums.items()}
 
     def _log(self) -> None:
-        """Add a line to the log: the mean of each loss since the last line."""
-        means = {name: round(total / self.counts[name], 5) for name, total in self.sums.items()}
+        """Add a line to the log."""
+        means = self.means()
         line = {"step": self.step, "seconds": round(self.seconds, 2), "skipped": self.skipped, **means}
         self.lines.append(json.dumps(line))
         if self.writer is not None:

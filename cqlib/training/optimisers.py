@@ -1,11 +1,14 @@
-"""Optimisers by name, and their state from a file."""
+"""Optimisers by name, their state from a file, and the rule by which weights are averaged."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cqlib.recipe import TrainingConfig
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def make_optimiser(
@@ -36,3 +39,19 @@ def load_state(optim: torch.optim.Optimizer, state: dict[str, Any]) -> None:
                     kept_state[key] = value.to(p.device if on_device else "cpu")
                 elif isinstance(value, Tensor) and value.shape == p.shape:
                     kept_state[key] = torch.empty_like(p).copy_(value)
+
+
+def warm_ema(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """The update rule of an exponential moving average whose decay rises as (1 + t) / (10 + t) up to `decay`, so that
+    it soon forgets the first weights."""
+
+    def update(averages: Tensors, current: Tensors, n_averaged: Tensor | int) -> None:
+        t = float(n_averaged)
+        weight = 1 - min(decay, (1 + t) / (10 + t))
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, current, weight)
+        else:  # counters, such as batch norm's
+            for a, c in zip(averages, current, strict=True):
+                a.copy_(c)
+
+    return update

@@ -4,12 +4,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cqlib.data.grids import grid_png
 from cqlib.models.base import System
 from cqlib.pixels import to_uint8
-from cqlib.util.checkpoint import CheckpointError, load_checkpoint
+from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from cqlib.util.files import write_atomic
 
 SHOWN, SEED = 16, 0
@@ -19,6 +19,11 @@ SHOWN, SEED = 16, 0
 def snapshot_path(checkpoint: Path, step: int) -> Path:
     """The file of a step: `training.step-375.safetensors`."""
     return checkpoint.with_name(f"{checkpoint.stem}.step-{step}.safetensors")
+
+
+def save_snapshot(checkpoint: Path, key: str | None, step: int, model: nn.Module) -> None:
+    """Keep the averaged weights of a step in a file of their own."""
+    save_checkpoint(snapshot_path(checkpoint, step), {"key": key, "step": step, "weights": dict(model.state_dict())})
 
 
 def snapshots(folder: Path, name: str, key: str) -> dict[int, dict[str, Tensor]]:

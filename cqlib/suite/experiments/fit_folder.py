@@ -2,6 +2,7 @@
 
 training.checkpoint   the state; its key is the training that it is of, as JSON
 training.jsonl        losses, in nats per image
+best.safetensors      the averaged weights with the fewest bits on held-out images, where they are kept
 """
 
 import json
@@ -21,8 +22,9 @@ from cqlib.util.errors import UserError
 from cqlib.util.files import canonical_json, sha256
 from cqlib.util.locks import file_lock
 
-CHECKPOINT = "training.checkpoint"
-"""The state of a training, as `cqlib.training.loop` names it."""
+CHECKPOINT, LOG = "training.checkpoint", "training.jsonl"
+"""The state of a training and its losses, as `cqlib.training.loop` names them."""
+BEST = "best.safetensors"
 
 State = dict[str, Any]
 
@@ -50,9 +52,11 @@ def _key(folder: Path, training: State, weights: dict[str, Tensor]) -> str:
         raise UserError(f"{folder} holds a model or a run, and no training of fit: name another folder")
     training = json.loads(canonical_json(training | {"initial weights": _digest(weights)}))
     if not (folder / CHECKPOINT).exists():
+        (folder / BEST).unlink(missing_ok=True)
         return canonical_json(training)
     state, stored = read_training(folder)
-    if training["initial weights"] == _digest(averaged_weights(state)):  # the model as the folder has it goes on, too
+    found = (_digest(model) for model in trained_weights(folder, state))
+    if training["initial weights"] in found:  # the model as the folder has it goes on, too
         training["initial weights"] = stored["initial weights"]
     if names := _differences(stored, training):
         remedy = f"name another folder, or go on with {stored['class']}.load('{folder}')"
@@ -78,10 +82,12 @@ def read_training(folder: Path) -> tuple[State, State]:
     raise UserError(f"{file} is of no training of fit, or of an older version's: name another folder")
 
 
-def averaged_weights(state: State) -> dict[str, Tensor]:
-    """The weights that are evaluated, by name, of a state of `cqlib.training.loop`."""
-    prefix = "module."
-    return {name.removeprefix(prefix): value for name, value in state["average"].items() if name.startswith(prefix)}
+def trained_weights(folder: Path, state: State) -> list[dict[str, Tensor]]:
+    """The weights of the models that a training has left in a folder, by name: the best ones, where they are kept, and
+    last the averaged ones of its `state`."""
+    prefix, best = "module.", folder / BEST
+    averaged = {name.removeprefix(prefix): w for name, w in state["average"].items() if name.startswith(prefix)}
+    return [load_checkpoint(best)["weights"], averaged] if best.exists() else [averaged]
 
 
 def _digest(weights: dict[str, Tensor]) -> str:

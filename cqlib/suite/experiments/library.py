@@ -7,6 +7,7 @@
 They are the models of the rows, with nets and training as in profile `quick`. docs/library.md shows more.
 """
 
+import warnings
 from copy import deepcopy
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -23,11 +24,12 @@ from cqlib.models.base import System
 from cqlib.models.cq import CoverageQuality, CoverageQualityConfig
 from cqlib.models.gan import GAN as GenerativeAdversarialNet
 from cqlib.models.registry import RECIPES, SYSTEMS
-from cqlib.recipe import Recipe
+from cqlib.recipe import Recipe, TrainingConfig
 from cqlib.suite.experiments.changes import with_value
 from cqlib.suite.experiments.experiment import experiment_of
-from cqlib.suite.experiments.fit_folder import CHECKPOINT, averaged_weights, read_training, training_folder
-from cqlib.suite.experiments.measures import uint8_images
+from cqlib.suite.experiments.fit_folder import CHECKPOINT, LOG, read_training, trained_weights, training_folder
+from cqlib.suite.experiments.fit_watch import CALLBACK, Callback, Watch, read_history
+from cqlib.suite.experiments.measures import held_out, training_images
 from cqlib.suite.experiments.model_file import RECORD, WEIGHTS, load_weights, stored_training, write_model
 from cqlib.suite.experiments.record import read_record
 from cqlib.suite.experiments.variants import LATER_FIELDS
@@ -35,11 +37,15 @@ from cqlib.training.device import to_device
 from cqlib.training.loop import train
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint
 from cqlib.util.device import select_device
-from cqlib.util.errors import UserError, unknown_name
+from cqlib.util.errors import Notice, StoppedEarly, UserError, unknown_name
 from cqlib.util.schema import first_error, plain
+from cqlib.util.stop import StopRequest
 
 SIDES = range(8, 129, 4)
 """Sides in pixels of the images that the models take."""
+OTHER_NAMES = {"lr": "learning_rate", "epochs": "steps", "bs": "batch_size", "lam": "quality_weight",
+               "lmbda": "quality_weight", "lambda_": "quality_weight", "latent_dim": "latent"}  # fmt: skip
+"""Settings by the names that they have elsewhere."""
 
 
 class OwnModel(System):
@@ -70,6 +76,7 @@ class OwnModel(System):
         if isinstance(config, CoverageQualityConfig):
             config = replace(config, quality_weight=usual_lambda(None, size, channels))
         super().__init__(changed(config, settings))
+        self.history: list[dict[str, float]] = []
 
     @classmethod
     def recipe(cls, size: int) -> Recipe:
@@ -91,41 +98,81 @@ class OwnModel(System):
         device: torch.device | str | None = None,
         folder: Path | str | None = None,
         progress: bool = True,
+        validation: Any = None,
+        keep_best: bool = False,
+        callback: Callback | None = None,
         **training: Any,
     ) -> Self:
-        """Train on `images` (see `uint8_images`) of the model's `shape`, from its present weights on. Returns the
-        model, now with averaged weights, in evaluation mode, on the device.
+        """Train on `images` of the model's `shape`, from its present weights on. Returns the model, now with averaged
+        weights, in evaluation mode, on the device.
+
+        `images`: as `uint8_images` takes them, or batches of such images, perhaps with labels, from a DataLoader or any
+        iterable that can be begun again: then they need not fit into memory, and `batch_size` is still that of `fit`.
 
         `device`: "cpu", "cuda" or another; by default a CUDA GPU where there is one. `folder`: where state and losses
         are kept, so that the same call, of a model with the same weights or with those that `load` finds there, goes on
         where it was cut off; one that has ended there is not trained again, and one of more `steps` goes on while its
-        learning rate is the same. `progress`: whether to show a bar. `training`: fields of `TrainingConfig`, such as
-        `batch_size=64`, `learning_rate=5e-4`, or `flips=True` where mirrored images are as good.
+        learning rate is the same. On a CPU the result is that of an uncut call, bit for bit; a training on an iterable
+        goes on at its step, with the iterable begun again. `progress`: whether to show a bar.
+
+        `validation`: held-out images, whose bits per dimension by the averaged weights are measured up to 20 times;
+        with `keep_best` the model has the weights with the fewest bits in the end. `callback(step, model, losses)` is
+        called every `log_every` steps: `model` has the averaged weights and is in evaluation mode, `losses` are the
+        means since the last call, in nats per image, and "bits" and "validation_bits" per dimension; random numbers
+        that it draws do not change the training. `training`: fields of `TrainingConfig`, such as `batch_size=64`,
+        `learning_rate=5e-4`, or `flips=True` where mirrored images are as good.
+
+        Afterwards `model.history` lists the same losses, with "step", "seconds" and the number of "skipped" steps.
+        Ctrl-C stops after the step at hand: a `Notice` says what is kept, and the model is returned with its averaged
+        weights. So does KeyboardInterrupt from `callback`; whatever else that raises is raised when the weights are in
+        place.
 
         ValueError for images that do not fit and for a value that a setting cannot have; TypeError for an unknown
-        setting; UserError for a device that is not there, for a folder of another training, which is left as it is, and
-        for a training that diverges, after which the model has its last good weights. After any other error, or Ctrl-C,
-        the model is as it was.
+        setting, and for `validation` of a model without a likelihood; UserError for a device that is not there, for a
+        folder of another training, which is left as it is, for an iterable that fails or cannot be begun again, and
+        for a training that diverges: in the last two cases the model has its last good weights. After any other error,
+        or a second Ctrl-C, the model is as it was.
         """
-        data, where, seed = uint8_images(images, self.shape), select_device(device), plain(seed)
         config = changed(self.recipe(self.config.size).training, {"steps": steps, "flips": False, **training})
+        data, where, seed = training_images(images, self.shape, config.batch_size), select_device(device), plain(seed)
+        of_validation = None if validation is None else held_out(self, validation, "validation images")[1]
         if type(seed) is not int or seed < 0:
             raise ValueError(f"seed is a whole number from 0 on, not {seed}")
+        if keep_best and of_validation is None:
+            raise ValueError("keep_best compares bits of held-out images: pass them as validation=images")
         of_model = {"class": type(self).__name__, "config": asdict(self.config)}
-        of_training = {"training": asdict(config), "seed": seed, "images": tensors_sha256(data)}
+        of_images = tensors_sha256(data) if isinstance(data, Tensor) else "an iterable"
+        of_training = {"training": asdict(config), "seed": seed, "images": of_images}
         bar = tqdm(total=config.steps, desc=type(self).__name__, disable=not progress)
-
-        def show(step: int, _steps: int, _seconds_left: float) -> None:
-            bar.update(step - bar.n)
-
-        with bar, training_folder(folder, of_model | of_training, self.state_dict()) as (place, key):
-            # a copy: what is cut off leaves this model as it was, so that the same call goes on
-            copy = deepcopy(self)
-            result = train(copy, data, config, seed=seed, folder=place, key=key, device=where, progress=show)
-        to_device(self, config, where).load_state_dict(result.system.state_dict())
+        stop, stopped, diverged = StopRequest(), "", ""
+        with (
+            bar,
+            training_folder(folder, of_model | of_training, self.state_dict()) as (place, key),
+            stop.listening(second_interrupts=True),
+        ):
+            watch = Watch(bar, place, stop, validation=of_validation, keep_best=keep_best, callback=callback)
+            try:  # a copy: what is cut off leaves this model as it was, so that the same call goes on
+                result = train(deepcopy(self), data, config, seed=seed, folder=place, key=key, device=where, stop=stop,
+                               watch=watch)  # fmt: skip
+                diverged = "; ".join(result.notes) if result.status == "diverged" else ""
+            except StoppedEarly as error:
+                stopped = str(error)
+            state = load_checkpoint(place / CHECKPOINT)
+            weights = trained_weights(place, state)[0 if keep_best else -1]
+            self.history = read_history(place / LOG, self.shape)
+        to_device(self, config, where).load_state_dict(weights)
         self.eval()
-        if result.status == "diverged":
-            raise UserError(f"{'; '.join(result.notes)}: a lower learning_rate may help")
+        if diverged:
+            raise UserError(f"{diverged}: a lower learning_rate may help")
+        kept = f"the model has {'the best' if keep_best else 'its averaged'} weights up to step {state['step']:,}"
+        kept += f", and the same call goes on in {folder}" if folder is not None else ""
+        if isinstance(watch.error, Exception):
+            watch.error.add_note(kept)
+            raise watch.error
+        if stopped and stop.requested not in ("SIGINT", CALLBACK):
+            raise UserError(f"{stopped}; {kept}")
+        if stopped:
+            warnings.warn(Notice(f"stopped at step {state['step']:,} of {config.steps:,}: {kept}"), stacklevel=2)
         return self
 
     def save(self, folder: Path | str) -> Path:
@@ -156,9 +203,21 @@ def changed(config: Any, settings: dict[str, Any]) -> Any:
     names = [field.name for field in fields(config)]
     for name, value in settings.items():
         if name not in names:
-            raise TypeError(str(unknown_name("setting", name, names)))
+            raise TypeError(_unknown_setting(name, names))
         config, _ = with_value(config, name, value)
     return config
+
+
+def _unknown_setting(name: str, names: list[str]) -> str:
+    """What to write in the place of a setting that is not among `names`: also where it is known elsewhere by its name,
+    or belongs to `fit` and not to the model, or the other way round."""
+    meant = OTHER_NAMES.get(name, name)
+    if meant in names:
+        return f"unknown setting '{name}': did you mean '{meant}'?"
+    for kind, place in ((TrainingConfig, "fit"), (CoverageQualityConfig, "the model, when it is made")):
+        if meant in (field.name for field in fields(kind)):
+            return f"unknown setting '{name}': '{meant}' is a setting of {place}"
+    return str(unknown_name("setting", name, names))
 
 
 class CQF(OwnModel, CoverageQuality):
@@ -234,7 +293,8 @@ def read_model(folder: Path | str) -> tuple[dict[str, Any], Path]:
     file = folder / WEIGHTS
     if not file.exists() and (folder / CHECKPOINT).exists():
         of_loop, training = read_training(folder)
-        of_model = {"model": training["class"], "config": training["config"], "weights": averaged_weights(of_loop)}
+        weights = trained_weights(folder, of_loop)[0]
+        of_model = {"model": training["class"], "config": training["config"], "weights": weights}
         return of_model, folder / CHECKPOINT
     try:
         state = load_checkpoint(file)

@@ -4,7 +4,7 @@ import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 
@@ -14,7 +14,7 @@ from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.models.base import System
 from cqlib.suite.experiments.experiment import TRAIN_IMAGES, Experiment, experiment, experiment_of
 from cqlib.suite.experiments.hub import HUB, hub_folder
-from cqlib.suite.experiments.library import build_model, class_of, load_folder
+from cqlib.suite.experiments.library import CQ, CQF, GAN, VAE, VAEF, build_model, class_of, load_folder
 from cqlib.suite.experiments.model_file import ENCODER, WEIGHTS, stored_training
 from cqlib.suite.experiments.model_file import RECORD as RECORD
 from cqlib.suite.experiments.record import Record
@@ -25,17 +25,30 @@ from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, RUNS
 from cqlib.util.text import without_paths
 
+Where = Path | str
+Device = torch.device | str
 
-def load(
-    row: Path | str, *, runs_dir: Path | str = RUNS, device: torch.device | str = "cpu", **settings: Any
-) -> System:
+
+@overload
+def load(row: Literal["table1/vae"], *, runs_dir: Where = ..., device: Device = ..., **settings: Any) -> VAE: ...
+@overload
+def load(row: Literal["table1/vae-f"], *, runs_dir: Where = ..., device: Device = ..., **settings: Any) -> VAEF: ...
+@overload
+def load(row: Literal["table1/cq"], *, runs_dir: Where = ..., device: Device = ..., **settings: Any) -> CQ: ...
+@overload
+def load(row: Literal["table1/cq-f"], *, runs_dir: Where = ..., device: Device = ..., **settings: Any) -> CQF: ...
+@overload
+def load(row: Literal["table1/gan"], *, runs_dir: Where = ..., device: Device = ..., **settings: Any) -> GAN: ...
+@overload
+def load(row: Path | str, *, runs_dir: Where = ..., device: Device = ..., **settings: Any) -> Any: ...
+def load(row: Path | str, *, runs_dir: Where = RUNS, device: Device = "cpu", **settings: Any) -> System:
     """The model of a finished run, or of published weights, in evaluation mode: `load("table1/cq-f")`,
-    `load("my-model")`, `load("hf://OWNER/NAME")`. Rows of Table 1 are classes of `cqlib.suite.experiments.library`,
-    with `fit` and `save`.
+    `load("my-model")`, `load("hf://OWNER/NAME")`. Type checkers know the class of a row of Table 1; `CQF.load("my-model")`
+    tells them that of a folder. Rows of Table 1 are classes of `cqlib.suite.experiments.library`, with `fit` and `save`.
 
     `row` is a row of the tables, with the `profile`, `data`, `seed` and `changes` of `experiment` as `settings`; or the
-    folder of a run, of a model card, or of `model.save`; or the address of such a folder on a hub. UserError, a
-    sentence that says what to do, where there are no such weights; a `Notice`, a warning, where a run here is of
+    folder of a run, of a model card, of `fit`, or of `model.save`; or the address of such a folder on a hub. UserError,
+    a sentence that says what to do, where there are no such weights; a `Notice`, a warning, where a run here is of
     another recipe and published weights are loaded.
     """
     name = str(row)

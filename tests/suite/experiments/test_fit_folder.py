@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import cqlib
-from cqlib.suite.experiments import library
+from cqlib.suite.experiments import fit_watch, library
 from cqlib.training.loop import train
 from cqlib.util.checkpoint import to_bytes
 from cqlib.util.errors import UserError
@@ -33,6 +33,11 @@ def equal(a, b):
 
 class CutOff(Exception):
     """In the place of a power cut."""
+
+
+@pytest.fixture(autouse=True)
+def every_step_is_shown(monkeypatch):
+    monkeypatch.setattr(fit_watch, "SHOWN_EVERY", 0.0)
 
 
 @pytest.fixture
