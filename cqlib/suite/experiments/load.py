@@ -15,7 +15,6 @@ from cqlib.models.base import System
 from cqlib.suite.experiments.experiment import TRAIN_IMAGES, Experiment, experiment, experiment_of
 from cqlib.suite.experiments.library import build_model, class_of, load_folder
 from cqlib.suite.experiments.model_file import ENCODER, WEIGHTS, stored_training
-from cqlib.suite.experiments.model_file import RECORD as RECORD
 from cqlib.suite.experiments.record import Record
 from cqlib.suite.experiments.rows import ROWS, short_label
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint
