@@ -172,13 +172,13 @@ class ConditionalCQF(CoverageQuality):
 
     @torch.no_grad()
     def keep(self, x: Tensor) -> None:
-        """Keep the greys of training images x until there are `config.greys`."""
-        filled = int(self.filled)
-        if filled == len(self.greys):
-            return
-        new = colour.split(x[: len(self.greys) - filled])[0]
-        self.greys[filled : filled + len(new)] = new
-        self.filled += len(new)
+        """Keep the greys of training images x until there are `config.greys`; how many there are stays on the device,
+        for which nothing waits."""
+        places = torch.arange(len(self.greys), device=x.device) - self.filled  # in x, of each grey that is kept
+        new = colour.split(x)[0][places.clamp(0, len(x) - 1)]
+        taken = ((places >= 0) & (places < len(x))).view(-1, 1, 1, 1)
+        self.greys.copy_(torch.where(taken, new, self.greys))
+        self.filled.add_(len(x)).clamp_(max=len(self.greys))
 
 
 ROWS, CONFIG, SYSTEM = ("extra/cq-f-conditional",), ConditionalConfig, ConditionalCQF

@@ -3,7 +3,7 @@ seeds."""
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,13 @@ from scipy.stats import t as student
 
 from cqlib.metrics.quantities import decimal
 from cqlib.suite.experiments import ablations
-from cqlib.suite.experiments.load import RECORD, RUNS
+from cqlib.suite.experiments.model_file import RECORD
 from cqlib.suite.experiments.record import Record, load_records, read_record
 from cqlib.util.errors import UserError, unknown_name
-from cqlib.util.paths import RECORDS
+from cqlib.util.paths import RECORDS, RUNS
 from cqlib.util.text import columns, count_of
 
-PUBLISHED_FOLDERS = (RECORDS, ablations.PUBLISHED)
+PUBLISHED_FOLDERS = (ablations.PUBLISHED, RECORDS)
 FACTS = ("row", "status", "data", "measured", "profile", "config", "steps", "seed", "precision", "device", "git",
          "versions")  # fmt: skip
 """What a number may depend on, most important first."""
@@ -29,24 +29,27 @@ def pair(first: str, second: str | None = None, runs_dir: Path | str = RUNS) -> 
     """The records that two names stand for: a record's file, a run's folder, or the name of such a folder, of a run in
     `runs_dir`, else of a published one. Without `second` it is the published run of the same name. UserError where
     there is none, or it is damaged."""
-    record = read_record(file := _find_file(first, runs_dir))
-    if second is not None:
-        return record, read_record(_find_file(second, runs_dir))
-    published = [place for folder in PUBLISHED_FOLDERS if (place := folder / f"{record.folder}.json").is_file()]
-    if not published or published[0].samefile(file):
+    published = by_folder(PUBLISHED_FOLDERS)
+    runs = by_folder((Path(runs_dir) / ablations.FOLDER, Path(runs_dir)))
+
+    def found(name: str) -> Record:
+        if file := next(filter(Path.is_file, (Path(name), Path(name) / RECORD, Path(runs_dir) / name / RECORD)), None):
+            return read_record(file)
+        known = published | runs
+        if name not in known:
+            raise UserError(str(unknown_name("record", name, sorted(known))))
+        return known[name]
+
+    record = found(first)
+    other = published.get(record.folder) if second is None else found(second)
+    if other is None or other is record:
         raise UserError(f"{first} has no published run of its name beside it: name the record to compare it with")
-    return record, read_record(published[0])
+    return record, other
 
 
-def _find_file(name: str, runs_dir: Path | str) -> Path:
-    runs = (Path(runs_dir), Path(runs_dir) / ablations.FOLDER)
-    places = [Path(name), Path(name) / RECORD, *(folder / name / RECORD for folder in runs)]
-    places += [folder / f"{name}.json" for folder in PUBLISHED_FOLDERS]
-    if file := next(filter(Path.is_file, places), None):
-        return file
-    names = [place.stem for folder in PUBLISHED_FOLDERS for place in folder.glob("*.json")]
-    names += [place.parent.name for folder in runs for place in folder.glob(f"*/{RECORD}")]
-    raise UserError(str(unknown_name("record", name, sorted(names))))
+def by_folder(places: Sequence[Path]) -> dict[str, Record]:
+    """Name of a run's folder -> its record, of all records in `places`; of two with one name the latter."""
+    return {record.folder: record for place in places for record in load_records(place)[0]}
 
 
 def shared_metrics(first: Record, second: Record) -> list[str]:
@@ -102,7 +105,7 @@ def lines(first: Record, second: Record) -> Iterator[str]:
     different = differences(first, second)
     yield "\nwhat differs, most important first" if different else "\nnothing differs that can change a number"
     yield from columns(different)
-    published = [record for folder in PUBLISHED_FOLDERS for record in load_records(folder)[0]]
+    published = list(by_folder(PUBLISHED_FOLDERS).values())
     metrics = shared_metrics(first, second)
     yield ""
     if not metrics:

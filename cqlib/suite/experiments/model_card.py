@@ -16,6 +16,7 @@ from cqlib.metrics.quantities import SCORES, decimal, heading, score_of
 from cqlib.models.base import System
 from cqlib.suite.experiments import load
 from cqlib.suite.experiments.experiment import Experiment
+from cqlib.suite.experiments.model_file import RECORD, WEIGHTS, stored_training
 from cqlib.suite.experiments.record import Record, machine_path, read_record
 from cqlib.suite.experiments.rows import label_of
 from cqlib.util import VERSION
@@ -38,13 +39,13 @@ def write(e: Experiment, runs_dir: Path, folder: Path) -> list[Path]:
     their paths. UserError where there is no such run, where record and weights do not belong together, where the record
     names a path of this machine, and where `folder` holds other files."""
     system, files = load.load_system(e, runs_dir), _files(e, runs_dir)
-    if not files[load.RECORD].is_file():
+    if not files[RECORD].is_file():
         raise UserError(f"{e.variant} has not been measured: {e.command}")
-    record = read_record(files[load.RECORD])
-    if load.stored_training(files[load.WEIGHTS], e, record.data.fingerprint) is None:
+    record = read_record(files[RECORD])
+    if stored_training(files[WEIGHTS], e, record.data.fingerprint) is None:
         raise UserError(f"the record of {e.variant} is not of these weights: {e.command}")
     if path := machine_path(record):
-        raise UserError(f"{files[load.RECORD]} names {path}, a path of this machine: train on data below --data-dir")
+        raise UserError(f"{files[RECORD]} names {path}, a path of this machine: train on data below --data-dir")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG).is_file():  # a run's folder has no config
         raise UsageError(f"{folder} holds other files, and no card: name another folder")
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,10 +60,10 @@ def _files(e: Experiment, runs_dir: Path) -> dict[str, Path]:
     """Name in the folder -> the file that it is a copy of."""
     if load.is_trained(e, runs_dir):
         samples = Path(runs_dir) / e.folder
-        sources = {name: samples / name for name in (load.RECORD, *load.weight_files(e))}
+        sources = {name: samples / name for name in (RECORD, *load.weight_files(e))}
     else:
         samples = PUBLISHED / "samples" / e.folder
-        sources = {load.RECORD: PUBLISHED / "records" / f"{e.folder}.json"}
+        sources = {RECORD: PUBLISHED / "records" / f"{e.folder}.json"}
         sources |= {name: load.published_weights(e.folder, name) for name in load.weight_files(e)}
     return sources | {file.name: file for file in sorted(samples.glob("samples.*"))}
 

@@ -23,8 +23,8 @@ def table(runs: Group, names: Container[str] = BY_NAME) -> HTML:
     """The effects on every score of the changes of these names that have been trained, question by question, and the
     command for the others."""
     found = ablations.effect_table(runs)
-    asked = ((question, [effect for effect in group if effect.ablation in names]) for question, group in found["groups"])
-    found["groups"] = [*asked]
+    found["groups"] = [(question, [effect for effect in effects if effect.ablation in names])
+                       for question, effects in found["groups"]]  # fmt: skip
     effects = [effect for _, group in found["groups"] for effect in group]
     missing = dict.fromkeys(effect.ablation for effect in effects if not effect.tested)
     tested = [(question, [effect for effect in group if effect.tested]) for question, group in found["groups"]]

@@ -38,7 +38,7 @@ def train(selection: Selection) -> None:
 
 
 def read(selection: Selection) -> tuple[list[Record], Group]:
-    """The finished runs here, and the run set with most of the fronts' points: this machine's or the published one."""
+    """The finished runs here, and the group with most of the fronts' points: this machine's or the published one."""
     records = [record for point in selections(selection) for record in point.finished()]
     return records, most_complete(sets_of(records), selection.profile)
 

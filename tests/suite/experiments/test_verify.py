@@ -1,5 +1,6 @@
 """`verify`: whole and right weights pass and are not trained; a changed byte, another seed or config do not pass."""
 
+import math
 import shutil
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from cqlib.suite.cli import commands as cli
 from cqlib.suite.experiments.experiment import experiment
 from cqlib.suite.experiments.record import read_record, write_record
 from cqlib.suite.experiments.run import run
-from cqlib.suite.experiments.verify import Check, published, tolerance, verify
+from cqlib.suite.experiments.verify import Check, lines, published, tolerance, verify
 from cqlib.suite.report import publish
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 
@@ -55,7 +56,7 @@ def test_what_was_published_passes(place, tmp_path, capsys):
     encoder = load_checkpoint(weights(place, GAN).with_suffix(".encoder.safetensors"))["weights"]
     assert encoder and not any(name.startswith("generator.") for name in encoder)
     assert cli.main(["verify"]) == 0
-    assert capsys.readouterr().out.count(": as recorded (") == 2
+    assert capsys.readouterr().out.count(": as recorded\n") == 2
     recorded = read_record(record_file(place, GAN))
     gan = verify(recorded, tmp_path)
     assert [name for name, *_ in gan.numbers] == ["BPD", "BPD-IW", "FD-lite0"]
@@ -107,4 +108,8 @@ def test_the_tolerance():
     assert (tolerance("BPD", 5.0), tolerance("FD-lite0", 440.0), tolerance("FID", 20.0)) == (0.01, 4.4, 0.2)
     assert {tolerance(name, 1.0) for name in ("FD-lite0-floor", "IS-lite0", "seconds", "BPD-IW-gain")} == {None}
     for value, passed in ((4.991, True), (5.011, False), (float("nan"), False)):
-        assert Check("a", [("BPD", 5.0, value, 0.01)], "", 1.0).passed == passed
+        assert Check("a", [("BPD", 5.0, value, 0.01)]).passed == passed
+    for then, now, passed in ((math.inf, math.inf, True), (math.inf, 5.0, False), (440.0, math.inf, False)):
+        for name in ("BPD", "FD-lite0"):  # an infinite score is a result like others
+            check = Check("a", [(name, then, now, tolerance(name, then))])
+            assert check.passed == passed and (" off" in "\n".join(lines(check))) != passed
