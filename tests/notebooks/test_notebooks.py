@@ -77,9 +77,11 @@ def test_it_refuses_a_wrong_profile_or_change(path):
 
 @pytest.mark.parametrize("path", TEACHERS, ids=lambda path: path.stem)
 def test_each_exercise_has_a_solution(path):
-    cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"]
-    (exercises,) = [text for text in cells if text.startswith("## Exercises")]
-    solved = [int(number) for text in cells for number in re.findall(r"^### Solution (\d+):", text, re.MULTILINE)]
+    cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"]
+    text = "\n".join(cell.source for cell in cells)
+    solved = [int(number) for number in re.findall(r"^### Solution (\d+):", text, re.MULTILINE)]
+    asked = "\n".join(cell.source for cell in cells if "solution" not in cell.metadata.get("tags", []))
+    _, exercises = re.split("^## Exercises$", asked, flags=re.MULTILINE)
     assert solved == [int(number) for number in re.findall(r"^(\d+)\. ", exercises, re.MULTILINE)]
 
 

@@ -35,13 +35,13 @@ class Distance:
 
 
 class Lattice:
-    """The data on the lattice, and the distance of models from it. Values are float64 (CELLS^2,), row by row."""
+    """The data on the lattice, and the distance of models from it. Values are float64 (cells^2,), row by row."""
 
-    def __init__(self, data: toy2d.Density):
-        axis = (torch.arange(CELLS, dtype=torch.float64) + 0.5) * 2 * SIDE / CELLS - SIDE
+    def __init__(self, data: toy2d.Density, cells: int = CELLS):
+        axis = (torch.arange(cells, dtype=torch.float64) + 0.5) * 2 * SIDE / cells - SIDE
         y, x = torch.meshgrid(axis, axis, indexing="ij")
         self.data, self.points = data, torch.stack([x, y], -1).view(-1, 2)
-        self.area = (2 * SIDE / CELLS) ** 2
+        self.area = (2 * SIDE / cells) ** 2
         self.log_p = data.log_prob(self.points)
         self.p = self.log_p.exp()
         order = self.log_p.argsort(descending=True)
@@ -50,16 +50,16 @@ class Lattice:
         self.support[inside] = True
 
     def log_density(self, log_prob: Callable[[Tensor], Tensor]) -> Tensor:
-        """ln q at the lattice's points, (..., CELLS^2), for `log_prob` from points (N, 2) to ln q (..., N)."""
+        """ln q at the lattice's points, (..., cells^2), for `log_prob` from points (N, 2) to ln q (..., N)."""
         with torch.no_grad():
             return torch.cat([log_prob(part) for part in self.points.split(5000)], -1).double()
 
     def integral(self, values: Tensor) -> float:
-        """The integral over the square of a function with these values (CELLS^2,) on the lattice."""
+        """The integral over the square of a function with these values (cells^2,) on the lattice."""
         return float(values.sum()) * self.area
 
     def distance(self, log_q: Tensor) -> Distance:
-        """The distance of a model with log-densities `log_q` (CELLS^2,). Its quality is infinite if it has mass where p
+        """The distance of a model with log-densities `log_q` (cells^2,). Its quality is infinite if it has mass where p
         has none, its coverage if p has mass where `log_q` is -inf."""
         q = log_q.exp()
         return Distance(

@@ -20,7 +20,15 @@ def lattice():
 
 @pytest.fixture(scope="module")
 def lesson():
-    cells = ("def draw(", "def displaced(", "class PlaneModel", "def critic_loss(", "def train(")
+    cells = (
+        "def draw(",
+        "stored = json",
+        "def displaced(",
+        "def descend(",
+        "class PlaneModel",
+        "def critic_loss(",
+        "def train(",
+    )
     return SimpleNamespace(**run_cells("02", cells, profile="smoke", changes={}, data=[]))
 
 
@@ -92,6 +100,59 @@ def test_displaced_mass_costs_its_bound_off_the_data_and_less_with_overlap(latti
             assert distance.quality == pytest.approx(formula, abs=1e-3)
         off[place] = distance.quality
     assert max(off, key=off.get) == "in a corner" and off["in a corner"] > 9 * off["all over"]
+
+
+# --- the frontier --------------------------------------------------------------------------------------------
+
+
+def value(lesson, weight, gaussians):
+    """J of the lesson at this lambda."""
+    forward, reverse = lesson.divergences(gaussians)
+    return float(forward + weight * reverse)
+
+
+def test_divergences_of_the_coarse_lattice_are_those_of_the_fine_one(lattice, lesson):
+    gaussians = torch.tensor([[0.3, 0.1, 0.031, 0.2], [-0.4, 0.3, 0.1, 0.4], [0.5, -0.5, 0.05, 0.05]]).double()
+    distance = lattice.distance(lattice.log_density(lambda x: lesson.log_mixture(gaussians, x)))
+    expected = pytest.approx((distance.coverage, distance.quality), rel=1e-4)
+    assert tuple(map(float, lesson.divergences(gaussians))) == expected
+
+
+def test_one_gaussian_has_the_moments_of_the_data_forward_and_a_mode_in_reverse(lattice, lesson):
+    forward = lesson.descend(1.0, 0.0, torch.tensor([[0.3, -0.2, 0.3, 0.2]]))[0]
+    spread = math.sqrt(0.65**2 / 2 + 0.05**2)
+    torch.testing.assert_close(forward, torch.tensor([0, 0, spread, spread]).double(), rtol=0, atol=1e-4)
+    reverse = lesson.descend(0.0, 1.0, torch.tensor([[0.6, 0.05, 0.1, 0.1]]))
+    torch.testing.assert_close(reverse[0], torch.tensor([0.65, 0, 0.05, 0.05]).double(), rtol=0, atol=1e-4)
+    assert float(lesson.divergences(reverse)[1]) == pytest.approx(math.log(8), abs=1e-4)
+
+
+def test_no_step_from_the_frontier_and_no_trained_model_is_better(lesson):
+    """The gradient is zero and every small step costs; J of each of the stored ends is higher for every lambda."""
+    generator = torch.Generator().manual_seed(0)
+    ends = [torch.tensor(q).double() for many in lesson.stored["trained"].values() for q in many]
+    ends = [torch.stack(lesson.divergences(q)) for q in ends]
+    for weight, q in lesson.frontier.items():
+        least = value(lesson, weight, q)
+        assert min(float(forward + weight * reverse) for forward, reverse in ends) > least
+        steps = 0.003 * torch.randn(10, *q.shape, generator=generator, dtype=torch.float64)
+        assert all(value(lesson, weight, q + step) > least for step in steps)
+        q = q.clone().requires_grad_()
+        forward, reverse = lesson.divergences(q)
+        (gradient,) = torch.autograd.grad(forward + weight * reverse, q)
+        assert gradient.abs().max() < 0.05 * (1 + weight)
+
+
+def test_along_the_frontier_one_divergence_rises_and_the_other_falls(lesson):
+    forward, reverse = zip(*(map(float, lesson.divergences(q)) for q in lesson.frontier.values()), strict=True)
+    assert list(lesson.frontier) == sorted(lesson.frontier)
+    assert list(forward) == sorted(forward) and list(reverse) == sorted(reverse, reverse=True)
+
+
+def test_descent_from_the_best_likelihood_leads_to_the_frontier(lesson):
+    """From the stored density of one lambda to that of another one."""
+    found = lesson.descend(1.0, 1.0, lesson.frontier[0.0])
+    assert value(lesson, 1.0, found) == pytest.approx(value(lesson, 1.0, lesson.frontier[1.0]), abs=1e-4)
 
 
 # --- model, losses, training ---------------------------------------------------------------------------------
