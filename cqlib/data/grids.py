@@ -1,6 +1,7 @@
 """Images as one picture: a grid in which no pixel is changed, and the files of it."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -52,6 +53,16 @@ def webp(picture: np.ndarray, size: int = 0) -> bytes:
     kind = {"lossless": True, "quality": 75} if size <= EXACT else {"quality": QUALITY}
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="WEBP", method=6, **kind)
+    return buffer.getvalue()
+
+
+def animation(frames: Sequence[np.ndarray], seconds: float = 0.4) -> bytes:
+    """The bytes of an animated WebP file of `frames`, uint8 (H, W, 3 or 4) each, of so many seconds, the last one of ten
+    times as many; it begins anew without end."""
+    first, *others = map(Image.fromarray, frames)
+    durations = [int(1000 * seconds)] * len(others) + [int(10_000 * seconds)]
+    buffer = io.BytesIO()
+    first.save(buffer, format="WEBP", save_all=True, append_images=others, duration=durations, loop=0, quality=75)
     return buffer.getvalue()
 
 

@@ -1,5 +1,5 @@
 """Publishes finished runs: their records, samples of first seeds and the weights of `MODELS` go to
-reports/published, and README, docs and the page are rendered anew."""
+reports/published, and README, docs, their pictures and the page are rendered anew."""
 
 import shutil
 from collections.abc import Callable
@@ -12,7 +12,8 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cqlib import data as data_sets
-from cqlib.data.grids import published_grid, tiles, unscaled, webp
+from cqlib.data.grids import animation, published_grid, tiles, unscaled, webp
+from cqlib.models.registry import RECIPES
 from cqlib.suite.experiments import ablations, paper, trade_off
 from cqlib.suite.experiments.experiment import image_size
 from cqlib.suite.experiments.load import ENCODER, WEIGHTS, published_weights
@@ -33,8 +34,8 @@ HISTORY, LOSSY = "training.history.png", 32
 lose detail."""
 TUNING = 100
 """Seeds from this one on are for tuning."""
-SHOWN = 36
-"""Images of each row in the picture."""
+SHOWN, ALONG = 36, 16
+"""Images of each row in the picture, and in a frame of the animation."""
 MODELS = (*(row.id for row in paper.TABLE1.rows), "extra/cq-f-conditional", "table2/cqf-residual")
 """Rows whose first seed is published with its weights once it is trained, so that a reader can sample at once, and so
 that the notebook of Table 2 can redraw layers of latent variables. Of other rows only samples are published: their nets
@@ -71,15 +72,13 @@ def of_tables(record: Record) -> bool:
 
 def publish(runs_dir: Path) -> list[Path]:
     """Publish the runs in `runs_dir`: copy records, the weights and samples of first seeds that ended; draw README's
-    picture, render README, docs and page. Returns the files written."""
+    pictures, render README, docs and page. Returns the files written."""
     if not IN_REPOSITORY:
         raise UserError("runs are published to the repository: start in a clone of it")
     records = publishable(runs_dir, of_tables)
     undamaged_records(PUBLISHED / "records")  # before anything is written
     finished = {record.folder for record in records if record.done}  # others may finish meanwhile
     changed = publishable(runs_dir / ablations.FOLDER)
-    in_picture = [slug(row.id, PICTURE["data"], PICTURE["profile"], 0) for row in paper.TABLE1.rows]
-    picture = _picture(runs_dir) if finished.issuperset(in_picture) else None
     written = [write_record(record, PUBLISHED / "records") for record in records]
     # Effects of ablations are not computed from curves, which are half of a record.
     written += [write_record(replace(record, curve={}), ablations.PUBLISHED) for record in changed]
@@ -102,8 +101,7 @@ def publish(runs_dir: Path) -> list[Path]:
     for folder in sorted((PUBLISHED / "samples").glob("*/")):
         if folder.name not in names:
             shutil.rmtree(folder)  # samples of a later seed, published before the first seed was
-    if picture:
-        written.append(write_atomic(PUBLISHED / "table1.webp", picture))
+    written += _pictures()
     return [*written, *readme.write(), report.render(PUBLISHED, runs_dir=PUBLISHED)]
 
 
@@ -130,16 +128,33 @@ def _equal(a: Any, b: Any) -> bool:
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
-def _picture(folder: Path) -> bytes:
-    """Real test images and the first samples of every row of Table 1, from the runs in `folder`, as a WebP."""
+def _pictures() -> list[Path]:
+    """Draw, from what is published of seed 0 of Table 1: real test images beside samples of every row, and samples of
+    every row along its training, an animation. Nothing where a row is missing. Returns the files."""
     size = image_size(PICTURE["data"], PICTURE["profile"])
+    folders = {row: PUBLISHED / "samples" / slug(row.id, PICTURE["data"], PICTURE["profile"], 0)
+               for row in paper.TABLE1.rows}  # fmt: skip
+    files = [folder / name for folder in folders.values() for name in ("samples.webp", "history.webp")]
+    if not all(file.is_file() for file in files):
+        return []
+    drawn, along = ({row.label: tiles(unscaled((folder / name).read_bytes(), size), size)
+                     for row, folder in folders.items()} for name in ("samples.webp", "history.webp"))  # fmt: skip
     real = data_sets.load(PICTURE["data"], size=size).test.images
-    board = {"Real images": real[:SHOWN]}
-    for row in paper.TABLE1.rows:
-        if file := sample_file(folder / slug(row.id, PICTURE["data"], PICTURE["profile"], 0)):
-            board[row.label] = tiles(unscaled(file.read_bytes(), size), size)[:SHOWN]
-    figure = plots.sample_board({"": board}, columns=6)
+    board = {"Real images": real} | drawn
+    picture = _board("", {label: images[:SHOWN] for label, images in board.items()}, 6)
+    steps = RECIPES[paper.TABLE1.rows[0].id](paper.TABLE1.rows[0].id, PICTURE["profile"], size).training.steps
+    lines = {label: images.split(ALONG) for label, images in along.items()}
+    count = min(map(len, lines.values()))
+    frames = [_board(f"step {(k + 1) * steps // count:,}", {label: line[k] for label, line in lines.items()}, 4)
+              for k in range(count)]  # fmt: skip
+    return [write_atomic(PUBLISHED / "table1.webp", webp(picture)),
+            write_atomic(PUBLISHED / "table1_training.webp", animation(frames))]  # fmt: skip
+
+
+def _board(title: str, grids: dict[str, torch.Tensor], columns: int) -> np.ndarray:
+    """Images (N, C, H, W) uint8 in grids side by side, as one picture, uint8 (H', W', 4)."""
+    figure = plots.sample_board({title: grids}, columns=columns)
     figure.set_dpi(plots.STYLE["savefig.dpi"])
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    return webp(np.asarray(canvas.buffer_rgba()))
+    return np.asarray(canvas.buffer_rgba())
