@@ -62,7 +62,7 @@ def animation(frames: Sequence[np.ndarray], seconds: float = 0.4) -> bytes:
     first, *others = map(Image.fromarray, frames)
     durations = [int(1000 * seconds)] * len(others) + [int(10_000 * seconds)]
     buffer = io.BytesIO()
-    first.save(buffer, format="WEBP", save_all=True, append_images=others, duration=durations, loop=0, quality=75)
+    first.save(buffer, format="WEBP", save_all=True, append_images=others, duration=durations, loop=0, quality=60, method=6)
     return buffer.getvalue()
 
 

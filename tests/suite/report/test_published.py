@@ -132,7 +132,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(publish, "PUBLISHED", place)
     monkeypatch.setattr(publish.readme, "write", lambda: [])
     monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
-    monkeypatch.setattr(publish, "_picture", lambda runs_dir: b"drawn")
+    monkeypatch.setattr(publish, "_pictures", lambda: [])
     return place
 
 
