@@ -7,7 +7,7 @@ held-out images and two rows of samples x ~ p_theta. The lesson 06_cqf_put_toget
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -64,8 +64,13 @@ ROTATION = OPPONENTS / OPPONENTS.norm(dim=1, keepdim=True)  # of red, green and 
 
 
 class Flow(nn.ModuleList):
-    """f, images x -> features y: the rotation of colours, then one coupling y1 = x1, y2 = t(x1) + s(x1) x2 for each
-    net."""
+    """f, images x -> features y: for each net a matrix W mixes the colours of every pixel, and a coupling follows,
+    y1 = x1, y2 = t(x1) + s(x1) x2."""
+
+    def __init__(self, nets: Iterable[nn.Module]) -> None:
+        super().__init__(nets)
+        self.colours = nn.Parameter(torch.eye(3).repeat(len(self), 1, 1))
+        self.colours.data[:1] = ROTATION
 
     def t_and_log_s(self, k: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """t and ln s of coupling k, (N, 3, S, S), which are 0 at the pixels x1; |ln s| < 4."""
@@ -75,19 +80,20 @@ class Flow(nn.ModuleList):
         return second * t, second * 4 * torch.tanh(raw / 4)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """y = f(x), and ln |det df/dx| = sum ln s (N,)."""
-        x, log_det = torch.einsum("dc,nchw->ndhw", ROTATION.to(x), x), x.new_zeros(len(x))
-        for k in range(len(self)):
+        """y = f(x), and ln |det df/dx|, the sum of S^2 ln |det W| and ln s (N,)."""
+        log_det = x.shape[2] * x.shape[3] * torch.linalg.slogdet(self.colours).logabsdet.sum()
+        for k, w in enumerate(self.colours):
+            x = torch.einsum("dc,nchw->ndhw", w, x)
             t, log_s = self.t_and_log_s(k, x)
             x, log_det = t + log_s.exp() * x, log_det + log_s.flatten(1).sum(1)
-        return x, log_det
+        return x, log_det.expand(len(x))
 
     def inverse(self, y: Tensor) -> Tensor:
         """x = f^-1(y), Eq. (7): as fast as f, since t and s need no inverse."""
         for k in reversed(range(len(self))):
             t, log_s = self.t_and_log_s(k, y)
-            y = (y - t) * (-log_s).exp()
-        return torch.einsum("dc,ndhw->nchw", ROTATION.to(y), y)
+            y = torch.einsum("cd,ndhw->nchw", torch.linalg.inv(self.colours[k]), (y - t) * (-log_s).exp())
+        return y
 
 
 class CQF(nn.Module):

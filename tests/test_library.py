@@ -135,7 +135,7 @@ def test_a_folder_without_a_model(tmp_path):
             cqlib.load(str(tmp_path))
         (tmp_path / "model.safetensors").write_bytes(b"no")
     for nowhere in ("nope", Path("nope")):
-        with pytest.raises(UserError, match="^unknown row 'nope'.*and there is no folder of this name"):
+        with pytest.raises(UserError, match="^there is no folder .*/nope; unknown row 'nope'"):
             cqlib.load(nowhere)
     with pytest.raises(UserError, match="is a folder: leave out profile"):
         cqlib.load(str(tmp_path), profile="quick")

@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from scripts import script
 
+from cqlib.util import VERSION
 from cqlib.util.provenance import git_info
 
 ROOT = Path(__file__).parent.parent
@@ -51,6 +52,10 @@ def test_conda_environment_equals_pyproject():
     assert conda == ranges([*PROJECT["dependencies"], *EXTRAS["notebooks"]])
 
 
+def test_the_citation_is_of_this_version():
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == VERSION
+
+
 def test_a_python_too_old_reaches_pips_own_message(monkeypatch):
     """pip asks setup.py for the versions of Python that are wanted, on a Python without tomllib too."""
     given = {}
@@ -66,7 +71,7 @@ def test_lock_is_clean_and_within_the_ranges():
     assert [str(pin) for pin in pins if not re.fullmatch(r"==[0-9][0-9a-z.]*", str(pin.specifier)) or pin.url] == []
     locked = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
     assert PROJECT["name"] not in locked and len(locked) == len(pins)
-    for line in PROJECT["dependencies"] + TEST + EXTRAS["data"] + EXTRAS["cluster"]:
+    for line in PROJECT["dependencies"] + TEST + EXTRAS["data"] + EXTRAS["cluster"] + EXTRAS["hub"]:
         requirement = Requirement(line)
         assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)]), line
 
@@ -117,7 +122,7 @@ def test_an_environment_of_other_versions_is_not_the_locked_one(tmp_path, monkey
 
 def test_every_import_of_the_package_is_declared():
     modules = metadata.packages_distributions()
-    optional = [line for name in ("notebooks", "data", "cluster", "completion") for line in EXTRAS[name]]
+    optional = [line for name in ("notebooks", "data", "cluster", "hub", "completion") for line in EXTRAS[name]]
     declared = set(ranges(PROJECT["dependencies"] + optional))
     declared |= {"nbformat", "traitlets", "markupsafe", "ipython"}  # what nbconvert, jinja2 and jupyterlab hand out
     undeclared = set()

@@ -31,7 +31,7 @@ def load(name: str, size: int | None, data_dir: Path | None) -> Dataset:
     path = find_local(argument, *filter(None, (data_dir, Path())))
     if path is None:
         also = "" if data_dir is None or os.path.isabs(argument) else f", nor under {data_dir}"
-        raise file_error(Path(argument), f"does not exist{also}", "check the path or set --data-dir")
+        raise file_error(Path(argument), f"does not exist{also}", "check the path")
     classes, parts = (_npz if kind == "npz" else _folder)(path, size or own_size)
 
     def split(kind: str, images: Array, labels: Array) -> Split:

@@ -7,6 +7,7 @@ import ctypes
 import functools
 import gc
 import hashlib
+import os
 import platform
 import re
 import subprocess
@@ -55,9 +56,11 @@ def now() -> str:
 
 def git_info(*more: str) -> GitInfo:
     """The commit of the repository that contains this package, and whether the package, or a file at one of the paths
-    `more`, differs from it; None outside a repository."""
+    `more`, differs from it. Outside a repository, what $CQLIB_COMMIT says in an image that was built from one
+    (the commit, perhaps with "-dirty" after it), else None."""
     if _ask_git("ls-files", "--error-unmatch", "cqlib/__init__.py") is None:  # installed within another repository
-        return GitInfo(None, None)
+        built = os.environ.get("CQLIB_COMMIT")
+        return GitInfo(built.removesuffix("-dirty"), built.endswith("-dirty")) if built else GitInfo(None, None)
     status = _ask_git("status", "--porcelain", "--", "cqlib", "pyproject.toml", *more)
     return GitInfo(_ask_git("rev-parse", "HEAD"), None if status is None else bool(status))
 

@@ -19,10 +19,11 @@ from scripts import script
 
 from cqlib.suite.cli.notebooks import Job, execute, parameter_names
 from cqlib.suite.cli.tasks import thread_limits
+from cqlib.suite.experiments.rows import notebooks
 from cqlib.suite.report.notebook_page import notebook_page
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
-BOOKS = sorted(FOLDER.glob("*.ipynb"))
+BOOKS = sorted(notebooks().values())
 TEACHERS = sorted(FOLDER.glob("solutions/*.ipynb"))
 TAUGHT = {path.stem for path in TEACHERS if path.stem[0].isdigit()}  # lessons
 PARAMETERS = {"profile", "data", "seeds", "changes", "runs_dir", "data_dir", "feature_weights"}

@@ -14,6 +14,7 @@ from PIL import Image
 from scripts import script
 
 from cqlib.data import WITH_PIP
+from cqlib.suite.experiments.rows import notebooks
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PUBLISHED = sorted((ROOT / "reports" / "published" / "notebooks").glob("*.ipynb"))
@@ -63,7 +64,7 @@ def test_parameters_of_the_run_times_and_folders_of_a_machine_stay_out(tool):
 
 
 def test_each_notebook_is_published():
-    assert [file.name for file in PUBLISHED] == [file.name for file in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    assert [file.name for file in PUBLISHED] == sorted(file.name for file in notebooks().values())
 
 
 def deeper(cell):

@@ -1,12 +1,15 @@
 """Where numbers come from: the commit, and whether the code was another."""
 
 import os
+import re
+import shlex
 import subprocess
 
 import pytest
 import torch
 
 from cqlib.util import provenance
+from cqlib.util.paths import ROOT
 from cqlib.util.provenance import GitInfo
 
 
@@ -43,7 +46,23 @@ def test_the_commit_is_named_and_only_changed_code_makes_it_dirty(repository):
 
 def test_a_package_that_lies_in_no_repository_has_no_commit(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.delenv("CQLIB_COMMIT", raising=False)
     assert provenance.git_info() == GitInfo(None, None)
+
+
+def test_an_image_has_the_commit_that_it_was_built_from(repository, monkeypatch):
+    """As git itself describes it in the command at the top of the Dockerfile; a repository knows better."""
+    folder, git = repository
+    commit = git("rev-parse", "HEAD")
+    (command,) = re.findall(r"\$\(git (describe .*?)\)", (ROOT / "Dockerfile").read_text())
+    git("tag", "v1")
+    for dirty in (False, True):
+        (folder / "page.md").write_text(f"{1 + dirty}\n")
+        monkeypatch.setenv("CQLIB_COMMIT", git(*shlex.split(command)))
+        monkeypatch.setattr(provenance, "ROOT", folder.parent)
+        assert provenance.git_info() == GitInfo(commit, dirty)
+    monkeypatch.setattr(provenance, "ROOT", folder)
+    assert provenance.git_info() == GitInfo(commit, False)
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the peak cannot be reset here")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cqlib.suite.cli import experiments, records
 from cqlib.suite.cli.options import (
@@ -50,11 +50,13 @@ def fetch(options: argparse.Namespace) -> None:
 
 class Command(NamedTuple):
     """A command: a function that runs it and returns the exit code (None: 0), and whose docstring is its help; its
-    options; and examples of the words after its name."""
+    options; examples of the words after its name; and whether it is listed and suggested, which those that rewrite
+    what the repository publishes are not."""
 
     run: Callable[[argparse.Namespace], int | None]
     options: Sequence[Option]
     examples: Sequence[str] = ("",)
+    listed: bool = True
 
 
 COMMANDS: dict[str, Command] = {
@@ -65,12 +67,17 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command(experiments.evaluate, TRAINING, (
         "table1/cq-f", "table1/cq-f --feature-weights weights.pth")),
     "sample": Command(experiments.sample, (
-        *EXPERIMENT, "--device",
+        ("model", {"metavar": "ROW|FOLDER",
+                   "help": "a row (table1/cq-f), the folder of a run, card, fit or save, or hf://OWNER/NAME"}),
+        *((flag, {**OPTIONS[flag], "default": None}) for flag in ("--profile", "--data", "--seed", "--set")),
+        "--runs-dir", "--device",
         ("--n", {"type": number(1, 10_000, int), "default": 64, "metavar": "N", "help": "images (default: 64)"}),
         ("--out", {"type": new_file, "required": True, "metavar": "FILE.png", "help": "the picture to write"}),
         ("--temperature", {"type": number(0, 2), "default": 1.0, "metavar": "T",
                            "help": "1: the model's own distribution (default); 0: the decoder's mean"}),
-    ), ("table1/cq-f --out samples.png", "table1/cq-f --n 100 --temperature 0 --out means.png")),
+        ("--draw-seed", {**OPTIONS["--seed"], "help": "the seed of the noise; another one draws other images"}),
+    ), ("table1/cq-f --out samples.png", "table1/cq-f --n 100 --temperature 0 --out means.png",
+        "my-model --draw-seed 1 --out more.png")),
     "fetch": Command(fetch, (
         ("names", {"nargs": "+", "metavar": "NAME", "help": "cifar10, celeba, …"}), "--data-dir",
     ), ("cifar10 celeba --data-dir ~/data",)),
@@ -96,21 +103,24 @@ COMMANDS: dict[str, Command] = {
     "report": Command(records.report, (FROM, "--out"), ("", "--from runs --out reports/local")),
     "publish": Command(records.publish, (
         ("runs_dir", {"type": path, "metavar": "RUNS_DIR", "help": "a folder of finished runs"}),
-    ), ("runs",)),
-    "readme": Command(records.readme, ()),
+    ), ("runs",), listed=False),
+    "readme": Command(records.readme, (), listed=False),
 }  # fmt: skip
 """Name -> command."""
+LISTED = tuple(name for name, command in COMMANDS.items() if command.listed)
 
 
 def parser() -> Parser:
     """The parser of all commands."""
-    some = examples(*(f"{PROGRAM} {name} {ends[0]}".rstrip() for name, (_, _, ends) in COMMANDS.items()))
+    firsts = ((name, ends[0]) for name, (_, _, ends, listed) in COMMANDS.items() if listed)
+    some = examples(*(f"{PROGRAM} {name} {end}".rstrip() for name, end in firsts))
     top = Parser(prog=PROGRAM, epilog=f"{some}exit status: 0 done; 1 failed; 2 wrong usage; 3 stopped, its state saved")
     top.add_argument("--version", action="version", version=f"cqlib {VERSION}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (run, options, ends) in COMMANDS.items():
+    for name, (run, options, ends, listed) in COMMANDS.items():
         about, epilog = str(run.__doc__), examples(*(f"{PROGRAM} {name} {end}".rstrip() for end in ends))
-        sub = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=epilog)
+        line: dict[str, Any] = {"help": about} if listed else {}  # argparse lists what has help
+        sub = commands.add_parser(name, **line, description=f"{about[0].upper()}{about[1:]}.", epilog=epilog)
         add_options(sub, options)
     with suppress(ImportError):  # the extra `completion`
         import_module("argcomplete").autocomplete(top)
@@ -123,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with one_line_errors(PROGRAM):
         interrupt_on_sigterm()  # until there is something to save
         if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
-            raise unknown_name("command", argv[0], COMMANDS, most=len(COMMANDS))
+            raise unknown_name("command", argv[0], LISTED, most=len(LISTED))
         options = parser().parse_args(argv)
         set_environment(options)
         if getattr(options, "data", None) is not None:

@@ -1,4 +1,5 @@
-"""What this machine has and lacks for the reproduction. Lines begin with "+" for what is there, "-" for what is not."""
+"""What this machine has and lacks for the reproduction, a verdict first. Lines begin with "+" for what is there, "-"
+for what is not."""
 
 import os
 import shutil
@@ -16,13 +17,22 @@ from cqlib.util.device import available_devices, select_device
 from cqlib.util.errors import UserError
 from cqlib.util.text import count_of, format_bytes
 
+DISTRIBUTION = "cq-companion"
+"""The name under which this package is installed; another project's distribution is called `cqlib`."""
+
 
 def report(runs_dir: Path, data_dir: Path | None = None) -> Iterator[str]:
     """The lines of `python -m cqlib doctor`."""
-    yield from devices()
+    needed = [*devices(), *import_name(), *lite0(), *disk(runs_dir)]
+    if any(line.startswith("-") for line in needed):
+        yield 'not ready: mend what has a "-" under "needed"'
+    else:
+        yield 'ready for samples, fit and ./run_all.sh; what has a "-" below is for other images and scores'
+    yield "needed:"
+    yield from needed
+    yield "for other images and scores:"
     yield from data_sets(data_dir)
-    yield from feature_weights(data_dir)
-    yield from disk(runs_dir)
+    yield from inception(data_dir)
 
 
 def devices() -> Iterator[str]:
@@ -43,6 +53,13 @@ def devices() -> Iterator[str]:
     yield f"+ torch {torch.__version__}, torchvision {metadata.version('torchvision')}"
 
 
+def import_name() -> Iterator[str]:
+    """Other distributions with the import name of this package: each overwrites files of the other."""
+    for name in sorted({*metadata.packages_distributions().get("cqlib", ())} - {DISTRIBUTION}):
+        yield f"- another project, {name} {metadata.version(name)}, has the import name cqlib and overwrites files of"
+        yield f"    this one: pip uninstall {name} {DISTRIBUTION}, then install this one again"
+
+
 def data_sets(data_dir: Path | None) -> Iterator[str]:
     """Each data set; for a missing one, its files and the folder to put them into."""
     folder = published.data_folder(data_dir)
@@ -53,17 +70,24 @@ def data_sets(data_dir: Path | None) -> Iterator[str]:
         yield from published.describe(entry, folder)
 
 
-def feature_weights(data_dir: Path | None) -> Iterator[str]:
-    """The nets whose features are used for scores. Their weights are verified."""
+def lite0() -> Iterator[str]:
+    """The net whose features are used for scores by default. Its weights are verified."""
     try:
         yield f"+ lite0 features: {features.lite0(features.FULL_SIDE).weights}, comes with pip"
+    except UserError as error:
+        yield f"- lite0 features: {error}"
+
+
+def inception(data_dir: Path | None) -> Iterator[str]:
+    """The net whose features are used for FID, KID and IS. Its weights are verified."""
+    try:
         if path := features.local_inception(data_dir):
             yield f"+ Inception features: {features.inception(path).weights}; profile paper takes them"
             yield f"    by itself, other profiles with ./run_all.sh --feature-weights {path}"
             return
         yield f"- Inception features: not in {published.data_folder(data_dir)}, nor where torch-fidelity keeps it"
     except UserError as error:
-        yield f"- features: {error}"
+        yield f"- Inception features: {error}"
     weights = f"{features.INCEPTION_FILE} (95 MB, SHA-256 {features.INCEPTION_SHA256[:8]}…)"
     yield f"    put there {weights} from {features.URL_INCEPTION_V3}"
     yield "    or name that file by --feature-weights; profile paper downloads it if it is missing; Apache 2.0"

@@ -106,16 +106,18 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def sample(options: argparse.Namespace) -> None:
-    """draw images from a trained row or published weights"""
+    """draw images from a trained row, published weights, or the model in a folder"""
     if options.out.suffix.lower() != ".png":
         raise UsageError(f"--out: '{options.out}' should end in .png")
     from cqlib.data.grids import grid_png
     from cqlib.metrics.evaluation import draw_samples
-    from cqlib.suite.experiments.load import load_system
+    from cqlib.suite.experiments.load import load
     from cqlib.util.device import select_device
     from cqlib.util.files import write_atomic
 
-    model = load_system(experiment_from_options(options), options.runs_dir).to(select_device())
-    images = draw_samples(model, options.n, temperature=options.temperature, seed=options.seed)
+    given = {**vars(options), "changes": options.changes and dict(options.changes)}
+    settings = {name: given[name] for name in ("profile", "data", "seed", "changes") if given[name] is not None}
+    model = load(options.model, runs_dir=options.runs_dir, device=select_device(), **settings)
+    images = draw_samples(model, options.n, temperature=options.temperature, seed=options.draw_seed)
     write_atomic(options.out, grid_png(images, columns=round(options.n**0.5), scale=4))
     print(options.out)

@@ -96,6 +96,14 @@ def change(text: str) -> tuple[str, str]:
     return setting.strip(), value.strip()
 
 
+def shard(text: str) -> tuple[int, int]:
+    """(I, N) of "I/N", the Ith of N parts."""
+    parts = re.fullmatch("([0-9]{1,6})/([0-9]{1,6})", text, re.ASCII)
+    if parts and 1 <= int(parts[1]) <= int(parts[2]):
+        return int(parts[1]), int(parts[2])
+    raise argparse.ArgumentTypeError(f"'{text}' is no part of several: write 1/8 to 8/8")
+
+
 def device(text: str) -> str:
     """`text` if it is the name of a device. Whether this machine has it is checked once torch is loaded."""
     if not re.fullmatch("auto|cpu|mps|cuda(:[0-9]+)?", text):
@@ -149,7 +157,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--profile": {"type": rows.check_profile, "default": "quick", "metavar": "NAME",
                   "help": "smoke | quick | study | paper (default: quick)"},
     "--data": {"type": rows.check_data, "metavar": "NAME", "help": "a data set (default: the profile's)"},
-    "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "the seed (default: 0)"},
+    "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "the seed of the training (default: 0)"},
     "--set": {"type": change, "action": "append", "metavar": "PATH=VALUE", "dest": "changes",
               "help": "change a value of the recipe, may be repeated; `python -m cqlib show ROW` lists them"},
     "--runs-dir": {"type": folder, "default": RUNS, "metavar": "DIR",
@@ -182,6 +190,8 @@ RUN_ALL_OPTIONS: tuple[Option, ...] = (
     ("--jobs", {"type": number(1, 10**6, int), "metavar": "N",
                 "help": "rows to train at a time, each with its share of the cores (default: one per core or GPU)"}),
     ("--cluster", {"metavar": "ADDRESS", "help": "run the rows on a Ray cluster, HOST:PORT or auto (extra: cluster)"}),
+    ("--shard", {"type": shard, "metavar": "I/N",
+                 "help": "train every Nth run, from the Ith on, and render nothing (--no-train renders afterwards)"}),
     "--time-budget", "--device", "--tensorboard",
     ("--locked", {"action": "store_true", "help": "install the versions that were tested (requirements.lock)"}),
     ("--no-train", {"action": "store_true",
@@ -234,6 +244,8 @@ def parse(argv: Sequence[str]) -> Options:
     _, books = rows.targets(parsed.only, parsed.profile)
     if parsed.no_train and parsed.only and not books:
         raise UsageError(f"--no-train runs notebooks, and --only {','.join(parsed.only)} names rows alone")
+    if parsed.no_train and parsed.shard:
+        raise UsageError("--shard trains and renders nothing, --no-train the reverse: leave one of them out")
     if parsed.feature_weights is not None and not parsed.feature_weights.is_file():
         raise UserError(f"--feature-weights: there is no file {parsed.feature_weights}")
     if parsed.data_dir is not None:

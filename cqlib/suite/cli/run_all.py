@@ -4,7 +4,7 @@ them have failed."""
 import shlex
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -57,7 +57,8 @@ class Pending(NamedTuple):
 
 def plan(opts: Options) -> Plan:
     """The plan for `--only` (default: every notebook, and the rows of Table 1), `--data` and `--seeds`; without
-    experiments for `--no-train`. UsageError for wrong changes."""
+    experiments for `--no-train`; for `--shard` without notebooks, and with every Nth experiment of the queue, whatever
+    has been finished meanwhile. UsageError for wrong changes."""
     chosen, files = rows.targets(opts.only, opts.profile)
     if not chosen:  # notebooks that train nothing: a wrong change is refused now, not by their kernels
         Selection(profile=opts.profile, changes=opts.changes)
@@ -74,7 +75,15 @@ def plan(opts: Options) -> Plan:
     once = {(e.variant, e.data, e.seed): e for e in experiments}
     for e in once.values() if opts.changes else ():
         check_nets(e)
+    if opts.shard:
+        first, of = opts.shard
+        return Plan(tuple(longest_first(once.values())[first - 1 :: of]), ())
     return Plan(() if opts.no_train else tuple(once.values()), tuple(dict.fromkeys(files)))
+
+
+def longest_first(experiments: Iterable[Experiment]) -> list[Experiment]:
+    """The queue of experiments."""
+    return sorted(experiments, key=lambda e: -e.cost)
 
 
 def pending_runs(opts: Options, todo: Plan, features: Features) -> Pending:
@@ -110,8 +119,7 @@ def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
     folders = {"--runs-dir": opts.runs_dir, "--data-dir": local_folder(opts.data_dir),
                "--feature-weights": opts.feature_weights}  # fmt: skip
     given = [word for flag, value in folders.items() if value is not None for word in (flag, str(value))]
-    tasks = [Task(e.title, (*shlex.split(e.command)[1:], *given), e.folder, e.cost) for e in experiments]
-    return sorted(tasks, key=lambda task: -task.cost)
+    return [Task(e.title, (*shlex.split(e.command)[1:], *given), e.folder, e.cost) for e in longest_first(experiments)]
 
 
 def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
@@ -178,7 +186,8 @@ def expected_time(opts: Options, experiments: Sequence[Experiment]) -> Iterator[
 
 
 def reproduce(opts: Options) -> int:
-    """Train rows, run notebooks and render the report, in this order; returns the exit code."""
+    """Train rows, run notebooks and render the report, in this order; for `--shard` train rows alone. Returns the exit
+    code."""
     stop = StopRequest(None if opts.time_budget is None else time.monotonic() + 60 * opts.time_budget)
     select_device(), tensorboard.summary_writer()  # UserError if either is not available
     todo = plan(opts)
@@ -186,7 +195,8 @@ def reproduce(opts: Options) -> int:
     features = features_for(opts.feature_weights, opts.data_dir, profile=opts.profile, side=side)
     opts.feature_weights = features.weights if features.name == "inception" else None
     left = pending_runs(opts, todo, features)
-    opts.out.mkdir(parents=True, exist_ok=True)
+    if not opts.shard:
+        opts.out.mkdir(parents=True, exist_ok=True)
     for outcome in left.absent:
         to_stderr(str(outcome))
     to_stderr(f"rows: {len(todo.experiments)} in all, {left.finished} finished before, {len(left.experiments)} to run")
@@ -195,10 +205,19 @@ def reproduce(opts: Options) -> int:
             to_stderr(line)
     with stop.listening():
         outcomes = [*left.absent, *train_rows(opts, left.experiments, stop)]
+        if opts.shard:
+            code = ending(opts, unfinished(outcomes), stop)
+            print(f"records: {opts.runs_dir}; --no-train renders the report, once all shards have ended", flush=True)
+            return code
         tasks, books = notebook_tasks(opts, todo), len(todo.notebooks)
         to_stderr(f"notebooks: {books} in all, {books - len(tasks)} up to date, {len(tasks)} to run")
         outcomes += run_here(opts, tasks, stop)
-        return report(opts, [outcome for outcome in outcomes if outcome.status != "done"], stop)
+        return report(opts, unfinished(outcomes), stop)
+
+
+def unfinished(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """The outcomes of tasks that did not succeed."""
+    return [outcome for outcome in outcomes if outcome.status != "done"]
 
 
 def train_rows(opts: Options, experiments: Sequence[Experiment], stop: StopRequest) -> list[Outcome]:
@@ -230,6 +249,13 @@ def report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
                 file.unlink()
     index = page.render(opts.out, runs_dir=opts.runs_dir, failures=[str(outcome) for outcome in bad],
                         data_dir=opts.data_dir, profile=opts.profile)  # fmt: skip
+    code = ending(opts, bad, stop)
+    print(f"report: {index}", flush=True)
+    return code
+
+
+def ending(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
+    """Tell what the tasks that did not succeed mean for the user; returns the exit code."""
     failed = sum(outcome.status == "failed" for outcome in bad)
     if failed:
         diverged = sum(outcome.message.startswith("diverged") for outcome in bad)
@@ -237,5 +263,4 @@ def report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
         to_stderr(f"{failed} failed; {retry}the logs are in {opts.runs_dir / 'logs'}")
     if failed < len(bad):
         to_stderr(f"stopped: {stop.requested or 'not all was run'}; run it again to resume")
-    print(f"report: {index}", flush=True)
     return 1 if failed == len(bad) > 0 else 3 if bad else 0

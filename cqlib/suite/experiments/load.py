@@ -13,6 +13,7 @@ from cqlib.data.dataset import Dataset
 from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.models.base import System
 from cqlib.suite.experiments.experiment import TRAIN_IMAGES, Experiment, experiment, experiment_of
+from cqlib.suite.experiments.hub import HUB, hub_folder
 from cqlib.suite.experiments.library import CQ, CQF, GAN, VAE, VAEF, build_model, class_of, load_folder
 from cqlib.suite.experiments.model_file import ENCODER, WEIGHTS, stored_training
 from cqlib.suite.experiments.model_file import RECORD as RECORD
@@ -42,17 +43,18 @@ def load(row: Literal["table1/gan"], *, runs_dir: Where = ..., device: Device = 
 def load(row: Path | str, *, runs_dir: Where = ..., device: Device = ..., **settings: Any) -> Any: ...
 def load(row: Path | str, *, runs_dir: Where = RUNS, device: Device = "cpu", **settings: Any) -> System:
     """The model of a finished run, or of published weights, in evaluation mode: `load("table1/cq-f")`,
-    `load("my-model")`. Type checkers know the class of a row of Table 1; `CQF.load("my-model")` tells them that of a
-    folder. Rows of Table 1 are classes of `cqlib.suite.experiments.library`, with `fit` and `save`.
+    `load("my-model")`, `load("hf://OWNER/NAME")`. Type checkers know the class of a row of Table 1; `CQF.load("my-model")`
+    tells them that of a folder. Rows of Table 1 are classes of `cqlib.suite.experiments.library`, with `fit` and `save`.
 
-    `row` is a row of the tables, with the `profile`, `data`, `seed` and `changes` of `experiment` as `settings`, or the
-    folder of a run, of a model card, of `fit`, or of `model.save`. UserError, a sentence that says what to do, where
-    there are no such weights; a `Notice`, a warning, where a run here is of another recipe and published weights are
-    loaded.
+    `row` is a row of the tables, with the `profile`, `data`, `seed` and `changes` of `experiment` as `settings`; or the
+    folder of a run, of a model card, of `fit`, or of `model.save`; or the address of such a folder on a hub. UserError,
+    a sentence that says what to do, where there are no such weights; a `Notice`, a warning, where a run here is of
+    another recipe and published weights are loaded.
     """
-    name, folder = str(row), Path(row).expanduser()
+    name = str(row)
+    folder = hub_folder(name) if name.startswith(HUB) else Path(row).expanduser()
     if name not in ROWS and not folder.is_dir():
-        raise UsageError(f"{unknown_name('row', name, ROWS)}; and there is no folder of this name")
+        raise UsageError(f"there is no folder {folder.absolute()}; {unknown_name('row', name, ROWS)}")
     if name in ROWS or not folder.is_dir():
         return load_system(experiment(name, **settings), Path(runs_dir).expanduser()).to(device)
     if settings:

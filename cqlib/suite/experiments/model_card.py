@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ def write(e: Experiment, runs_dir: Path, folder: Path) -> list[Path]:
         raise UsageError(f"{folder} holds other files, and no card: name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for name, source in files.items():
-        shutil.copyfile(source, folder / name)
+        write_atomic(folder / name, source.read_bytes())
     config = {"model_type": type(system).__name__, "image": system.shape, "row": record.row, **record.config}
     texts = {CONFIG: json.dumps(config, indent=1) + "\n", "README.md": card(record, system, list(files))}
     return [*map(folder.joinpath, files), *(write_atomic(folder / name, text) for name, text in texts.items())]

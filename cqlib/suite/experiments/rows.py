@@ -73,10 +73,14 @@ def notebook_runs(name: str, profile: str) -> list[tuple[str, Changes]]:
     return plain + (trade_off.changed_rows(profile) if name == trade_off.NOTEBOOK else [])
 
 
+COLAB = "colab.ipynb"
+"""The notebook that installs the project by itself, on a machine of Colab; nothing here runs it."""
+
+
 def notebooks() -> dict[str, Path]:
-    """Short name -> file of every notebook. The short name is the file's stem (`figure_samples`); for a notebook of a
-    table, only its first word (`table1`)."""
-    files = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    """Short name -> file of every notebook but `COLAB`. The short name is the file's stem (`figure_samples`); for a
+    notebook of a table, only its first word (`table1`)."""
+    files = sorted(file for file in (ROOT / "notebooks").glob("*.ipynb") if file.name != COLAB)
     return {file.stem.split("_")[0] if file.stem.startswith("table") else file.stem: file for file in files}
 
 

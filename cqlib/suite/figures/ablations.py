@@ -1,10 +1,11 @@
 """The notebook on ablations: what each change to a recipe does to the scores of the rows that it changes."""
 
+from collections.abc import Container
 from pathlib import Path
 
 from IPython.display import HTML
 
-from cqlib.suite.experiments.ablations import FOLDER, PUBLISHED, SEEDS
+from cqlib.suite.experiments.ablations import BY_NAME, FOLDER, PUBLISHED, SEEDS
 from cqlib.suite.experiments.record import load_records
 from cqlib.suite.report import ablations, page
 from cqlib.suite.report.groups import Group
@@ -18,10 +19,12 @@ def read(runs_dir: Path | str) -> Group:
     return ablations.group(of([], page.published_records()), of(local, published))
 
 
-def table(runs: Group) -> HTML:
-    """The effects on every score of the changes that have been trained, question by question, and the command for the
-    others."""
+def table(runs: Group, names: Container[str] = BY_NAME) -> HTML:
+    """The effects on every score of the changes of these names that have been trained, question by question, and the
+    command for the others."""
     found = ablations.effect_table(runs)
+    asked = ((question, [effect for effect in group if effect.ablation in names]) for question, group in found["groups"])
+    found["groups"] = [*asked]
     effects = [effect for _, group in found["groups"] for effect in group]
     missing = dict.fromkeys(effect.ablation for effect in effects if not effect.tested)
     tested = [(question, [effect for effect in group if effect.tested]) for question, group in found["groups"]]

@@ -35,7 +35,7 @@ def images_by_contrast(reconstruction: Reconstruction) -> list[int]:
 def scores(runs: Group) -> HTML:
     """BPD and the scores of samples of the systems with and without f; means over seeds with their spread."""
     stand_in = not any("FID" in runs.metrics_of(row) for row in PAIRS)
-    names = ["BPD", *(QUANTITIES[name].names[stand_in] for name in ("is", "fid", "kid", "coverage"))]
+    names = ["BPD", *(QUANTITIES[name].names[stand_in] for name in ("fid", "kid", "coverage"))]
     lines = [[label_of(row), *(runs.cell(row, name) for name in names), str(len(runs.done(row)))]
              for row in PAIRS]  # fmt: skip
     caption = f"With and without f ({runs.label}, {ORIGINS[runs.origin].lower()})"

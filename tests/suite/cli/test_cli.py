@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+import cqlib
 from cqlib import data
 from cqlib.data import grids
 from cqlib.data.sets import ENTRIES
@@ -66,6 +67,9 @@ WRONG = [
     (["--seeds", "3000000000"], "--seeds: '3000000000' is not a whole number from 0 to 9999"),
     (["--jobs", "0"], "--jobs: '0' is not a whole number from 1"),
     (["--time-budget", "nan"], "--time-budget: 'nan' is not a number from 0.01"),
+    (["--shard", "0/8"], "--shard: '0/8' is no part of several: write 1/8 to 8/8"),
+    (["--shard", "9/8"], "--shard: '9/8' is no part of several"),
+    (["--shard", "1/2", "--no-train"], "--shard trains and renders nothing, --no-train the reverse"),
     (["--only", "table1/cq-f", "--no-train"], "--no-train runs notebooks, and --only table1/cq-f names rows alone"),
     (["--out", str(ROOT)], "holds the notebooks themselves: name another folder"),
     (["--out", str(PUBLISHED)], "holds what is published: name another folder"),
@@ -128,11 +132,15 @@ exec "{sys.executable}" {without} "$@"
 MODULE = [
     ([], "required: COMMAND"),
     (["trian"], "unknown command 'trian': did you mean 'train'?"),
-    (["list"], f"unknown command 'list': there are {', '.join(cli.COMMANDS)}"),
+    (["list"], f"unknown command 'list': there are {', '.join(cli.LISTED)}\n"),
+    (["publsh"], f"unknown command 'publsh': there are {', '.join(cli.LISTED)}\n"),
     (["train", "gan"], "unknown row 'gan': did you mean 'table1/gan'?"),
     (["train", "table1/vea"], "unknown row 'table1/vea': did you mean 'table1/vae'?"),
     (["train", "table1/vae", "--sed", "1"], "unknown option '--sed': did you mean '--seed'?"),
     (["sample", "table1/vae", "--out", "x.jpg"], "x.jpg' should end in .png"),
+    (["sample", "table1/vea", "--out", "x.png"], "unknown row 'table1/vea': did you mean 'table1/vae'?"),
+    (["sample", "my-model", "--out", "x.png"], "there is no folder "),
+    (["sample", str(ROOT / "docs"), "--seed", "1", "--out", "x.png"], "docs is a folder: leave out seed"),
     (["fetch", "cifar10", "photos10"], "photos10 needs no download"),
     (["show", "table1/cq-f", "--set", "system.qualty_weight=2"], "did you mean 'system.quality_weight'?"),
     (["train", "table1/vae", "--runs-dir", f"{ROOT}/README.md/runs"], f"--runs-dir: {ROOT}/README.md is a file"),
@@ -220,12 +228,37 @@ def test_sample_draws_in_batches_and_changes_no_pixel(tmp_path, monkeypatch, cap
 
     monkeypatch.setattr("cqlib.suite.experiments.load.load_system", lambda *_, **__: Noise(1, 1))
     out = tmp_path / "new" / "x.png"
-    given = ["--n", "260", "--temperature", "0.5", "--seed", "3", "--out", str(out)]
+    given = ["--n", "260", "--temperature", "0.5", "--draw-seed", "3", "--out", str(out)]
     assert cli.main(["sample", "table1/vae", *given]) == 0 and capsys.readouterr().out == f"{out}\n"
     assert max(Noise.batches) <= 250 and sum(Noise.batches) == 260
     drawn = evaluation.draw_samples(Noise(1, 1), 260, temperature=0.5, seed=3)
     with Image.open(out) as picture:
         assert np.array_equal(np.asarray(picture), grids.grid(drawn, columns=16, scale=4))
+
+
+@pytest.mark.parametrize("by", ["save", "fit"])
+def test_sample_draws_from_a_folder(tmp_path, by):
+    """Other images by another seed of the noise, of the model that is there."""
+    torch.manual_seed(1)
+    images = torch.randint(256, (8, 1, 8, 8), dtype=torch.uint8)
+    model = cqlib.VAE(8, 1).fit(images, steps=1, progress=False, device="cpu", folder=tmp_path if by == "fit" else None)
+    if by == "save":
+        model.save(tmp_path)
+    pictures = []
+    for seed in (0, 1):
+        out = tmp_path / f"{seed}.png"
+        assert cli.main(["sample", str(tmp_path), "--n", "4", "--draw-seed", str(seed), "--out", str(out)]) == 0
+        pictures.append(np.asarray(Image.open(out)))
+        drawn = evaluation.draw_samples(model, 4, seed=seed)
+        assert np.array_equal(pictures[-1], grids.grid(drawn, columns=2, scale=4))
+    assert not np.array_equal(*pictures)
+
+
+def test_commands_that_rewrite_what_is_published_are_not_listed(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    names = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert {"sample", "report"} <= names and not {"publish", "readme"} & names
 
 
 def test_every_command_has_help_whose_examples_are_commands(tmp_path, monkeypatch, capsys):
@@ -263,7 +296,7 @@ def test_doctor_names_every_file_and_its_place(tmp_path, capsys):
     place.mkdir()
     arguments = ("doctor", "--runs-dir", str(tmp_path / "runs"), "--data-dir", str(place))
     done = call(sys.executable, "-m", "cqlib", *arguments, cwd=tmp_path, TORCH_HOME=str(tmp_path))
-    assert done.returncode == 0 and not done.stderr
+    assert done.returncode == 0 and not done.stderr and done.stdout.startswith("ready for ")
     weights = "weights-inception-2015-12-05-6726825d.pth"
     for word in ("device", DEVELOPMENT_DATA, "lite0", f"put there {weights} (95 MB", f"in {place}"):
         assert word in done.stdout
@@ -271,6 +304,17 @@ def test_doctor_names_every_file_and_its_place(tmp_path, capsys):
         assert f"put {entry.sources} there" in done.stdout and entry.terms in done.stdout
     (place / weights).write_bytes(b"half of it")
     assert cli.main(arguments) == 0 and f"{place / weights} are not torch-fidelity's" in capsys.readouterr().out
+
+
+def test_doctor_notices_another_project_of_this_import_name(tmp_path):
+    """By what is installed: here a folder as an installer leaves it."""
+    place = tmp_path / "site" / "cqlib-1.3.11.dist-info"
+    place.mkdir(parents=True)
+    (place / "METADATA").write_text("Metadata-Version: 2.1\nName: cqlib\nVersion: 1.3.11\n")
+    (place / "RECORD").write_text("cqlib/circuits/__init__.py,,\ncqlib-1.3.11.dist-info/METADATA,,\n")
+    command = (sys.executable, "-m", "cqlib", "doctor", "--runs-dir", str(tmp_path / "runs"))
+    done = call(*command, cwd=tmp_path, PYTHONPATH=os.pathsep.join([str(ROOT), str(place.parent)]), CQLIB_DATA="")
+    assert done.stdout.startswith("not ready: ") and "\n- another project, cqlib 1.3.11, " in done.stdout
 
 
 # --- options -----------------------------------------------------------------------------------------------------

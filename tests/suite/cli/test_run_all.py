@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -216,6 +217,35 @@ def test_exit_codes_and_the_report_names_what_failed(tmp_path, books, monkeypatc
     assert ("run it again to resume" in told.err) == ("stopped" in statuses)
     assert ("1 failed; run it again to retry them; the logs are in" in told.err) == ("failed" in statuses)
     assert sum("no luck" in line for line in rendered[0]) == sum(status != "done" for status in statuses)
+
+
+def test_shards_are_the_whole_queue_once_whatever_is_finished_and_render_nothing(
+    tmp_path, books, monkeypatch, capsys, rendered
+):
+    """Long and short runs are dealt out in turn."""
+    common = ("--only", "table1", "--seeds", "0-2", "--profile", "smoke")
+    queue = run_all.row_tasks(given := chosen(tmp_path, *common), run_all.plan(given).experiments)
+    ran = []
+    monkeypatch.setattr(run_all, "run_tasks", lambda tasks, *_, **__: ran.append([task.name for task in tasks]) or [])
+    for i in range(1, 5):
+        assert run_all.reproduce(chosen(tmp_path, *common, "--shard", f"{i}/4")) == 0
+        monkeypatch.setattr(run_all, "ended_record", lambda e, _: SimpleNamespace(done=True) if e.seed == 0 else None)
+        monkeypatch.setattr(run_all, "has_scores", lambda *_: True)
+    names = [task.name for task in queue]
+    left = [[name for name in names[i::4] if i == 0 or not name.endswith("seed 0")] for i in range(4)]
+    assert ran == left and len(names) == 15
+    assert not rendered and not (tmp_path / "out").exists()
+    assert capsys.readouterr().out.startswith(f"records: {tmp_path / 'runs'}")
+
+
+def test_the_job_script_of_the_documents_asks_for_a_part_each(tmp_path):
+    """It is run with a run_all.sh that prints its words."""
+    (script,) = re.findall(r"```sh\n(#!/bin/bash\n#SBATCH.*?)```", (ROOT / "docs" / "running.md").read_text(), re.S)
+    (tmp_path / "run_all.sh").write_text("printf '%s\\n' \"$@\"")
+    (tmp_path / "run_all.sh").chmod(0o755)
+    slurm = {"SLURM_SUBMIT_DIR": str(tmp_path), "SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_TASK_COUNT": "8"}
+    words = subprocess.check_output(["bash", "-c", script], env={**os.environ, **slurm}, text=True).splitlines()
+    assert options.parse(words).shard == (2, 8)
 
 
 def test_the_records_beside_a_report_are_those_it_shows(tmp_path, books, rendered):
