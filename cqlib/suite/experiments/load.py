@@ -43,8 +43,9 @@ def load(row: Literal["table1/gan"], *, runs_dir: Where = ..., device: Device = 
 def load(row: Path | str, *, runs_dir: Where = ..., device: Device = ..., **settings: Any) -> Any: ...
 def load(row: Path | str, *, runs_dir: Where = RUNS, device: Device = "cpu", **settings: Any) -> System:
     """The model of a finished run, or of published weights, in evaluation mode: `load("table1/cq-f")`,
-    `load("my-model")`, `load("hf://OWNER/NAME")`. Type checkers know the class of a row of Table 1; `CQF.load("my-model")`
-    tells them that of a folder. Rows of Table 1 are classes of `cqlib.suite.experiments.library`, with `fit` and `save`.
+    `load("my-model")`, `load("hf://OWNER/NAME")`. Type checkers know the class of a row of Table 1;
+    `CQF.load("my-model")` tells them that of a folder. Rows of Table 1 are classes of
+    `cqlib.suite.experiments.library`, with `fit` and `save`.
 
     `row` is a row of the tables, with the `profile`, `data`, `seed` and `changes` of `experiment` as `settings`; or the
     folder of a run, of a model card, of `fit`, or of `model.save`; or the address of such a folder on a hub. UserError,
