@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,12 +58,13 @@ def webp(picture: np.ndarray, size: int = 0) -> bytes:
 
 
 def animation(frames: Sequence[np.ndarray], seconds: float = 0.4) -> bytes:
-    """The bytes of an animated WebP file of `frames`, uint8 (H, W, 3 or 4) each, of so many seconds, the last one of ten
-    times as many; it begins anew without end."""
+    """The bytes of an animated WebP file, which begins anew without end: each of the `frames`, uint8 (H, W, 3 or 4), for
+    so many seconds, the last one ten times as long."""
     first, *others = map(Image.fromarray, frames)
-    durations = [int(1000 * seconds)] * len(others) + [int(10_000 * seconds)]
+    milliseconds = [int(1000 * seconds)] * len(others) + [int(10_000 * seconds)]
+    how: dict[str, Any] = {"quality": 60, "method": 6, "loop": 0, "duration": milliseconds}
     buffer = io.BytesIO()
-    first.save(buffer, format="WEBP", save_all=True, append_images=others, duration=durations, loop=0, quality=60, method=6)
+    first.save(buffer, format="WEBP", save_all=True, append_images=others, **how)
     return buffer.getvalue()
 
 

@@ -53,6 +53,8 @@ class Watch:
     def __call__(self, loop: Loop) -> None:
         step, steps, every = loop.step, loop.config.steps, loop.config.log_every
         last = step == steps
+        if self.shown == 0:  # the steps before were taken by a call that was cut off
+            self.bar.initial = self.bar.n = step - 1
         if self.validation is not None and (last or step % (every * max(1, steps // (every * VALIDATIONS))) == 0):
             self._validate(loop, self.validation)
         if self.callback is not None and (last or step % every == 0):
