@@ -58,7 +58,7 @@ def webp(picture: np.ndarray, size: int = 0) -> bytes:
 
 
 def animation(frames: Sequence[np.ndarray], seconds: float = 0.4) -> bytes:
-    """The bytes of an animated WebP file, which begins anew without end: each of the `frames`, uint8 (H, W, 3 or 4), for
+    """An animated WebP file, which begins anew without end: each of the `frames`, uint8 (H, W, 3 or 4), for
     so many seconds, the last one ten times as long."""
     first, *others = map(Image.fromarray, frames)
     milliseconds = [int(1000 * seconds)] * len(others) + [int(10_000 * seconds)]

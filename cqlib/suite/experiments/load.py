@@ -16,6 +16,7 @@ from cqlib.suite.experiments.experiment import TRAIN_IMAGES, Experiment, experim
 from cqlib.suite.experiments.hub import HUB, hub_folder
 from cqlib.suite.experiments.library import CQ, CQF, GAN, VAE, VAEF, build_model, class_of, load_folder
 from cqlib.suite.experiments.model_file import ENCODER, WEIGHTS, stored_training
+from cqlib.suite.experiments.model_file import RECORD as RECORD
 from cqlib.suite.experiments.record import Record
 from cqlib.suite.experiments.rows import ROWS, short_label
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint
@@ -42,20 +43,14 @@ def load(row: Literal["table1/gan"], *, runs_dir: Where = ..., device: Device = 
 def load(row: Path | str, *, runs_dir: Where = ..., device: Device = ..., **settings: Any) -> Any: ...
 def load(row: Path | str, *, runs_dir: Where = RUNS, device: Device = "cpu", **settings: Any) -> System:
     """The model of a finished run, or of published weights, in evaluation mode: `load("table1/cq-f")`,
-    <<<<<<< HEAD
-        `load("my-model")`, `load("hf://OWNER/NAME")`. Rows of Table 1 are classes of `cqlib.suite.experiments.library`,
-        with `fit` and `save`. Type checkers know the class of such a row; `CQF.load("my-model")` tells them that of a
-        folder.
-    =======
-        `load("my-model")`, `load("hf://OWNER/NAME")`. Type checkers know the class of a row of Table 1;
-        `CQF.load("my-model")` tells them that of a folder. Rows of Table 1 are classes of
-        `cqlib.suite.experiments.library`, with `fit` and `save`.
-    >>>>>>> hB
+    `load("my-model")`, `load("hf://OWNER/NAME")`. Type checkers know the class of a row of Table 1;
+    `CQF.load("my-model")` tells them that of a folder. Rows of Table 1 are classes of
+    `cqlib.suite.experiments.library`, with `fit` and `save`.
 
-        `row` is a row of the tables, with the `profile`, `data`, `seed` and `changes` of `experiment` as `settings`; or the
-        folder of a run, of a model card, of `fit`, or of `model.save`; or the address of such a folder on a hub. UserError,
-        a sentence that says what to do, where there are no such weights; a `Notice`, a warning, where a run here is of
-        another recipe and published weights are loaded.
+    `row` is a row of the tables, with the `profile`, `data`, `seed` and `changes` of `experiment` as `settings`; or the
+    folder of a run, of a model card, of `fit`, or of `model.save`; or the address of such a folder on a hub. UserError,
+    a sentence that says what to do, where there are no such weights; a `Notice`, a warning, where a run here is of
+    another recipe and published weights are loaded.
     """
     name = str(row)
     folder = hub_folder(name) if name.startswith(HUB) else Path(row).expanduser()
