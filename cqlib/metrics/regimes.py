@@ -37,8 +37,8 @@ def regimes(model: CoverageQuality, images: Tensor, results: PartialResults = IN
             for name, value in values.items()}  # fmt: skip
 
 
-def share_within(values: Tensor, reference: Tensor, central: float = CENTRAL) -> float:
-    """The share of `values` (n,) between the quantiles of `reference` (m,) that enclose its `central` part."""
-    tail = (1 - central) / 2
+def share_within(values: Tensor, reference: Tensor) -> float:
+    """The share of `values` (n,) between the quantiles of `reference` (m,) that enclose its `CENTRAL` part."""
+    tail = (1 - CENTRAL) / 2
     low, high = torch.quantile(reference, torch.tensor([tail, 1 - tail], dtype=reference.dtype))
     return float(((values >= low) & (values <= high)).double().mean())

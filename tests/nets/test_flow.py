@@ -112,6 +112,15 @@ def test_the_colours_are_luma_and_two_opponents_at_equal_length():
     assert not [*rotation.parameters()] and len([*convolution().parameters()]) == 3
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_convolution_of_colours_starts_as_the_given_matrix(seed):
+    """Whatever its rows' order and the signs of its pivots: the factors are those of this matrix."""
+    start = torch.randn(3, 3, dtype=torch.double, generator=torch.Generator().manual_seed(seed))
+    f = ColourConvolution(start).double()
+    torch.testing.assert_close(f.weight, start, atol=1e-6, rtol=1e-6)
+    assert (f.signs < 0).any()
+
+
 @pytest.mark.parametrize("channels", [2, 3])
 def test_a_convolution_of_colours_has_the_jacobian_of_its_matrix_at_every_pixel(channels):
     f = convolution(channels)

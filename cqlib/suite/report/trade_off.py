@@ -170,12 +170,14 @@ def _dominates(with_f: dict[int, list[Point]], without: dict[int, list[Point]]) 
     return FrontResult("front/dominates", sentence, label, text, len(both))
 
 
-def _critic_costs(runs: Group) -> list[list[float]]:
-    """What the critic costs at the usual lambda, in bits, by seed: with f, and without; empty if any row is missing."""
-    sides = []
+def _critic_costs(runs: Group) -> list[list[float | None]]:
+    """What the critic costs at the usual lambda, in bits, by seed, None where bits are infinite: with f, and without;
+    empty if any row is missing."""
+    sides: list[list[float | None]] = []
     for row in (CQ_F, CQ):
         bits = [{v.seed: v.value for v in runs.numbers(each, "BPD")} for each in (row, WITHOUT_L_Q[row])]
-        sides.append([bits[0][seed] - bits[1][seed] for seed in sorted(bits[0].keys() & bits[1].keys())])
+        costs = (bits[0][seed] - bits[1][seed] for seed in sorted(bits[0].keys() & bits[1].keys()))
+        sides.append([cost if math.isfinite(cost) else None for cost in costs])
     return sides if all(sides) else []
 
 

@@ -62,6 +62,8 @@ def test_the_spread_is_that_of_the_difference_of_two_seeds():
     assert compare.seed_spread(BASE, "BPD", runs[:1]) is None
     others = [replace(run, config={**run.config, "other": 1}) for run in seeds(1.0, 7.0)]
     assert compare.seed_spread(BASE, "BPD", [*runs, *others])[1] == 3
+    infinite = replace(runs[0].metrics["BPD"], value=None, status="infinite")
+    assert compare.seed_spread(BASE, "BPD", [*runs[1:], replace(runs[0], metrics={"BPD": infinite})]) is None
 
 
 def test_runs_are_found_by_name_folder_or_file_and_beside_the_published_one(tmp_path, monkeypatch):

@@ -30,6 +30,12 @@ def test_runs_in_another_precision_or_of_other_images_are_not_compared():
     assert [run.seed for run in group(of([], runs), Table()).records] == [0]
 
 
+def test_of_a_row_with_two_recipes_the_latest_is_taken():
+    made = [replace(plain(seed, 3.0), config={"recipe": {"steps": seed}}, finished=f"2026-0{9 - seed}-01T12:00:00Z")
+            for seed in range(3)]  # fmt: skip
+    assert [run.seed for run in group(of([], made), Table()).records] == [0]
+
+
 def plain(seed, bpd):
     return record("table1/cq-f", seed, data="photodigits", BPD=bpd)
 

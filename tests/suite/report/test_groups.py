@@ -155,6 +155,7 @@ def test_side_by_side_stand_the_runs_of_one_data_set_and_profile_this_machines_f
     assert first([], [*study, *records(1, rows[:4])]) == ["Published: photos10 16×16, study"]
     here = [record("table1/vae", data="cifar10", profile="paper")]
     assert first(here, records(1), "paper") == ["This machine: CIFAR-10 16×16, paper"]
+    assert first([record("table1/vae", profile="study")], records(1)) == ["Published: photos10 16×16, quick"]
     assert first([record("table1/vae")], records(1)) == [
         "Published: photos10 16×16, quick", "This machine: photos10 16×16, quick"]  # fmt: skip
     assert first([], []) == first([record("table2/gan-residual")], []) == []

@@ -1,5 +1,6 @@
 """Fronts of bits and distance: envelopes, what they reach, and the claims on them."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -23,6 +24,7 @@ def test_the_envelope_is_lower_left_and_its_levels_lie_on_straight_lines():
     points = [(5.4, 100.0), (5.0, 200.0), (6.4, 95.0), (5.8, 90.0), (5.3, 210.0)]
     assert envelope(points) == [(5.0, 200.0), (5.4, 100.0), (5.8, 90.0)]
     assert lowest(points, 4.99) is None and lowest([], 5.0) is None
+    assert envelope([*points, (math.inf, 1.0), (4.0, math.inf)]) == envelope(points)  # they are numbers of no model
     assert [lowest(points, x) for x in (5.0, 5.1, 5.4, 5.6, 9.0)] == pytest.approx([200, 175, 100, 95, 90])
 
 
@@ -98,6 +100,16 @@ def test_the_critics_cost_is_that_of_cqf_over_vaef_against_that_of_cq_over_vae()
     found = by_id(runs_of(lambda bits, distance: (4.5 + 0.5 * (bits - 5.0), distance)))
     cost = found["critic-bits"]
     assert cost.label == "holds" and cost.effect == pytest.approx(0.5 * (CURVE[usual()][0] - 5.0), abs=1e-6)
+
+
+def test_infinite_bits_have_no_difference():
+    runs = runs_of(lambda bits, distance: (bits - 1, 0.5 * distance))
+    worst = runs.done(CQ)[0]
+    infinite = replace(worst.metrics["BPD"], value=None, status="infinite")
+    made = [run for run in runs.records if run is not worst]
+    made.append(replace(worst, metrics=worst.metrics | {"BPD": infinite}))
+    found = by_id(groups([], made)[0])["critic-bits"]
+    assert (found.label, found.effect, found.text) == ("not reached", None, "not reached by CQ in 1 of 3 seeds")
 
 
 def usual():

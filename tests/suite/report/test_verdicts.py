@@ -21,6 +21,7 @@ from cqlib.suite.report import findings
 from cqlib.suite.report.findings import against_the_paper, cards, tally
 from cqlib.suite.report.groups import groups
 from cqlib.suite.report.inference import Comparison, holm, welch
+from cqlib.suite.report.pictures import point_of
 from cqlib.suite.report.verdicts import ClaimResult, claim_result, judge
 
 
@@ -302,4 +303,5 @@ def test_an_infinite_score_counts_in_its_mean_and_decides_no_claim(tmp_path):
     result = claim_result(F_BPD, group)
     assert (result.label, result.reason) == ("undecided", "VAE-F: 1 of 3 infinite")
     assert len(result.values[0]) == 3
+    assert point_of(group, "table1/vae-f", "FD-lite0") is None  # it has no place in a picture
     assert "∞" in rendered_page(tmp_path, [], made, plots=True).read_text()
