@@ -4,7 +4,7 @@ Runs the cells of the lesson that are tagged `stored` and writes cqlib/suite/les
 given by its Gaussians, one (mean, mean, sigma, sigma) in a line:
 
 - frontier: weight lambda -> the density of the least KL(p || q) + lambda KL(q || p) that was found;
-- trained: training -> the ends of seeds 0 to 9; of seeds 0 to 4 where the critic is updated ten times in each step.
+- trained: training -> the ends of seeds 0 to 9.
 """
 
 import json
@@ -18,16 +18,16 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 LESSON = ROOT / "notebooks" / "solutions" / "02_coverage_and_quality.ipynb"
 FILE = ROOT / "cqlib" / "suite" / "lessons" / "plane_models.json"
-STARTS, STEPS = 30, 600
-"""Random starts of the search for the frontier; steps of each training."""
-OTHERS: dict[str, tuple[float, float, int, int]] = {
-    "CQ, critic × 10": (1.0, 10.0, 10, 5),
-    "GAN, critic × 10": (0.0, 1.0, 10, 5),
-    "CQ, λ = 1": (1.0, 1.0, 1, 10),
-    "CQ, λ = 3": (1.0, 3.0, 1, 10),
-    "CQ, λ = 30": (1.0, 30.0, 1, 10),
+STARTS, SEEDS, STEPS = 30, 10, 600
+"""Random starts of the search for the frontier; seeds and steps of each training."""
+OTHERS: dict[str, tuple[float, float, int]] = {
+    "CQ, critic × 10": (1.0, 10.0, 10),
+    "GAN, critic × 10": (0.0, 1.0, 10),
+    "CQ, λ = 1": (1.0, 1.0, 1),
+    "CQ, λ = 3": (1.0, 3.0, 1),
+    "CQ, λ = 30": (1.0, 30.0, 1),
 }
-"""Trainings beside the lesson's own -> the weights of L_C and of L_Q, updates of the critic in each step, and seeds."""
+"""Trainings beside the lesson's own -> the weights of L_C and of L_Q, and updates of the critic in each step."""
 
 
 def lesson() -> dict[str, Any]:
@@ -59,10 +59,10 @@ def search(names: dict[str, Any]) -> dict[str, list[list[float]]]:
 
 def trained(names: dict[str, Any]) -> dict[str, list[list[list[float]]]]:
     """Training -> the Gaussians of each seed's end."""
-    ways = {label: (*weights, 1, 10) for label, weights in names["objectives"].items()} | OTHERS
+    ways = {label: (*weights, 1) for label, weights in names["objectives"].items()} | OTHERS
     ends: dict[str, list[list[list[float]]]] = {}
-    for label, (coverage, quality, critic_steps, seeds) in ways.items():
-        for seed in range(seeds):
+    for label, (coverage, quality, critic_steps) in ways.items():
+        for seed in range(SEEDS):
             model, _ = names["train"](coverage, quality, seed, STEPS, critic_steps=critic_steps)
             ends.setdefault(label, []).append(rounded(model.gaussians().detach()))
         print(label, flush=True)
