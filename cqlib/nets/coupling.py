@@ -78,7 +78,7 @@ class ColourConvolution(nn.Module):
     2018, Eqs. 10 and 11). W starts as `start`; L, U and ln |d| are learned unless `fixed`, P and the signs of d never.
     """
 
-    permutation: Tensor
+    order: Tensor
     signs: Tensor
     lower: Tensor
     upper: Tensor
@@ -88,7 +88,7 @@ class ColourConvolution(nn.Module):
         super().__init__()
         permutation, lower, upper = torch.linalg.lu(start.double())
         d = upper.diagonal()
-        self.register_buffer("permutation", permutation.float(), persistent=False)
+        self.register_buffer("order", permutation.argmax(1), persistent=False)
         self.register_buffer("signs", d.sign().float(), persistent=False)
         for name, value in (("lower", lower.tril(-1)), ("upper", upper.triu(1)), ("log_scale", d.abs().log())):
             if fixed:
@@ -98,10 +98,10 @@ class ColourConvolution(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """W, (C, C)."""
-        with torch.autocast(self.signs.device.type, enabled=False):
-            lower = self.lower.tril(-1) + torch.eye(len(self.signs), device=self.signs.device, dtype=self.signs.dtype)
-            return self.permutation @ lower @ (self.upper.triu(1) + (self.signs * self.log_scale.exp()).diag())
+        """W, (C, C); the product as sums, since autocast would take a matrix product in bf16."""
+        lower = self.lower.tril(-1) + torch.eye(len(self.signs), device=self.signs.device, dtype=self.signs.dtype)
+        upper = self.upper.triu(1) + (self.signs * self.log_scale.exp()).diag()
+        return (lower[:, :, None] * upper).sum(1)[self.order]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images (N, C, H, W), or the pixels of a colour of the checkerboard (N, 2C, H/2, W/2) -> the same in other
