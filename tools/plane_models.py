@@ -8,7 +8,9 @@ given by its Gaussians, one (mean, mean, sigma, sigma) in a line:
 """
 
 import json
+import runpy
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +34,12 @@ OTHERS: dict[str, tuple[float, float, int]] = {
 
 def lesson() -> dict[str, Any]:
     """All names after the lesson's parameters and its cells tagged `stored`."""
-    names: dict[str, Any] = {}
-    for cell in nbformat.read(LESSON, 4).cells:
-        if {"parameters", "stored"} & set(cell.metadata.get("tags", [])):
-            exec(cell.source, names)
-    return names
+    cells = nbformat.read(LESSON, 4).cells
+    code = [cell.source for cell in cells if {"parameters", "stored"} & set(cell.metadata.get("tags", []))]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "lesson.py")
+        file.write_text("\n\n\n".join(code), encoding="utf-8")
+        return runpy.run_path(str(file))
 
 
 def rounded(gaussians: torch.Tensor) -> list[list[float]]:
