@@ -56,7 +56,6 @@ class FlowConfig:
 
 
 OPPONENTS = {
-    1: ((1,),),
     2: ((1, 1), (1, -1)),
     3: ((1, 1, 1), (1, 0, -1), (-1, 2, -1)),
 }
@@ -277,9 +276,9 @@ class MultiScale(nn.Module):
 
 
 class RealNVP(MultiScale):
-    """f of Eqs. (7) and (8), couplings and before them maps of the colours, on images (N, channels, S, S), S divisible
-    by 2^scales. With one scale its couplings may read `context` channels (N, context, S/2, S/2); ValueError for several
-    scales with a context."""
+    """f of Eqs. (7) and (8), couplings and before them maps of the colours, of which grey images have none, on images
+    (N, channels, S, S), S divisible by 2^scales. With one scale its couplings may read `context` channels (N, context,
+    S/2, S/2). ValueError for several scales with a context, and for more than 3 channels unless colours are apart."""
 
     def __init__(self, channels: int, config: FlowConfig, context: int = 0):
         super().__init__()

@@ -16,7 +16,6 @@ from cqlib.suite.experiments.experiment import TRAIN_IMAGES, Experiment, experim
 from cqlib.suite.experiments.hub import HUB, hub_folder
 from cqlib.suite.experiments.library import CQ, CQF, GAN, VAE, VAEF, build_model, class_of, load_folder
 from cqlib.suite.experiments.model_file import ENCODER, WEIGHTS, stored_training
-from cqlib.suite.experiments.model_file import RECORD as RECORD
 from cqlib.suite.experiments.record import Record
 from cqlib.suite.experiments.rows import ROWS, short_label
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint

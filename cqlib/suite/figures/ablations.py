@@ -30,8 +30,9 @@ def table(runs: Group, names: Container[str] = BY_NAME) -> HTML:
     tested = [(question, [effect for effect in group if effect.tested]) for question, group in found["groups"]]
     found["groups"] = [(question, group) for question, group in tested if group]
     shown = page.macro("effect_table", found) if found["groups"] else ""
+    nothing_at_all = names is BY_NAME and not shown
     if not missing:
         return HTML(shown)
     options = f"--seeds {SEEDS[0]}-{SEEDS[-1]} --runs-dir runs/{FOLDER}"
-    command = f"./run_all.sh --only {','.join(missing) if found['groups'] else FOLDER} {options}"
+    command = f"./run_all.sh --only {FOLDER if nothing_at_all else ','.join(missing)} {options}"
     return HTML(f"{shown}<p>Not trained yet: {', '.join(missing)}. <code>{command}</code> trains them.</p>")

@@ -62,5 +62,7 @@ def test_what_has_been_trained_is_shown_and_the_rest_has_a_command():
     lines = [line.get_text() for line in page.table.select("tbody tr") if "CQ" in line.get_text()]
     assert len(lines) == 1 and lines[0].startswith("CQ-F: gradient penalty 10")
     assert "./run_all.sh --only critic-sees-mean,f-by-coverage," in page.get_text()
+    other = soup(ablations.table(group(of([], [plain(0, 5.0), plain(1, 5.0)]), of([], changed)), ("one-sigma",)))
+    assert other.table is None and "--only one-sigma --seeds" in other.get_text()
     nothing = soup(ablations.table(group(Table(), Table())))
     assert nothing.table is None and "./run_all.sh --only ablations --seeds 0-2" in nothing.get_text()
