@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ADDRESSED = ("pyproject.toml", "CITATION.cff", "notebooks/colab.ipynb")
-"""The files that have the repository's address."""
 README = "README.md"
+ADDRESSED = ("pyproject.toml", "CITATION.cff", "notebooks/colab.ipynb", README)
+"""The files that have the repository's address."""
 HOME = re.compile(r'^repository = "https://github.com/(.+)"$', re.MULTILINE)
 """Where pyproject.toml says what the address is now."""
 PLACEHOLDER = re.compile(r"^# A placeholder: .*\n| # a placeholder\b.*$", re.MULTILINE)
@@ -29,7 +29,7 @@ def main(name: str, root: Path = ROOT) -> None:
     """Write the addresses of `name`, OWNER/NAME on GitHub, into the files below `root`."""
     if not re.fullmatch(r"[A-Za-z0-9-]+/[\w.-]+", name):
         sys.exit(f"'{name}' is no OWNER/NAME of a repository on GitHub")
-    texts = {file: (root / file).read_text(encoding="utf-8") for file in (*ADDRESSED, README)}
+    texts = {file: (root / file).read_text(encoding="utf-8") for file in ADDRESSED}
     (before,) = HOME.findall(texts["pyproject.toml"])
     for file in ADDRESSED:
         texts[file] = PLACEHOLDER.sub("", texts[file]).replace(f"github.com/{before}", f"github.com/{name}")

@@ -3,7 +3,7 @@ answer in a few sentences; and all claims as data."""
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -157,81 +157,101 @@ def tally(sets: Sequence[Group], table: str = "table1") -> tuple[int, dict[str, 
 
 MODEL = (
     "CQ-F is an image model trained with two losses: a likelihood loss, measured in bits, which makes it cover the "
-    "data, and a critic’s quality loss, which makes its samples look real. An invertible network f in its decoder is "
-    "meant to improve both."
+    "data, and a critic’s quality loss, which makes its samples look real. A decoder that draws each pixel and colour "
+    "by itself pays for every correlation between them in noise. An invertible network f lets them depend on each "
+    "other."
 )
-CHIEF_CLAIMS = {
-    "f saves bits with and without the critic": ("table1/f-bpd", "table1/f-quality-bpd"),
-    "the critic makes samples look more real with and without f": (
-        "table1/quality-loss-fid", "table1/quality-loss-f-fid"),
-    "CQ-F needs fewer bits than a GAN": ("table1/cq-f-gan-bpd",),
-    "without f the critic costs no bits": ("table1/quality-loss-bpd",),
-    "CQ-F’s samples look better than those of CQ, which has no f": ("table1/f-quality-fid",),
-    "CQ-F’s samples look better than a GAN’s": ("table1/cq-f-gan-fid",),
-    "CQ-F’s samples cover more of the real images than a GAN’s, by this project’s own score": (
-        "table1/cq-f-gan-coverage",),
-}  # fmt: skip
-"""What the paper says (of coverage in words alone) -> the claims that test it."""
-OUTCOMES = {
-    "contradicted": "the opposite was measured",
-    "equal": "no difference was measured",
-    "undecided": "undecided",
-    "seen once, not as claimed": "not so in the one seed that was run",
-    "seen once, as claimed": "in the one seed that was run",
-    "holds": "",
-}
-"""Verdict on a claim, what speaks against the paper first, and of one seed last -> in words."""
+RULE = "A claim holds if its 95 % interval over seeds lies on the paper’s side."
+NOT_DECIDED = {"undecided": "undecided", "equal": "no difference", "sketch": "too few seeds", "seen once": "one seed"}
+"""The label of a claim that is not decided -> a remark after its effect."""
 
 
-def finding(text: str, results: Sequence[ClaimResult]) -> str:
-    """A chief claim that was tested, with the outcome that speaks most against it: "f saves bits (undecided)"."""
-    result = min(results, key=_severity)
-    weak = result.verdict == "contradicted" and result.weak
-    outcome = "weak evidence for the opposite" if weak else OUTCOMES[result.verdict]
-    return f"{text} ({outcome})" if outcome else text
+class Clause(NamedTuple):
+    """A claim in words: with the size of an effect as claimed, and of the opposite one."""
+
+    id: str
+    as_claimed: str
+    opposite: str
 
 
-def as_claimed(results: Sequence[ClaimResult]) -> bool:
-    """Whether a claim came out in all its tests."""
-    return bool(results) and min(results, key=_severity).verdict in ("holds", "seen once, as claimed")
+TRADE_OFF = (
+    Clause(
+        "front/equal-distance",
+        "at equal distance from real images f saves {:.2f} bits",
+        "at equal distance from real images f costs {:.2f} bits",
+    ),
+    Clause(
+        "front/equal-bits",
+        "at equal bits its samples are {:.0f} % nearer",
+        "at equal bits its samples are {:.0f} % further",
+    ),
+)
+WITHOUT_FRONTS = (
+    Clause("table1/f-quality-bpd", "with the critic f saves {:.2f} bits", "with the critic f costs {:.2f} bits"),
+    Clause(
+        "table1/f-quality-fid",
+        "brings samples {:.0f} % nearer to real images",
+        "takes samples {:.0f} % further from real images",
+    ),
+)
+CRITIC = (
+    Clause(
+        "table1/quality-loss-f-fid",
+        "the critic brings CQ-F’s samples {:.0f} % nearer",
+        "the critic takes CQ-F’s samples {:.0f} % further away",
+    ),
+    Clause("table1/quality-loss-f-bpd", "costs {:.2f} bits", "saves {:.2f} bits"),
+)
+GAN = (
+    Clause("table1/cq-f-gan-bpd", "CQ-F needs {:.2f} bits less than a GAN", "CQ-F needs {:.2f} bits more than a GAN"),
+    Clause("table1/cq-f-gan-fid", "is {:.0f} % nearer to real images", "is {:.0f} % further from real images"),
+)
+"""What is told of f, of the critic, and of CQ-F against a GAN."""
 
 
-def _severity(result: ClaimResult) -> int:
-    return list(OUTCOMES).index(result.verdict)
+class Finding(NamedTuple):
+    """What was found in a group of runs."""
+
+    place: str
+    text: str
 
 
-def answer(sets: Sequence[Group]) -> list[str]:
-    """The answer that the records of `sets` give: what f does to the trade-off, then the paper's chief claims, data set
-    by data set."""
-    if not any(runs.done(row.id) for runs in sets for row in TABLE1.rows):
-        return [MODEL, "None of the models of Table 1 has been trained yet: ./run_all.sh trains them."]
-    along = [(runs, found) for runs in sets if (found := front_results(runs))]
-    return [MODEL, *(along_lambda(runs, found) for runs, found in along), *map(of_data_set, sets)]
+def answer(sets: Sequence[Group]) -> list[Finding]:
+    """What the records of each of `sets` say: what f does, to the trade-off where there is one; what the critic does;
+    how CQ-F compares with a GAN; and how many of the paper's claims hold. Empty before any claim was tested."""
+    return [Finding(place(runs), told) for runs in sets if (told := of_group(runs))]
 
 
-def along_lambda(runs: Group, found: Sequence[FrontResult]) -> str:
-    """What the fronts say in one sentence."""
-    told = (f"{each.sentence[0].lower()}{each.sentence[1:]} ({each.text}: {each.label})" for each in found)
-    return f"The trade-off along λ, the critic’s weight, on {place(runs, found[0].seeds)}: {'; '.join(told)}."
+def of_group(runs: Group) -> str:
+    """What was found in a group, in sentences; without those about models that have not been trained."""
+    tested = {card.claim.id: card.tests[0] for card in cards([runs], "table1/") if card.tests}
+    along = {result.id: result for result in front_results(runs)}
+    told = [sentence(TRADE_OFF, along) or sentence(WITHOUT_FRONTS, tested), sentence(CRITIC, tested),
+            sentence(GAN, tested)]  # fmt: skip
+    count, counts = tally([runs])
+    told += [
+        f"{counts.get('holds', 0)} of the {count - counts.get('not run', 0)} claims of the paper that were tested hold."
+    ] * bool(tested)
+    return " ".join(filter(None, told))
 
 
-def of_data_set(runs: Group) -> str:
-    """Which of the paper's chief claims came out on a data set, and which did not."""
-    by_id = {card.claim.id: card for card in cards([runs], "table1/")}
-    results = {text: [result for id in ids for result in by_id[id].tests] for text, ids in CHIEF_CLAIMS.items()}
-    came_out = "; ".join(finding(text, of) for text, of in results.items() if as_claimed(of))
-    did_not = "; ".join(f"that {finding(text, of)}" for text, of in results.items() if of and not as_claimed(of))
-    not_tested = "; ".join(text for text, of in results.items() if not of)
-    degree = "partly confirmed" if came_out and did_not else "confirmed" if came_out else "not confirmed"
-    seeds = max(len(runs.done(row.id)) for row in TABLE1.rows)
-    told = f"The paper’s claims on {place(runs, seeds)}, {degree}{f': {came_out}' if came_out else ''}."
-    told += f" Not confirmed: {did_not}." if did_not else ""
-    return f"{told} Not tested there yet: {not_tested}." if not_tested else told
+def sentence(clauses: Sequence[Clause], results: Mapping[str, ClaimResult | FrontResult]) -> str:
+    """The clauses whose claims have an effect: "F saves 0.81 bits and lowers the distance by 3 % (undecided)." Empty
+    without any."""
+    told = []
+    for clause in clauses:
+        if (result := results.get(clause.id)) and result.effect is not None:
+            words = (clause.as_claimed if result.effect >= 0 else clause.opposite).format(abs(result.effect))
+            told.append(words + (f" ({NOT_DECIDED[result.label]})" if result.label in NOT_DECIDED else ""))
+    text = " and ".join(told)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
-def place(runs: Group, seeds: int) -> str:
-    """ "“Tiny ImageNet”, 32×32 pixels, 3 seeds"."""
-    return f"“{data_title(runs.data)}”, {runs.size}×{runs.size} pixels, {count_of(seeds, 'seed')}"
+def place(runs: Group) -> str:
+    """ "Tiny ImageNet 32×32, 3 seeds"; "up to 5 seeds" where rows of Table 1 have fewer."""
+    counts = {len(done) for row in TABLE1.rows if (done := runs.done(row.id))}
+    seeds = "up to " * (len(counts) > 1) + count_of(max(counts), "seed")
+    return f"{data_title(runs.data)} {runs.size}×{runs.size}, {seeds}"
 
 
 # --- claims as data

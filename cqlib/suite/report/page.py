@@ -151,6 +151,8 @@ def render(
         alone=source.alone,
         groups=groups,
         answer=findings.answer(source.scales),
+        model=findings.MODEL,
+        rule=findings.RULE,
         failures=[" ".join(line.split()) for line in told],
         table1=table1_section(source, table1),
         trade_off=trade_off_section(source),

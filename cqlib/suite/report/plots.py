@@ -73,9 +73,10 @@ def blank(width: float, height: float) -> Figure:
     return figure
 
 
-def sample_board(rows: Mapping[str, Mapping[str, Tensor]], *, columns: int) -> Figure:
-    """Grids side by side: `rows[row label][title]` are images (N, C, H, W) uint8."""
+def sample_board(rows: Mapping[str, Mapping[str, Tensor]], *, columns: int, captions: Mapping[str, str] = {}) -> Figure:
+    """Grids side by side: `rows[row label][title]` are images (N, C, H, W) uint8; `captions[title]` stands below."""
     across = max(len(row) for row in rows.values())
+    below: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "center", "va": "top"}
     beside: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "rotation": 90}
     with subplots(2.1 * across, 2.3 * len(rows), len(rows), across, squeeze=False) as (figure, axes):
         for ax in axes.flat:
@@ -87,6 +88,7 @@ def sample_board(rows: Mapping[str, Mapping[str, Tensor]], *, columns: int) -> F
             for ax, (title, images) in zip(line, row.items(), strict=False):
                 ax.imshow(grid(images, columns=columns), interpolation="none")
                 ax.set_title(title)
+                ax.annotate(captions.get(title, ""), (0.5, 0), (0, -4), fontsize=9, **below)
     return figure
 
 

@@ -2,7 +2,7 @@
 reports/published, and README, docs, their pictures and the page are rendered anew."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from cqlib import data as data_sets
 from cqlib.data.grids import animation, published_grid, tiles, unscaled, webp
+from cqlib.metrics.quantities import QUANTITIES
 from cqlib.models.registry import RECIPES
 from cqlib.suite.experiments import ablations, paper, trade_off
 from cqlib.suite.experiments.experiment import image_size
@@ -21,19 +23,23 @@ from cqlib.suite.experiments.record import Record, machine_path, slug, undamaged
 from cqlib.suite.experiments.rows import RESULT_PROFILES, default_data
 from cqlib.suite.report import page as report
 from cqlib.suite.report import plots, readme
+from cqlib.suite.report.details import digit_lines
+from cqlib.suite.report.groups import Group, groups
 from cqlib.suite.report.pictures import sample_file
+from cqlib.suite.report.trade_off import draw_fronts
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import IN_REPOSITORY, PUBLISHED
 
-PICTURE = {"profile": "quick", "data": default_data("table1/cq-f", "quick")[0]}
+PICTURE = {"data": default_data("table1/cq-f", "quick")[0], "profile": "quick"}
 """The group of README's picture of Table 1, seed 0, and of the published models."""
 HISTORY, LOSSY = "training.history.png", 32
 """Samples kept along a training (`training.snapshots.History`); published as images of a side that may
 lose detail."""
 TUNING = 100
 """Seeds from this one on are for tuning."""
+REAL = "Real images"
 SHOWN, ALONG = 36, 16
 """Images of each row in the picture, and in a frame of the animation."""
 MODELS = (*(row.id for row in paper.TABLE1.rows), "extra/cq-f-conditional", "table2/cqf-residual")
@@ -101,7 +107,7 @@ def publish(runs_dir: Path) -> list[Path]:
     for folder in sorted((PUBLISHED / "samples").glob("*/")):
         if folder.name not in names:
             shutil.rmtree(folder)  # samples of a later seed, published before the first seed was
-    written += _pictures()
+    written += _pictures(undamaged_records(PUBLISHED / "records"))
     return [*written, *readme.write(), report.render(PUBLISHED, runs_dir=PUBLISHED)]
 
 
@@ -128,9 +134,10 @@ def _equal(a: Any, b: Any) -> bool:
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
-def _pictures() -> list[Path]:
-    """Draw, from what is published of seed 0 of Table 1: real test images beside samples of every row, and samples of
-    every row along its training, an animation. Nothing where a row is missing. Returns the files."""
+def _pictures(records: Sequence[Record]) -> list[Path]:
+    """Draw README's pictures from what is published: of seed 0 of Table 1, real test images and samples of every row
+    with its bits and how many of its digits can be read by eye, and samples of every row along its training, an
+    animation; and the trade-off. Nothing where a row is missing. Returns the files."""
     size = image_size(PICTURE["data"], PICTURE["profile"])
     folders = {row: PUBLISHED / "samples" / slug(row.id, PICTURE["data"], PICTURE["profile"], 0)
                for row in paper.TABLE1.rows}  # fmt: skip
@@ -140,20 +147,37 @@ def _pictures() -> list[Path]:
     drawn, along = ({row.label: tiles(unscaled((folder / name).read_bytes(), size), size)
                      for row, folder in folders.items()} for name in ("samples.webp", "history.webp"))  # fmt: skip
     real = data_sets.load(PICTURE["data"], size=size).test.images
-    board = {"Real images": real} | drawn
-    picture = _board("", {label: images[:SHOWN] for label, images in board.items()}, 6)
+    board = {REAL: real} | drawn
+    runs = next(runs for runs in groups([], records)
+                if (runs.data, runs.profile, runs.size, runs.changes) == (*PICTURE.values(), size, {}))  # fmt: skip
+    picture = _board("", {label: images[:SHOWN] for label, images in board.items()}, 6, captions(runs))
     steps = RECIPES[paper.TABLE1.rows[0].id](paper.TABLE1.rows[0].id, PICTURE["profile"], size).training.steps
     lines = {label: images.split(ALONG) for label, images in along.items()}
     count = min(map(len, lines.values()))
     frames = [_board(f"step {(k + 1) * steps // count:,}", {label: line[k] for label, line in lines.items()}, 4)
               for k in range(count)]  # fmt: skip
+    fronts, _ = draw_fronts(runs, fid := QUANTITIES["fid"], fid.lite0)
     return [write_atomic(PUBLISHED / "table1.webp", webp(picture)),
-            write_atomic(PUBLISHED / "table1_training.webp", animation(frames))]  # fmt: skip
+            write_atomic(PUBLISHED / "table1_training.webp", animation(frames)),
+            write_atomic(PUBLISHED / "trade_off.webp", webp(_pixels(fronts)))]  # fmt: skip
 
 
-def _board(title: str, grids: dict[str, torch.Tensor], columns: int) -> np.ndarray:
+def captions(runs: Group) -> dict[str, str]:
+    """Label -> what stands below its samples: "5.04 bits, 42 of 64 legible"."""
+    legible = {line.row: line.by_eye for line in digit_lines([runs], [row.id for row in paper.TABLE1.rows])}
+    found = {REAL: legible.get("", "")}
+    for row in paper.TABLE1.rows:
+        bits = runs.cell(row.id, "BPD")
+        found[row.label] = f"{bits.text}{bits.mark} bits\n{legible.get(row.id, '')}"
+    return {label: f"{text} legible" for label, text in found.items()}
+
+
+def _board(title: str, grids: dict[str, torch.Tensor], columns: int, captions: Mapping[str, str] = {}) -> np.ndarray:
     """Images (N, C, H, W) uint8 in grids side by side, as one picture, uint8 (H', W', 4)."""
-    figure = plots.sample_board({title: grids}, columns=columns)
+    return _pixels(plots.sample_board({title: grids}, columns=columns, captions=captions))
+
+
+def _pixels(figure: Figure) -> np.ndarray:
     figure.set_dpi(plots.STYLE["savefig.dpi"])
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

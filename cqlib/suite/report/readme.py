@@ -18,7 +18,7 @@ from cqlib.suite.experiments.experiment import image_size
 from cqlib.suite.experiments.record import slug, undamaged_records
 from cqlib.suite.experiments.rows import RESULT_PROFILES, default_data, training_command
 from cqlib.suite.report import details, trade_off
-from cqlib.suite.report.findings import VERDICTS, Card, answer, cards, scales, write_claims
+from cqlib.suite.report.findings import RULE, VERDICTS, Card, answer, cards, scales, write_claims
 from cqlib.suite.report.groups import Group, data_title, groups, side_by_side
 from cqlib.suite.report.tables import MIXTURE, MIXTURE_MEANS, NO_IS, mixture_cells
 from cqlib.util.errors import UserError
@@ -42,9 +42,9 @@ def displayed(sets: Groups, table: paper.Table) -> Group | None:
 
 
 def findings(sets: Groups) -> str:
-    """Whether the paper's chief claims came out, in sentences."""
-    _, *told = answer(scales(sets, [row.id for row in paper.TABLE1.rows]))
-    return "\n\n".join(told)
+    """What was found on the smallest and on the largest images."""
+    told = answer(scales(sets, [row.id for row in paper.TABLE1.rows]))
+    return "\n".join([*(f"- **{each.place}.** {each.text}" for each in told), "", RULE])
 
 
 def default_cost(sets: Groups) -> str:

@@ -10,7 +10,6 @@ from cqlib.suite.report.findings import scales
 from cqlib.suite.report.groups import groups
 
 TABLE1 = ["table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f", "table1/gan"]
-GAN_BPD, GAN_FID = "CQ-F needs fewer bits than a GAN", "CQ-F’s samples look better than a GAN’s"
 
 
 def against_gan(bpd: float, fd: float, seeds: int = 3, spread: float = 0.01, **more):
@@ -21,30 +20,35 @@ def against_gan(bpd: float, fd: float, seeds: int = 3, spread: float = 0.01, **m
             for row, (bits, distance) in numbers.items() for seed in range(seeds)]  # fmt: skip
 
 
-def told(*records) -> list[str]:
+def told(*records) -> list[findings.Finding]:
     return findings.answer(scales(groups([], [run for of in records for run in of]), TABLE1))
 
 
-def test_what_came_out_and_what_did_not_follow_the_records():
-    first, told_of = told(against_gan(bpd=5.0, fd=150.0))
-    assert first == findings.MODEL and told_of.startswith("The paper’s claims on “photos10”, 16×16 pixels, 3 seeds, p")
-    assert f"partly confirmed: {GAN_BPD}. Not confirmed: " in told_of
-    assert f"{GAN_FID} (the opposite was measured)" in told_of and "Not tested there yet: f saves bits" in told_of
-    _, told_of = told(against_gan(bpd=9.0, fd=50.0))
-    assert f": {GAN_FID}. Not" in told_of and f"{GAN_BPD} (the opposite was measured)" in told_of
-    assert f"{GAN_FID} (no difference was measured)" in told(against_gan(bpd=5.0, fd=100.0))[1]
-    assert f"{GAN_FID} (undecided)" in told(against_gan(5.0, 90.0, seeds=2, spread=30.0))[1]
-    assert f"{GAN_BPD} (in the one seed that was run)" in told(against_gan(bpd=5.0, fd=150.0, seeds=1))[1]
-    assert told()[1].startswith("None of the models of Table 1 has been trained")
+def test_effects_are_told_with_their_direction_and_doubt():
+    [(place, text)] = told(against_gan(bpd=5.0, fd=150.0))
+    assert place == "photos10 16×16, 3 seeds"
+    assert text.startswith("CQ-F needs 2.00 bits less than a GAN and is 50 % further from real images.")
+    [(_, text)] = told(against_gan(bpd=9.0, fd=50.0))
+    assert text.startswith("CQ-F needs 2.00 bits more than a GAN and is 50 % nearer to real images.")
+    assert "0 % nearer to real images (no difference)" in told(against_gan(bpd=5.0, fd=100.0))[0].text
+    assert "9 % nearer to real images (undecided)" in told(against_gan(5.0, 90.0, seeds=2, spread=30.0))[0].text
+    assert "less than a GAN (one seed)" in told(against_gan(bpd=5.0, fd=150.0, seeds=1))[0].text
+    assert not told() and not told([record("table1/vae", BPD=5.0)])
+
+
+def test_claims_that_hold_are_counted_among_those_that_were_tested():
+    """Against a GAN by bits and by distance, claims of which both, or one, or none hold."""
+    for bpd, fd, count in ((5.0, 50.0, 2), (5.0, 150.0, 1), (9.0, 150.0, 0)):
+        assert told(against_gan(bpd, fd))[0].text.endswith(
+            f"{count} of the 2 claims of the paper that were tested hold."
+        )
 
 
 def test_each_data_set_speaks_for_itself():
     """A claim that holds on one is not hidden by another on which it does not."""
-    _, small, large = told(against_gan(5.0, 50.0), at_32(against_gan(5.0, 150.0, seeds=1, profile="study")))
-    assert "16×16 pixels, 3 seeds" in small and f"{GAN_BPD}; {GAN_FID}." in small
-    assert "32×32 pixels, 1 seed," in large
-    assert f"{GAN_BPD} (in the one seed that was run)." in large
-    assert f"{GAN_FID} (not so in the one seed that was run)" in large
+    small, large = told(against_gan(5.0, 50.0), at_32(against_gan(5.0, 150.0, seeds=1, profile="study")))
+    assert "16×16, 3 seeds" in small.place and "is 50 % nearer to real images." in small.text
+    assert "32×32, 1 seed" in large.place and "is 50 % further from real images (one seed)." in large.text
 
 
 def test_the_trade_off_comes_first():
@@ -57,11 +61,9 @@ def test_the_trade_off_comes_first():
             changes = {} if weight in (0.0, usual_lambda("photos10")) else {LAMBDA: weight}
             runs += [record(name, seed, BPD=bits - less + 0.01 * seed, FD=factor * distance + 0.1 * seed,
                             changes=changes) for seed in range(3)]  # fmt: skip
-    first, of_front, of_data = told(runs)
-    assert first == findings.MODEL and of_data.startswith("The paper’s claims")
-    assert of_front.startswith("The trade-off along λ, the critic’s weight, on “photos10”, 16×16 pixels, 3 seeds: at ")
-    assert "f lowers bits (+1.14" in of_front and "; each CQ has a CQ-F" in of_front
-    assert "3 of 3 seeds: holds" in of_front
+    [(_, text)] = told(runs)
+    assert text.startswith("At equal distance from real images f saves 1.14 bits and at equal bits its samples are ")
+    assert "with the critic f saves" not in text and "The critic brings CQ-F’s samples 40 % nearer" in text
 
 
 def test_the_columns_are_the_smallest_and_the_largest_scale_of_each_the_set_with_most_seeds():
