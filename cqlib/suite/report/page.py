@@ -170,6 +170,9 @@ def shown_tables(source: Source) -> list[list[Shown]]:
     tables_shown, said = [], set[str]()
     for table in paper.TABLES:
         first, *more = side_by_side(source.groups, [row.id for row in table.rows], source.profile) or [[]]
+        if table is paper.TABLE1 and source.alone:
+            first = source.scales
+            more = [rest for place in more if (rest := [group for group in place if group not in first])]
         view = tables.view(table, first, tables.missing(table, source.groups, source.profile, source.alone))
         view = replace(view, remarks=tuple(remark for remark in view.remarks if remark not in said))
         said.update(view.remarks)
@@ -183,22 +186,31 @@ def shown_tables(source: Source) -> list[list[Shown]]:
 
 
 def strip(source: Source, table: paper.Table, groups: Sequence[Group]) -> Figures:
-    """Samples of the rows that a table has and no earlier one, from `groups`, by the changes of their recipes; before
-    those of Table 1, real images. Each figure says how many of its digits could be read by eye."""
-    counted = {line.row: f"{line.by_eye} legible" for line in details.digit_lines(groups, table.new_rows)
-               if line.by_eye}  # fmt: skip
+    """Samples of the rows that a table has and no earlier one, from `groups`, by data and by the changes of their
+    recipes; before those of Table 1, real images. Each figure has its bits, and how many of its digits could be read
+    by eye or else its distance."""
     alike: dict[str, list[Group]] = {}
     for group in sorted(groups, key=lambda group: len(group.changes)):
-        alike.setdefault(canonical_json(group.changes), []).append(group)
+        alike.setdefault(canonical_json([group.data, group.changes]), []).append(group)
     found: Figures = []
-    for of_changes in alike.values():
-        changes = in_words(of_changes[0].changes)
-        for figure in source.grids(of_changes, table.new_rows):
+    for together in alike.values():
+        changes = in_words(together[0].changes)
+        legible = {line.row: line.by_eye for line in details.digit_lines(together, table.new_rows)}
+        for figure in source.grids(together, table.new_rows):
             if figure["of"] or (table is paper.TABLE1 and not found):
-                row = figure["of"][1] if figure["of"] else ""
                 label = f"{figure['label']}, {changes}" if changes else figure["label"]
-                found.append({**figure, "label": label, "legible": "" if changes else counted.get(row, "")})
+                found.append({**figure, "label": label, "text": _scores(figure["of"], {} if changes else legible)})
     return found
+
+
+def _scores(of: tuple[Group, str] | None, legible: dict[str, str]) -> str:
+    """ "5.04 bits, 42 of 64 legible": what stands below samples of a row, or, without one, of real images."""
+    if of is None:
+        return f"{read} legible" if (read := legible.get("")) else ""
+    group, row = of
+    bits, fd = group.cell(row, "BPD"), group.cell(row, name := group.score_name(QUANTITIES["fid"], [row]))
+    read = legible.get(row)
+    return f"{bits.text}{bits.mark} bits, {f'{read} legible' if read else f'{name} {fd.text}'}"
 
 
 def table1_section(source: Source, shown: Sequence[Shown]) -> Table1:
@@ -298,6 +310,7 @@ def _environment() -> Environment:
         chosen_late=trade_off.CHOSEN_LATE,
         regimes_head=details.REGIMES,
         regimes_mean=details.REGIMES_MEAN,
+        mixture_means=tables.MIXTURE_MEANS,
         exact=pictures.EXACT,
         label_of=label_of,
         heading=heading,

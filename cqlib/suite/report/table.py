@@ -27,7 +27,7 @@ from cqlib.util.files import canonical_json, write_atomic
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import count_of, without_paths
 
-ORIGINS = {"published": "Published", "local": "This machine"}
+ORIGINS = {"published": "This project", "local": "This machine"}
 STEPS = "steps"
 """The metric of the line that every run has, whether anything was measured or not: how many steps it was trained."""
 COLUMNS = ("origin", "row", "changes", "data", "size", "profile", "seed", "recipe", "metric", "value", "std", "n",

@@ -1,6 +1,6 @@
 """The paper's tables as lines to show: a line for each row, the paper's numbers beside what groups measured.
 
-A line of Table 1 is a model that nobody trained: with probability 99 % a sample of the GAN, else one of VAE-F. Its
+Below Table 1 stands a model that nobody trained: with probability 99 % a sample of the GAN, else one of VAE-F. Its
 likelihood is nearly that of VAE-F, its samples are nearly the GAN's (Theis et al. 2016, arXiv 1511.01844, section 3.2):
 few bits do not show that a model's samples cover the data. What it scores follows from the records of the two.
 """
@@ -65,6 +65,8 @@ class View:
     lines: tuple[Line, ...]
     footnotes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    mixtures: tuple[tuple[ColumnGroup, tuple[Cell, ...]], ...] = ()
+    """The scores of the mixture, of Table 1, in each group."""
     commands: tuple[tuple[str, str], ...] = ()
     model_count: int = 0
     trained: int = 0
@@ -82,19 +84,17 @@ def view(table: paper.Table, sets: Sequence[Group], commands: tuple[tuple[str, s
     real = list(map(real_cells, sets, names))
     if any(cell.text for cells in real for cell in cells):
         lines.append(Line("Real images", (*((Cell("", span=len(PAPER)),) for _ in table.data), *real)))
-    mixed = list(map(mixture_cells, sets, names)) if table is paper.TABLE1 else []
-    if any(mixed):
-        of_mixture = (found or (Cell("", span=len(of) + 1),) for found, of in zip(mixed, names, strict=True))
-        lines.append(Line(MIXTURE, (*((Cell("", span=len(PAPER)),) for _ in table.data), *of_mixture)))
     papers = (ColumnGroup("paper", "Paper", paper.DATA_SETS[data].label, PAPER) for data in table.data)
-    groups = (ColumnGroup(runs.origin, ORIGINS[runs.origin], runs.label, (*map(heading, of_set), "Seeds"))
-              for runs, of_set in zip(sets, names, strict=True))  # fmt: skip
+    groups = [ColumnGroup(runs.origin, ORIGINS[runs.origin], runs.label, (*map(heading, of_set), "Seeds"))
+              for runs, of_set in zip(sets, names, strict=True)]  # fmt: skip
+    mixed = [mixture_cells(runs, of) if table is paper.TABLE1 else None for runs, of in zip(sets, names, strict=True)]
+    mixtures = tuple((group, cells) for group, cells in zip(groups, mixed, strict=True) if cells)
     misleads = dict.fromkeys(NO_IS.format(data_title(runs.data)) for runs in sets if runs.data in IS_MISLEADS)
     otherwise = map(label_of, trained_otherwise(sets, [row.id for row in table.rows]))
-    remarks = (*[MIXTURE_MEANS] * any(mixed), *misleads, *map(OTHERWISE.format, otherwise))
+    remarks = (*misleads, *map(OTHERWISE.format, otherwise))
     title = f"{table.name}. {table.title}"
     trained = sum(any(runs.done(row.id) for runs in sets) for row in table.rows)
-    return View(table.id, title, (*papers, *groups), tuple(lines), table.footnotes, remarks, commands,
+    return View(table.id, title, (*papers, *groups), tuple(lines), table.footnotes, remarks, mixtures, commands,
                 len(table.rows), trained)  # fmt: skip
 
 
@@ -145,7 +145,7 @@ COVERS, SHARE = WITHOUT_L_Q[CQ_F], 0.01
 """The row with few bits, and its share of the samples; the others are the GAN's."""
 MIXTURE = "99\u00a0% GAN + 1\u00a0%\u00a0VAE-F"
 MIXTURE_MEANS = (
-    "The row “99 % GAN + 1 % VAE-F” is computed, not trained: a mixture that draws from the GAN with probability 99 %, "
+    "“99 % GAN + 1 % VAE-F” is computed, not trained: a mixture that draws from the GAN with probability 99 %, "
     "else from VAE-F. Since p ≥ 0.01 p(VAE-F), it needs at most log2(100) bits per image more than VAE-F, yet nearly "
     "all its samples are the GAN’s. A low BPD alone therefore does not show that samples cover the data (Theis et al. "
     "2016, arXiv 1511.01844, section 3.2); coverage does show it, since the mixture’s is about the GAN’s."
