@@ -69,7 +69,7 @@ def test_fronts_answer_in_their_own_line():
 
 def test_table_1_is_told_of_its_own_recipes_and_other_tables_of_those_with_most_seeds():
     residual = {"table2/cqf-residual": 4.5}, {"table2/cqf-residual": 80.0}
-    plain, former = runs(), runs({CQ_F: 4.0}, {CQ_F: 100.0}, changes=APART)
+    plain, former = runs(), runs({CQ: 6.0, CQ_F: 4.0}, {CQ: 90.0, CQ_F: 100.0}, changes=APART)
     sets = groups([], [*plain, *former, *runs(*residual, seeds=1), *runs(*residual, changes=APART)])
     table = answers.questions(sets)
     assert "with critic: **yes**, +1.30 bpd" in cells(table)["Does f save bits?"][0]
