@@ -76,6 +76,13 @@ def cost(profile: str, runs: Group | None) -> tuple[str, str]:
     return f"{duration(seconds)} of a core", format_bytes(max(run.peak_memory_bytes for run in chain(*done)))
 
 
+def paper_hours(sets: Groups) -> str:
+    """What one seed of the paper's tables takes on a GPU; no records say so, but an estimate."""
+    table1, table3, every = (details.gpu_hours(part) for part in ("Table 1", "Table 3", ""))
+    return (f"Estimated for the training, without measuring, on one A100: about {table1:.0f} GPU-hours for one seed of "
+            f"Table 1, and {every:.0f} for one seed of everything, of which {table3:.0f} are Table 3’s.")  # fmt: skip
+
+
 def default_run() -> dict[str, Any]:
     """Time and memory of the default command, on the slowest machine that it was measured on."""
     return max(json.loads((PUBLISHED / "bench" / "default_run.json").read_text()), key=itemgetter("seconds"))
@@ -148,6 +155,7 @@ def seconds_a_step(run: Record) -> float:
 DOCUMENTS: Mapping[Path, Mapping[str, Callable[[Groups], str]]] = {
     README: {"cost": default_cost, "findings": findings, "table1": short_table},
     DOCS / "running.md": {"profiles": profiles},
+    DOCS / "clusters.md": {"hours": paper_hours},
     DOCS / "performance.md": {"speed": speed},
     DOCS / "results.md": {"questions": answers.questions, "regimes": two_regimes, "claims": answers.claims},
 }
