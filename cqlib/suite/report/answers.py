@@ -19,7 +19,7 @@ from cqlib.suite.report.findings import VERDICTS, cards, scales
 from cqlib.suite.report.groups import Group, data_title
 from cqlib.suite.report.trade_off import FrontResult, front_results
 from cqlib.suite.report.verdicts import ClaimResult, effect_text
-from cqlib.util.text import markdown_table
+from cqlib.util.text import count_of, markdown_table
 
 QUESTIONS = {
     "Does f save bits?": {"without critic": "table1/f-bpd", "with critic": "table1/f-quality-bpd"},
@@ -44,7 +44,8 @@ ANSWERS = {
     "sketch": "too few seeds", "not reached": "undecided",
 }  # fmt: skip
 NOT_TESTED = "not tested yet"
-FORMER = "‡"
+CHANGED = "‡"
+"""Marks results of changed recipes."""
 
 
 class Column(NamedTuple):
@@ -58,6 +59,11 @@ class Column(NamedTuple):
     def heading(self) -> str:
         """ "Digits on photographs, 16×16"."""
         return f"{data_title(self.place.data)}, {self.place.size}×{self.place.size}"
+
+    @property
+    def seeds(self) -> int:
+        """The most seeds of any row of Table 1."""
+        return max(len(self.place.done(row.id)) for row in paper.TABLE1.rows)
 
 
 def columns(sets: Sequence[Group]) -> list[Column]:
@@ -83,11 +89,12 @@ def questions(sets: Sequence[Group]) -> str:
                  for column in found]  # fmt: skip
         papers = [_named(words, papers_answer(BY_ID[id])) for words, id in parts.items() if id in BY_ID]
         lines.append([question, *("<br>".join(cell) for cell in [*cells, papers])])
-    table = markdown_table(["question", *(column.heading for column in found), "paper"], lines)
+    headings = (f"{column.heading}, up to {count_of(column.seeds, 'seed')}" for column in found)
+    table = markdown_table(["question", *headings, "paper"], lines)
     changed = {column.heading: in_words(result.runs.changes) for column in found
                for result in column.claims.values() if result.runs.changes}  # fmt: skip
     told = "; ".join(f"{words} ({heading})" for heading, words in changed.items())
-    return f"{table}\n\n{FORMER}: with changed recipes, {told}." if told else table
+    return f"{table}\n\n{CHANGED}: with changed recipes, {told}." if told else table
 
 
 def _named(words: str, text: str) -> str:
@@ -101,7 +108,7 @@ def answer(result: ClaimResult | FrontResult | None) -> str:
     if isinstance(result, FrontResult):
         return f"{ANSWERS[result.label]}, {result.text}"
     asked = worse(result) if result.claim.kind == "equal" else result
-    return f"{ANSWERS[asked.verdict]}, {asked.reason or asked.text}{_former(result)}"
+    return f"{ANSWERS[asked.verdict]}, {asked.reason or asked.text}{_changed(result)}"
 
 
 def worse(result: ClaimResult) -> ClaimResult:
@@ -143,8 +150,8 @@ def claims(sets: Sequence[Group]) -> str:
 def _verdict(result: ClaimResult) -> str:
     """ "holds, +0.79 bpd †"; where one seed was run, the verdict's sign: "(✓) +0.79 bpd"."""
     words = VERDICTS[result.verdict].sign if result.label == "seen once" else f"{result.label},"
-    return f"{words} {result.size}{' †' * result.survives_holm}{_former(result)}"
+    return f"{words} {result.size or result.reason}{' †' * result.survives_holm}{_changed(result)}"
 
 
-def _former(result: ClaimResult) -> str:
-    return f" {FORMER}" * bool(result.runs.changes)
+def _changed(result: ClaimResult) -> str:
+    return f" {CHANGED}" * bool(result.runs.changes)

@@ -52,7 +52,8 @@ def profiles(sets: Groups) -> str:
     for profile in RESULT_PROFILES:
         data = default_data("table1/cq-f", profile)[0]
         size = image_size(data, profile)
-        alike = (runs for runs in sets if (runs.profile, runs.data, runs.size) == (profile, data, size))
+        unchanged = (runs for runs in sets if not runs.changes)
+        alike = (runs for runs in unchanged if (runs.profile, runs.data, runs.size) == (profile, data, size))
         runs = next((runs for runs in alike if runs.done("table1/cq-f")), None)
         scores = [mean(runs, "table1/cq-f", name) if runs else "—" for name in ("BPD", FD)]
         lines.append([f"`{profile}`", f"`{data}` {size}×{size}", *cost(profile, runs), *scores])

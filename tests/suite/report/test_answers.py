@@ -29,7 +29,7 @@ def cells(table: str) -> dict[str, list[str]]:
 def test_an_answer_is_the_verdict_of_its_claim_at_its_scale():
     small, large = runs(), at_32(runs(BITS | {VAE_F: 6.5, CQ_F: 6.31}, seeds=3, profile="study"))
     table = cells(answers.questions(groups([], [*small, *large])))
-    assert table["question"] == ["photos10, 16×16", "photos10, 32×32", "paper"]
+    assert table["question"] == ["photos10, 16×16, up to 3 seeds", "photos10, 32×32, up to 3 seeds", "paper"]
     at_small, at_large, papers = table["Does f save bits?"]
     assert at_small.startswith("without critic: **yes**, +1.00 bpd [") and "with critic: **yes**, +1.30" in at_small
     assert "without critic: **no, the opposite**, −0.50" in at_large and "with critic: **no, the o" not in at_small
@@ -53,6 +53,14 @@ def test_the_claim_that_the_critic_costs_no_bits_is_asked_the_other_way_round(ro
 def test_one_seed_answers_too(bits, told):
     cell, _ = cells(answers.questions(groups([], runs(BITS | {CQ: bits}, seeds=1))))["Does the critic cost bits?"]
     assert f"without f: {told} once, " in cell
+
+
+def test_a_diverged_run_leaves_its_cells_undecided_and_says_so():
+    made = [*runs(), record(VAE, 3, status="diverged")]
+    cell, _ = cells(answers.questions(groups([], made)))["Does f save bits?"]
+    assert "without critic: undecided, VAE: 1 of 4 diverged<br>with critic: **yes**" in cell
+    told = cells(answers.claims(groups([], made)))[BY_ID["table1/f-bpd"].sentence][1]
+    assert told == "undecided, VAE: 1 of 4 diverged"
 
 
 def test_fronts_answer_in_their_own_line():
