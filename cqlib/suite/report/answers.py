@@ -1,5 +1,5 @@
-"""The two tables of docs/results.md: eight questions with their answers, and every claim with its verdict; a column for
-digits, the smallest scale at which Table 1 was trained, and one for natural images, the largest.
+"""The two tables of docs/results.md: eight questions with their answers, and the claims with their verdicts; a column
+for digits, the smallest scale at which Table 1 was trained, and one for natural images, the largest.
 
 An answer is the verdict of a claim in other words. That the critic costs bits is asked, where the paper claims that
 without f it costs none: such a claim of equality is turned round.
