@@ -14,6 +14,8 @@ from cqlib.util.text import fill_sections, format_bytes, markdown_table
 PAGE = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "reports" / "published" / "bench"
 DEFAULT = RESULTS / "default_run.json"
+LONG = 30
+"""Phases of the default command that take so many seconds are shown."""
 
 
 def write() -> None:
@@ -50,8 +52,8 @@ def _short(commit: str) -> str:
 
 
 def default_run(runs: Sequence[dict]) -> str:
-    """What `benchmarks/default_run.py` measured of the default command, a line per run, and where the time of the last
-    one went."""
+    """What `benchmarks/default_run.py` measured of the default command, a line per run, and where most of the time of
+    the last one went."""
     rows = []
     for r in runs:
         restricted = ", ".join(f"`{name}={value}`" for name, value in r["restricted to"].items())
@@ -62,6 +64,7 @@ def default_run(runs: Sequence[dict]) -> str:
     header = ("machine", "restricted by", "from nothing", "again, all done", "memory at most", "commit")
     parts = [markdown_table(header, rows)]
     if phases := runs[-1].get("phases"):
-        lines = markdown_table(("phase", "time"), [[name, f"{seconds:,} s"] for name, seconds in phases.items()])
-        parts.append(f"Where the time of the last line went; rows overlap, and so do notebooks:\n\n{lines}")
+        long = {name: seconds for name, seconds in phases.items() if seconds >= LONG}
+        lines = markdown_table(("phase", "time"), [[name, f"{seconds:,} s"] for name, seconds in long.items()])
+        parts.append(f"Phases of {LONG} s or more, which overlap:\n\n{lines}")
     return "\n\n".join(parts)

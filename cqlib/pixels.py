@@ -41,7 +41,7 @@ def check_integers(x: Tensor) -> None:
     """ValueError for floats, such as samples in [-1, 1], where pixel values are asked for."""
     if x.is_floating_point():
         kind = str(x.dtype).removeprefix("torch.")
-        raise ValueError(f"pixels are uint8 ({kind} given): to_uint8 makes them of floats in [-1, 1)")
+        raise ValueError(f"pixels are uint8 ({kind} given): convert floats in [-1, 1] with to_uint8()")
 
 
 def to_uint8(x: Tensor) -> Tensor:

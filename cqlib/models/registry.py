@@ -37,8 +37,8 @@ def build(config: object) -> System:
     return SYSTEMS[type(config)](config)
 
 
-def build_apart(config: object, seed: int = 0) -> System:
-    """`build` from a seed of its own, in evaluation mode; torch's random state stays as it is."""
+def build_seeded(config: object, seed: int = 0) -> System:
+    """`build` with weights from this seed, in evaluation mode; torch's random state stays as it is."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # not the GPUs', which are not restored
         return build(config).eval()

@@ -24,7 +24,7 @@ def file_lock(
             lock.acquire(timeout=POLL_SECONDS)
         except Timeout:
             if not waited:
-                say(f"{what}: waiting for another process, which works on it")
+                say(f"{what} is in use by another process: waiting")
             waited = True
             while_waiting()
         except (OSError, NotImplementedError) as error:

@@ -10,7 +10,7 @@ from small_models import StopAfter, flat, generator, images, labels, recipe, sys
 from cqlib.data import IMAGE_SIZES
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.gan_baseline import GANBaseline
-from cqlib.models.registry import RECIPES, SYSTEMS, build_apart
+from cqlib.models.registry import RECIPES, SYSTEMS, build_seeded
 from cqlib.models.variational import VariationalModel
 from cqlib.pixels import cell_centres, to_uint8
 from cqlib.suite.experiments.rows import PROFILES
@@ -29,9 +29,9 @@ def test_a_system_built_apart_has_the_weights_of_its_seed_and_leaves_the_random_
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first, second = (build_apart(config, seed) for seed in (1, 2))
+    first, second = (build_seeded(config, seed) for seed in (1, 2))
     assert torch.equal(torch.rand(3), expected) and not first.training
-    assert torch.equal(flat(first), flat(build_apart(config, 1))) and not torch.equal(flat(first), flat(second))
+    assert torch.equal(flat(first), flat(build_seeded(config, 1))) and not torch.equal(flat(first), flat(second))
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -38,7 +38,7 @@ def take(tmp_path, **options):
 
 
 def test_a_live_owner_is_waited_for(tmp_path, holder):
-    assert take(tmp_path, while_waiting=holder.stdin.close) == ["a run: waiting for another process, which works on it"]
+    assert take(tmp_path, while_waiting=holder.stdin.close) == ["a run is in use by another process: waiting"]
     assert holder.wait(20) == 0
 
 

@@ -18,7 +18,7 @@ from cqlib.util.device import fork_rng
 from cqlib.util.stop import StopRequest
 
 Callback = Callable[[int, Any, dict[str, float]], object]
-"""(step, model, losses), see `OwnModel.fit`."""
+"""(step, model, losses), see `Table1Model.fit`."""
 CALLBACK = "the callback"
 """The reason of a stop that a callback brought about."""
 VALIDATIONS = 20

@@ -48,7 +48,7 @@ OTHER_NAMES = {"lr": "learning_rate", "epochs": "steps", "bs": "batch_size", "la
 """Settings by the names that they have elsewhere."""
 
 
-class OwnModel(System):
+class Table1Model(System):
     """What the five models share: one is made for a size of images, trained in one call, saved and loaded."""
 
     row: ClassVar[str]
@@ -220,31 +220,31 @@ def _unknown_setting(name: str, names: list[str]) -> str:
     return str(unknown_name("setting", name, names))
 
 
-class CQF(OwnModel, CoverageQuality):
+class CQF(Table1Model, CoverageQuality):
     """CQ-F: encoder, decoder, an invertible f between features and image, and a critic; trained by L_C + lambda L_Q."""
 
     row = "table1/cq-f"
 
 
-class CQ(OwnModel, CoverageQuality):
+class CQ(Table1Model, CoverageQuality):
     """CQ: encoder, decoder and a critic; trained by L_C + lambda L_Q."""
 
     row = "table1/cq"
 
 
-class VAEF(OwnModel, CoverageQuality):
+class VAEF(Table1Model, CoverageQuality):
     """VAE-F: encoder, decoder and an invertible f; trained by L_C, its likelihood."""
 
     row = "table1/vae-f"
 
 
-class VAE(OwnModel, CoverageQuality):
+class VAE(Table1Model, CoverageQuality):
     """VAE: encoder and decoder; trained by L_C, its likelihood."""
 
     row = "table1/vae"
 
 
-class GAN(OwnModel, GenerativeAdversarialNet):
+class GAN(Table1Model, GenerativeAdversarialNet):
     """GAN: a generator, the decoder's mean, and a critic; trained by L_Q. It has no likelihood."""
 
     row = "table1/gan"
@@ -253,7 +253,7 @@ class GAN(OwnModel, GenerativeAdversarialNet):
 S = TypeVar("S", bound=System)
 CONFIGS: dict[type[System], Any] = {system: config for config, system in SYSTEMS.items()}
 """System -> the class of its configs."""
-MODELS: dict[str, type[OwnModel]] = {model.__name__: model for model in (CQF, CQ, VAEF, VAE, GAN)}
+MODELS: dict[str, type[Table1Model]] = {model.__name__: model for model in (CQF, CQ, VAEF, VAE, GAN)}
 
 
 CLASSES: dict[str, type[System]] = {system.__name__: system for system in SYSTEMS.values()} | MODELS
@@ -267,7 +267,7 @@ def class_of(row: str, config: Any) -> type[System]:
 
 def untrained(kind: type[S], config: Any) -> S:
     """A model of a class with this config; its weights depend on torch's random state."""
-    return kind.of_config(config) if issubclass(kind, OwnModel) else kind(config)
+    return kind.of_config(config) if issubclass(kind, Table1Model) else kind(config)
 
 
 def build_model(kind: type[S], config: Any, weights: dict[str, Tensor], file: Path) -> S:

@@ -151,7 +151,7 @@ def _run(stages: Stages, features: Features, runs_dir: Path) -> Record:
     if (stage := e.recipe.frozen_decoder) is not None:
         likelihood_model = stages.train_encoder(trained.system, stage).system
     # if nothing was trained in this call, memory and versions are those of the call that trained
-    when_trained = None if stages.spent else record_in_folder(e, runs_dir)
+    when_trained = None if stages.seconds_now else record_in_folder(e, runs_dir)
     metrics, curve = _measure(stages, trained, likelihood_model, ended_record(e, runs_dir), features, runs_dir)
     memory = [provenance.peak_memory_bytes(stages.device), when_trained.peak_memory_bytes if when_trained else 0]
     record = Record(
@@ -165,7 +165,7 @@ def _run(stages: Stages, features: Features, runs_dir: Path) -> Record:
         config_hash=e.config_hash,
         parameters=trained.system.parameter_counts(),
         steps=trained.steps,
-        seconds=round(sum(r.seconds for r in stages.results) + time.monotonic() - clock - stages.spent, 1),
+        seconds=round(sum(r.seconds for r in stages.results) + time.monotonic() - clock - stages.seconds_now, 1),
         images_per_second=round(trained.steps * e.recipe.training.batch_size / max(trained.seconds, 1e-9), 1),
         peak_memory_bytes=max(memory),
         device=trained.device,

@@ -11,7 +11,7 @@ from torch import Tensor
 from cqlib.data.dataset import Dataset
 from cqlib.models.base import System
 from cqlib.models.frozen_decoder import FrozenDecoder
-from cqlib.models.registry import build_apart
+from cqlib.models.registry import build_seeded
 from cqlib.recipe import FrozenDecoderStage, TrainingConfig
 from cqlib.suite.experiments.experiment import Experiment
 from cqlib.suite.experiments.library import class_of, untrained
@@ -41,7 +41,7 @@ class Stages:
     device: torch.device
     results: list[TrainingResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    spent: float = 0.0
+    seconds_now: float = 0.0
     """Seconds of training in this call; those of `results` include the time before an interruption."""
     finite: bool = True
     """Whether the samples of the trained system are."""
@@ -63,7 +63,7 @@ class Stages:
 
     def untrained(self) -> System:
         """The system before its first step."""
-        return build_apart(self.e.recipe.system, self.e.seed).to(self.device)
+        return build_seeded(self.e.recipe.system, self.e.seed).to(self.device)
 
     def train_encoder(self, generator: System, stage: FrozenDecoderStage) -> TrainingResult:
         """Train, or read, an encoder and sigma around the frozen `generator`: they give a GAN its BPD."""
@@ -98,7 +98,7 @@ class Stages:
                 git=self.code,
                 history=HISTORY if self.e.row.startswith("table1/") and not before else 0,
             )
-            self.spent += time.monotonic() - clock
+            self.seconds_now += time.monotonic() - clock
             state = {key: getattr(result, key) for key in STORED if key not in ("git", "weights")}
             state |= {"training_hash": self.e.training_hash, "data": self.fingerprint, "git": dict(vars(result.git))}
             write_model(path, result.system, state)

@@ -6,7 +6,7 @@ from IPython.display import HTML
 
 from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
-from cqlib.models.registry import build_apart
+from cqlib.models.registry import build_seeded
 from cqlib.suite import cells
 from cqlib.suite.experiments.experiment import experiment, image_size
 from cqlib.suite.experiments.load import ModelAndData
@@ -33,7 +33,7 @@ def trained_models(selection: Selection, images: Dataset) -> dict[str, ModelAndD
 def untrained_model(row: str, images: Dataset) -> ModelAndData:
     """The model of a row before its first training step, from a fixed seed: the equations hold for it as well."""
     e = experiment(row, "smoke", images.name)
-    return ModelAndData(e, build_apart(e.recipe.system), "untrained")
+    return ModelAndData(e, build_seeded(e.recipe.system), "untrained")
 
 
 def model_table(selection: Selection, models: Mapping[str, ModelAndData]) -> HTML:

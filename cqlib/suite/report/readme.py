@@ -3,24 +3,20 @@ records. A test fails where a committed part is out of date."""
 
 import json
 import statistics
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from itertools import chain, groupby
+from itertools import chain, product
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from cqlib.metrics.quantities import QUANTITIES, heading
 from cqlib.suite.experiments import paper
-from cqlib.suite.experiments.claims import IS_MISLEADS
 from cqlib.suite.experiments.experiment import image_size
-from cqlib.suite.experiments.record import slug, undamaged_records
+from cqlib.suite.experiments.record import Record, undamaged_records
 from cqlib.suite.experiments.rows import RESULT_PROFILES, default_data, training_command
-from cqlib.suite.report import details, trade_off
-from cqlib.suite.report.findings import RULE, VERDICTS, Card, answer, cards, scales, write_claims
+from cqlib.suite.report import answers, details
+from cqlib.suite.report.findings import RULE, answer, scales, write_claims
 from cqlib.suite.report.groups import Group, data_title, groups, side_by_side
-from cqlib.suite.report.tables import MIXTURE, MIXTURE_MEANS, NO_IS, mixture_cells
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, RECORDS, ROOT
@@ -28,10 +24,6 @@ from cqlib.util.text import count_of, duration, fill_sections, format_bytes, mar
 
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 FD, COVERAGE = (QUANTITIES[id].lite0 for id in ("fid", "coverage"))
-COLUMNS = ("BPD", *(QUANTITIES[id].lite0 for id in ("is", "fid", "kid", "coverage")))
-"""What is measured, in the tables of docs."""
-PAPERS = ("paper: BPD ↓", "paper: IS ↑", "paper: FID ↓")
-TABLES = {table.id: table for table in paper.TABLES}
 Groups = Sequence[Group]
 
 
@@ -60,7 +52,8 @@ def profiles(sets: Groups) -> str:
     for profile in RESULT_PROFILES:
         data = default_data("table1/cq-f", profile)[0]
         size = image_size(data, profile)
-        alike = (runs for runs in sets if (runs.profile, runs.data, runs.size) == (profile, data, size))
+        unchanged = (runs for runs in sets if not runs.changes)
+        alike = (runs for runs in unchanged if (runs.profile, runs.data, runs.size) == (profile, data, size))
         runs = next((runs for runs in alike if runs.done("table1/cq-f")), None)
         scores = [mean(runs, "table1/cq-f", name) if runs else "—" for name in ("BPD", FD)]
         lines.append([f"`{profile}`", f"`{data}` {size}×{size}", *cost(profile, runs), *scores])
@@ -82,6 +75,13 @@ def cost(profile: str, runs: Group | None) -> tuple[str, str]:
         return "—", "—"
     seconds = sum(statistics.median(run.seconds for run in of_row) for of_row in done)
     return f"{duration(seconds)} of a core", format_bytes(max(run.peak_memory_bytes for run in chain(*done)))
+
+
+def paper_hours(sets: Groups) -> str:
+    """What one seed of the paper's tables takes on a GPU; no records say so, but an estimate."""
+    table1, table3, every = (details.gpu_hours(part) for part in ("Table 1", "Table 3", ""))
+    return (f"Estimated for the training, without measuring, on one A100: about {table1:.0f} GPU-hours for one seed of "
+            f"Table 1, and {every:.0f} for one seed of everything, of which {table3:.0f} are Table 3’s.")  # fmt: skip
 
 
 def default_run() -> dict[str, Any]:
@@ -106,49 +106,6 @@ def short_table(sets: Groups) -> str:
     return f"Here: {scale}; mean ± standard deviation.\n\n{markdown_table(header, lines)}"
 
 
-def whole_table(which: str, sets: Groups) -> str:
-    """A table of the paper for docs, the paper's numbers beside the published ones."""
-    table = TABLES[which]
-    if (runs := displayed(sets, table)) is not None:
-        return measured(table, runs)
-    lines = [[_name(row, table), *map(printed, row.numbers[:3])] for row in table.rows]
-    command = training_command(which, "quick")
-    return "\n\n".join([f"Not trained yet: `{command}`.", markdown_table(["", *PAPERS], lines), *_footnotes(table)])
-
-
-def measured(table: paper.Table, runs: Group) -> str:
-    """A table of the paper, its numbers beside those of a group."""
-    empty = [""] * len(PAPERS)
-    lines = [[_name(row, table), *map(printed, row.numbers[:3]), *(mean(runs, row.id, name) for name in COLUMNS),
-              _seeds_of(runs, row.id)] for row in table.all_rows]  # fmt: skip
-    lines.append([*_real(runs, COLUMNS, empty), ""])
-    mixed = mixture_cells(runs, COLUMNS) if table is paper.TABLE1 else None
-    if mixed:
-        lines.append([MIXTURE, *empty, *(cell.text.replace("—", "") for cell in mixed)])
-    command = runs.command(table.id, [row.id for row in table.rows])
-    header = ["", *PAPERS, *map(heading, COLUMNS), "seeds"]
-    parts = [f"{caption(runs, table)} To train it: `{command}`.", markdown_table(header, lines)]
-    parts += [MIXTURE_MEANS] * bool(mixed) + [NO_IS.format(runs.data)] * (runs.data in IS_MISLEADS)
-    return "\n\n".join([*parts, *_footnotes(table)])
-
-
-def _footnotes(table: paper.Table) -> list[str]:
-    return [paper.FOOTNOTES[note] for row in table.rows for note in row.footnotes]
-
-
-def caption(runs: Group, table: paper.Table) -> str:
-    """Data, profile, seeds, how samples are scored, and the records that all numbers are of."""
-    scores = [run.metrics[FD] for run in runs.records if FD in run.metrics]
-    n, sides = sorted({score.n for score in scores}), sorted({score.protocol.side or 0 for score in scores})
-    scored = f"n = {' or '.join(f'{count:,}' for count in n)} at side {' or '.join(map(str, sides))}"
-    text = f"Here: {runs.name}, {seeds(runs, table)}, {scored}."
-    if any(bpd.starred for row in table.all_rows if (bpd := runs.mean(row.id, "BPD"))):
-        note = paper.FOOTNOTES["frozen-gan"]
-        text += rf" \*: {note[0].lower()}{note[1:]}."
-    files = slug("ROW", runs.data, runs.profile, 0, runs.changes).replace("--0", "--SEED", 1)
-    return f"{text} Records: `{PUBLISHED.relative_to(ROOT)}/records/{files}.json`."
-
-
 def seeds(runs: Group, table: paper.Table) -> str:
     """ "5 seeds"; "up to 5 seeds" where rows have fewer."""
     counts = {len(runs.done(row.id)) for row in table.all_rows} - {0}
@@ -168,87 +125,41 @@ def printed(number: paper.PaperNumber) -> str:
     return f"{number.text} {number.mark}".strip().replace("*", r"\*")
 
 
-def _name(row: paper.Row, table: paper.Table) -> str:
-    return f"{row.label} [{', '.join(row.ticks)}]" if row.ticks and table.id == "table2" else row.label
-
-
-def _seeds_of(runs: Group, row: str) -> str:
-    command = f"not trained yet: `{training_command(row, runs.profile, runs.data)}`"
-    return runs.diverged(row) or str(len(runs.done(row)) or command)
-
-
-def _real(runs: Group, names: Sequence[str], papers: Sequence[str]) -> list[str]:
-    return ["real images", *papers, *(runs.real_cell(name).text for name in names)]
-
-
-# --- claims
-
-
-def fronts(sets: Groups) -> str:
-    """What f does to the trade-off, on each group that has fronts."""
-    lines = [[result.label, result.sentence, data_title(runs.data) + f" {runs.size}×{runs.size}", result.text,
-              str(result.seeds)] for runs in sets for result in trade_off.front_results(runs)]  # fmt: skip
-    header = ["verdict", "claim (ours)", "images", "measured effect and 95 % interval", "seeds"]
-    return f"{trade_off.CHOSEN_LATE}\n\n{markdown_table(header, lines)}" if lines else "No front has been trained yet."
-
-
 def two_regimes(sets: Groups) -> str:
     """sigma at codes of images and at drawn codes, of the rows of Table 1."""
     runs = displayed(sets, paper.TABLE1)
     lines = details.regime_lines(runs, [row.id for row in paper.TABLE1.rows]) if runs else []
     cells = [[cell if isinstance(cell, str) else cell.text for cell in line] for line in lines]
-    table = [markdown_table(details.REGIMES, cells)] if cells else []
-    return "\n\n".join([details.REGIMES_MEAN, *table])
+    return markdown_table(details.REGIMES, cells)
 
 
-def claims(which: str, sets: Groups) -> str:
-    """The claims of a table; those of Table 1 on the smallest and on the largest images."""
-    table = TABLES[which]
-    shown: list[Group | None] = [*scales(sets, [row.id for row in table.rows])] if table is paper.TABLE1 else []
-    shown = shown or [displayed(sets, table)]
-    parts = ((f"**{runs.label}.** " if len(shown) > 1 and runs else "") + _claims(which, runs) for runs in shown)
-    return "\n\n".join(parts)
-
-
-def _claims(which: str, runs: Group | None) -> str:
-    """The claims of a table on a group: how many have which verdict, those tested with their effects, and those not
-    run."""
-    found = cards([runs] if runs else [], f"{which}/")
-    own = [card for card in found if card.claim.own]
-    counts = _counts([card for card in found if card not in own], TABLES[which].name)
-    parts = [" ".join(filter(None, (counts, _counts(own, "this project's own"))))]
-    tested = [card for card in found if card.tests]
-    if not tested:
-        return parts[0]
-    notes = list(dict.fromkeys(card.claim.note for card in tested if card.claim.note))
+def speed(sets: Groups) -> str:
+    """What a step of each model of Table 1 took, and all steps of its recipe, at every size: of the fastest run, which
+    other work on its machine disturbed least."""
+    runs = [run for group in sets if not group.changes for run in group.finished if run.profile != "smoke"]
     lines = []
-    for card in tested:
-        result, claim = card.tests[0], card.claim
-        mark = f" <sup>{notes.index(claim.note) + 1}</sup>" if claim.note else ""
-        lines.append([card.verdict, claim.sentence + " (ours)" * claim.own + mark, card.published,
-                      (result.reason or result.text) + " †" * result.survives_holm])  # fmt: skip
-    parts.append(markdown_table(["verdict", "claim", "paper", "measured effect and 95 % interval"], lines))
-    if any(card.tests[0].survives_holm for card in tested):
-        parts.append(f"†: survives Holm's correction for the number of tests of {TABLES[which].name}.")
-    untested = sorted((card for card in found if not card.tests), key=lambda card: card.reason)
-    for reason, same in groupby(untested, key=lambda card: card.reason):
-        parts.append(f"Not run ({reason}): {'; '.join(card.claim.sentence for card in same)}.")
-    return "\n\n".join([*parts, *(f"<sup>{i}</sup> {note}" for i, note in enumerate(notes, 1))])
+    for size, row in product(sorted({run.data.shape[-1] for run in runs}), paper.TABLE1.rows):
+        found = [run for run in runs if run.data.shape[-1] == size and run.row == row.id and run.images_per_second]
+        if found:
+            run = min(found, key=seconds_a_step)
+            taken = seconds_a_step(run)
+            minutes = f"{run.steps:,} steps: {duration(run.steps * taken)}"
+            lines.append([f"{size}×{size}", row.label, f"{taken:.3f}", minutes, run.machine])
+    return markdown_table(["images", "model", "seconds a step", "a training", "machine"], lines)
 
 
-def _counts(of: Sequence[Card], whose: str) -> str:
-    counts = Counter(card.verdict for card in of)
-    verdicts = ", ".join(f"{name}: {counts[name]}" for name in VERDICTS if counts[name])
-    return f"{len(of)} claims of {whose}; {verdicts}." if of else ""
+def seconds_a_step(run: Record) -> float:
+    """What a step of its training took."""
+    return float(run.setting("recipe", "training", "batch_size")) / run.images_per_second
 
 
 DOCUMENTS: Mapping[Path, Mapping[str, Callable[[Groups], str]]] = {
     README: {"cost": default_cost, "findings": findings, "table1": short_table},
     DOCS / "running.md": {"profiles": profiles},
-    DOCS / "results.md": {"fronts": fronts, "regimes": two_regimes}
-    | {name: partial(whole_table, name) for name in TABLES}
-    | {f"{name}-claims": partial(claims, name) for name in TABLES},
-}  # fmt: skip
+    DOCS / "clusters.md": {"hours": paper_hours},
+    DOCS / "performance.md": {"speed": speed},
+    DOCS / "results.md": {"questions": answers.questions, "regimes": two_regimes, "claims": answers.claims},
+}
 """File -> its parts by name -> the function that renders it from the published groups."""
 
 

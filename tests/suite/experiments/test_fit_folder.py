@@ -138,7 +138,7 @@ def test_two_fits_at_once_share_a_folder_one_after_the_other(tmp_path, capsys):
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(equal(model, whole) for model in models) and "waiting for another process" in capsys.readouterr().err
+    assert all(equal(model, whole) for model in models) and "in use by another process" in capsys.readouterr().err
 
 
 def test_a_folder_is_of_a_run_of_fit_or_of_save(tmp_path):

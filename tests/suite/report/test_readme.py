@@ -3,7 +3,6 @@
 import re
 import shlex
 from dataclasses import replace
-from functools import partial
 from pkgutil import resolve_name
 
 import numpy as np
@@ -14,7 +13,7 @@ from published_models import publish_untrained
 import cqlib
 from cqlib.suite.cli import commands, options
 from cqlib.suite.experiments.record import load_records
-from cqlib.suite.report import readme
+from cqlib.suite.report import answers, readme
 from cqlib.suite.report.groups import groups
 from cqlib.util.paths import RECORDS, ROOT
 
@@ -22,6 +21,8 @@ BESIDE = ("CONTRIBUTING.md", "CHANGELOG.md", "notebooks/README.md")
 PAGES = (readme.README, *sorted(readme.DOCS.glob("*.md")), *(ROOT / name for name in BESIDE))
 TEXT = {page: page.read_text() for page in PAGES}
 README = TEXT[readme.README]
+BENCHMARKS = {"ratios", "default"}
+"""Parts that `python -m benchmarks --markdown` renders."""
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -51,28 +52,26 @@ def test_rendered_parts_are_those_of_the_published_records():
     assert not problems and published
     for file, parts in readme.DOCUMENTS.items():
         assert readme.render(TEXT[file], parts, groups([], published)) == TEXT[file], "run: python -m cqlib readme"
-        assert set(re.findall(r"<!-- ([\w-]+) -->", TEXT[file])) == parts.keys()
+        assert set(re.findall(r"<!-- ([\w-]+) -->", TEXT[file])) - BENCHMARKS == parts.keys()
         assert not re.search(r"^ *<!-- .* -->.", TEXT[file], re.MULTILINE)  # what follows would be raw HTML
 
 
-def test_rendering_changes_when_a_number_does_and_without_records_there_are_the_papers():
+def test_rendering_changes_when_a_number_does_and_works_without_records():
     before = records(2, data="photodigits")
     first = next(r for r in before if r.row == "table1/cq-f")
     bpd = replace(first.metrics["BPD"], value=first.metrics["BPD"].value + 1)
     after = [r if r is not first else replace(r, metrics={**r.metrics, "BPD": bpd}) for r in before]
-    table, claims = partial(readme.whole_table, "table1"), partial(readme.claims, "table1")
-    for part in (readme.profiles, readme.short_table, readme.findings, table, claims):
+    for part in (readme.profiles, readme.short_table, readme.findings, answers.questions, answers.claims):
         assert part(groups([], before)) != part(groups([], after))
         assert part([])
-    assert "CQ-F" in readme.whole_table("table1", [])
 
 
-def test_a_row_that_diverged_or_was_not_trained_says_so():
-    runs = [r for r in records(2) if r.row != "table1/gan"]
-    text = readme.whole_table("table1", groups([], [*runs, replace(runs[0], seed=2, status="diverged")]))
-    lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
-    assert lines["VAE"].endswith(" 1 of 3 diverged |") and lines["CQ"].endswith(" 2 |")
-    assert "not trained yet: `./run_all.sh --only table1/gan" in lines["GAN"]
+def test_a_step_is_that_of_the_fastest_run_of_its_size():
+    config = {"recipe": {"training": {"batch_size": 16}}}
+    first, *others = (replace(r, config=config, steps=600) for r in records(3, ("table1/cq-f",)))
+    runs = [replace(first, images_per_second=160.0), *(replace(r, images_per_second=40.0) for r in others)]
+    line = readme.speed(groups([], runs)).splitlines()[-1]
+    assert line.startswith("| 16×16 | CQ-F | 0.100 | 600 steps: 60 s |")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
