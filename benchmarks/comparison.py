@@ -86,7 +86,7 @@ class Comparison:
             ours, *theirs = take_turns(
                 [side(device) for side in (self.ours, *(o.side for o in others))], rounds, device
             )
-        where = provenance.device_name(device, bf16=False)
+        where = provenance.device_name(device)
         return [
             Ratio.of_rounds(self.name, ours, seconds, other=other.words, device=where,
                             target=other.cuda if device.type == "cuda" else other.cpu)

@@ -107,7 +107,7 @@ def main(file: Path) -> None:
         parts = phases(first, load_records(clone / "runs")[0])
         again = run(clone, environment, log)
     result = {
-        "machine": provenance.device_name(torch.device("cpu"), bf16=False),
+        "machine": provenance.device_name(torch.device("cpu")),
         "restricted to": {name: os.environ[name] for name in RESTRICTING if name in os.environ},
         "commit": commit,
         "seconds": round(first.seconds),

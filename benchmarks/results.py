@@ -37,7 +37,7 @@ def measure(names: Sequence[str] = (), file: Path | None = None) -> None:
     device = select_device()
     git = provenance.git_info("benchmarks")
     commit = git.commit and git.commit + "+" * bool(git.dirty)
-    print(provenance.device_name(device, bf16=False), flush=True)
+    print(provenance.device_name(device), flush=True)
     for name in names or ROWS:
         found = [replace(ratio, commit=commit) for ratio in ROWS[name].results(device)]
         for r in found:

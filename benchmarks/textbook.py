@@ -13,9 +13,21 @@ from torchvision import transforms
 
 from cqlib.models.base import Losses, System
 from cqlib.recipe import TrainingConfig
-from cqlib.training.loop import warm_ema
 
 OPTIMISERS = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax}
+
+
+def warm_ema(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+    """The rule of `training.average.Average` for torch's AveragedModel."""
+
+    def update(averages: list[Tensor], current: list[Tensor], n_averaged: Tensor | int) -> None:
+        t = float(n_averaged)
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, current, 1 - min(decay, (1 + t) / (10 + t)))
+        else:
+            torch._foreach_copy_(averages, current)
+
+    return update
 
 
 class Images(Dataset):

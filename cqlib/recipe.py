@@ -46,9 +46,9 @@ class TrainingConfig:
     """Bound on the global norm of the generator's gradient, in nats per image."""
     flips: bool = True
     """Random horizontal flips of training images; off where a data set cannot be mirrored, as digits cannot."""
-    bf16: bool = False
-    """Convolutions and matrix products in bf16, by autocast; losses and densities are fp32, because the nets of this
-    package return fp32 (`at_least_fp32`), as your own should."""
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    """Of convolutions and matrix products: true fp32; TF32, which needs a GPU that has it; or bf16, by autocast. Losses
+    and densities are fp32, because the nets of this package return fp32 (`at_least_fp32`), as your own should."""
     channels_last: bool = True
     max_nonfinite: int = 10
     """An update with a non-finite loss or gradient is skipped; after this many steps in a row with a skipped update the

@@ -209,6 +209,8 @@ def test_what_does_not_fit_is_told_in_one_line(images, error, line):
     (lambda: cqlib.CQF(28, lr=4), TypeError, "'lr': 'learning_rate' is a setting of fit"),
     (lambda: cqlib.VAE(8, 1).fit(GREY, lr=4), TypeError, "unknown setting 'lr': did you mean 'learning_rate'"),
     (lambda: cqlib.VAE(8, 1).fit(GREY, epochs=4), TypeError, "did you mean 'steps'"),
+    (lambda: cqlib.VAE(8, 1).fit(GREY, bf16=True), TypeError, "did you mean 'precision'"),
+    (lambda: cqlib.VAE(8, 1).fit(GREY, precision="tf32", device="cpu"), UserError, "tf32 needs an NVIDIA GPU"),
     (lambda: cqlib.CQ(8, 1).fit(GREY, lam=4), TypeError, "'quality_weight' is a setting of the model, when it is made"),
     (lambda: cqlib.CQF(8, True), ValueError, r"channels is 1 \(grey\) or 3 \(colour\), not True"),
     (lambda: cqlib.CQF(28, flow=FlowConfig(scales=3)), ValueError, "3 scales .* multiple of 8, not 28: take .* 2 or"),

@@ -96,7 +96,7 @@ def calibrate(data: Dataset, *, n: int | None = None) -> Calibration:
         count = n or min(affordable, most) // STEP * STEP
         undamaged, distances = _measure_side(data, lite0(side), count, RESAMPLES)
         results.append(SideResult(side, count, milliseconds[side], undamaged, distances))
-    device = device_name(torch.device("cpu"), bf16=False, threads=1)
+    device = device_name(torch.device("cpu"), threads=1)
     return Calibration(data.name, data.size, data.test.fingerprint, RESAMPLES, device, tuple(results))
 
 

@@ -5,6 +5,16 @@ from torch import Tensor
 
 from cqlib.models.base import System
 from cqlib.recipe import TrainingConfig
+from cqlib.util.errors import UserError
+
+
+def check_precision(config: TrainingConfig, device: torch.device) -> None:
+    """UserError where `config` asks for TF32 and the device computes in fp32 all the same."""
+    if config.precision == "tf32" and not (device.type == "cuda" and torch.cuda.is_tf32_supported()):
+        raise UserError(
+            f"precision tf32 needs an NVIDIA GPU of the Ampere generation or later, and this is {device}: "
+            "take fp32, or bf16"
+        )
 
 
 def to_device(system: System, config: TrainingConfig, device: torch.device) -> System:

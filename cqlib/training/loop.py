@@ -1,8 +1,6 @@
 """The one training loop, resumable bit for bit on a CPU. A step is `n_critic` critic updates, if the system has a
 critic, and `n_generator` generator updates, each on a fresh batch, by the system's own losses (`cqlib.models.base`)."""
 
-import json
-import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -12,20 +10,19 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from cqlib.models.base import Losses, System
 from cqlib.recipe import TrainingConfig, check_choices
+from cqlib.training.average import Average
 from cqlib.training.batches import batches_of, check_images
-from cqlib.training.device import to_device
-from cqlib.training.optimisers import load_state, make_optimiser, warm_ema
+from cqlib.training.device import check_precision, to_device
+from cqlib.training.log import Diverged, Log
+from cqlib.training.optimisers import load_state, make_optimiser
 from cqlib.training.snapshots import History, save_snapshot
-from cqlib.training.tensorboard import summary_writer
 from cqlib.util import provenance
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from cqlib.util.device import fork_rng
 from cqlib.util.errors import StoppedEarly
-from cqlib.util.files import write_atomic
 from cqlib.util.fp32 import full_fp32
 from cqlib.util.provenance import GitInfo
 from cqlib.util.stop import StopRequest
@@ -33,14 +30,15 @@ from cqlib.util.stop import StopRequest
 UNKNOWN = GitInfo(None, None)
 CHECKPOINT_SECONDS = 60.0
 """Seconds between two checkpoints: the most work that a killed run loses, besides the step it is in."""
-KEPT = ("key", "step", "skipped", "skipped_in_a_row", "seconds", "lines", "sums", "counts")
-"""Attributes of a loop that checkpoints keep as they are."""
+KEPT = ("key", "step", "seconds")
+"""Attributes of a loop that checkpoints keep as they are, beside those of its log."""
 
 Status = Literal["done", "diverged"]
 Progress = Callable[[int, int, float], None]
 """(step, steps, seconds left) after every log interval."""
 Watch = Callable[["Loop"], None]
-"""Called after every step, before the line of the log; it may `add` numbers to that line, and changes nothing else."""
+"""Called after every step, before the line of the log; it may add numbers to that line, `loop.log.add`, and changes
+nothing else."""
 
 
 @dataclass
@@ -88,17 +86,20 @@ def train(
     changed; without a key every call starts from the beginning. Samples are kept at so many steps as `history` says, in
     `folder`/`name`.history.png (`training.snapshots.History`). A run that diverges returns its last good state, with
     status "diverged"; its log goes up to the divergence. Raises ValueError for images that do not fit the system and
-    labels that do not fit the images; UserError for labels that the system cannot use; `StoppedEarly`, with all saved,
-    when `stop` asks for it or an iterable of images ends or fails.
+    labels that do not fit the images; UserError for labels that the system cannot use and for TF32 where there is none;
+    `StoppedEarly`, with all saved, when `stop` asks for it or an iterable of images ends or fails.
     """
     device = torch.device(device)
-    with fork_rng(device), full_fp32():
+    with fork_rng(device), full_fp32(tf32=config.precision == "tf32"):
         loop = Loop(system, images, labels, config, seed, Path(folder), name, device, key, git, history)
         if key is not None:
             loop.resume()
-        status = loop.run(stop or StopRequest(), progress, watch, checkpoint_seconds)
+        try:
+            status = loop.run(stop or StopRequest(), progress, watch, checkpoint_seconds)
+        except Diverged as error:
+            status = loop.go_back(error.step)
     return TrainingResult(
-        loop.average.module.eval(), status, loop.step, loop.seconds, loop.skipped, loop.notes,  # type: ignore[arg-type]
+        loop.average.module.eval(), status, loop.step, loop.seconds, loop.log.skipped, loop.notes,  # type: ignore[arg-type]
         loop.device_name, loop.git,
     )  # fmt: skip
 
@@ -121,6 +122,7 @@ class Loop:
         history: int = 0,
     ) -> None:
         check_choices(config)
+        check_precision(config, device)
         if not system.uses_labels:
             labels = None
         elif labels is None:
@@ -131,11 +133,11 @@ class Loop:
             check_images(images, labels, tuple(system.shape))
         torch.manual_seed(seed)
         self.config, self.device, self.key = config, device, key
-        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.bf16)
+        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
         self.device_name, self.git = provenance.hardware_name(device), git
-        self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"
+        self.path, self.log = folder / f"{name}.checkpoint", Log(folder / f"{name}.jsonl", config.max_nonfinite)
         self.system = to_device(system, config, device).train()
-        self.average = AveragedModel(self.system, multi_avg_fn=warm_ema(config.ema), use_buffers=True)
+        self.average = Average(self.system, config.ema)
         self.batches = batches_of(images, labels, seed=seed, flips=config.flips, device=device)
         self.base_rates = [config.learning_rate]
         self.optimisers = [make_optimiser(self.system.generator_parameters(), config, self.base_rates[0], config.betas)]
@@ -144,20 +146,15 @@ class Loop:
             betas = config.betas if config.critic_betas is None else config.critic_betas
             self.base_rates.append(rate)
             self.optimisers.append(make_optimiser(critic, config, rate, betas))
-        self.step = self.skipped = self.skipped_in_a_row = 0
-        self.seconds = 0.0
-        self.sums: dict[str, float] = {}
-        self.counts: dict[str, int] = {}
-        self.lines: list[str] = []
+        self.step, self.seconds = 0, 0.0
         self.notes: list[str] = []
-        writer = summary_writer()
-        self.writer = writer and writer(str(folder / "tensorboard" / name))
         self.history = History(folder / f"{name}.history.png", config.steps, history)
         self.snapshots = {k * config.steps // (config.snapshots + 1) for k in range(1, config.snapshots + 1)}
 
-    def one_step(self) -> tuple[Losses, bool]:
+    def one_step(self) -> tuple[Losses, Tensor]:
         """Take one step: critic updates, generator updates, then the average of the weights. Returns the named losses,
-        those of each net's last update alone, and whether all was finite."""
+        those of each net's last update alone, and whether all was finite, a flag (). Everything stays on the device,
+        and the host waits for nothing."""
         c, system = self.config, self.system
         named: Losses = {}
         finite = []
@@ -174,9 +171,9 @@ class Loop:
             losses, good = self._update(system.generator_losses, size, self.optimisers[0], c.gradient_clip)
             named |= losses
             finite.append(good)
-        if all(finite):
-            self.average.update_parameters(self.system)
-        return named, all(finite)
+        all_finite = torch.stack(finite).all()
+        self.average.update(self.system, all_finite)
+        return named, all_finite
 
     def _rates(self) -> list[float]:
         """The learning rate of each optimiser at this step: constant, then falling linearly to 0; times
@@ -188,10 +185,10 @@ class Loop:
 
     def _update(
         self, losses_of: Callable[..., Losses], size: int, optim: torch.optim.Optimizer, clip: float | None
-    ) -> tuple[Losses, bool]:
+    ) -> tuple[Losses, Tensor]:
         """Take one optimiser step on `losses_of`(the next `size` images)["total"], unless that or its gradient is not
         finite: then buffers, such as batch norm's averages, are as before too. Returns the losses, and whether both are
-        finite."""
+        finite, a flag ()."""
         x, labels = self.batches.next(size)
         with self.autocast:
             if self.step == 0 and self.batches.drawn == size:
@@ -203,20 +200,19 @@ class Loop:
         losses["total"].backward()
         losses = {name: value.detach() for name, value in losses.items()}
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        finite = bool(torch.isfinite(norm) & torch.isfinite(losses["total"]))
-        if finite:
-            if clip is not None:
-                nn.utils.clip_grads_with_norm_(parameters, clip, norm)
-            optim.step()
-        else:
-            for buffer, before in buffers:
-                buffer.copy_(before)
+        finite = torch.isfinite(norm) & torch.isfinite(losses["total"])
+        if clip is not None:
+            nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+        optim.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        optim.step()
+        for buffer, before in buffers:
+            torch.where(finite, buffer, before, out=buffer)
         return losses, finite
 
     def run(
         self, stop: StopRequest, progress: Progress | None, watch: Watch | None, checkpoint_seconds: float
     ) -> Status:
-        """Take the steps that are left. Raises `StoppedEarly` after saving."""
+        """Take the steps that are left. Raises `StoppedEarly` after saving, and `Diverged`."""
         steps, first_step = self.config.steps, self.step
         began, resumed, saved = time.monotonic() - self.seconds, time.monotonic(), time.monotonic()
         if self.step == 0:
@@ -231,17 +227,18 @@ class Loop:
                 self.save()
                 raise
             self.step += 1
-            self._add_losses(losses, finite)
+            self.log.take(self.step, losses, finite)
+            at_line = self.step % self.config.log_every == 0 or self.step == steps
+            if at_line or self.step in self.snapshots | self.history.steps:
+                self.log.read()
             self.seconds = time.monotonic() - began
-            if self.skipped_in_a_row >= self.config.max_nonfinite:
-                return self._diverged()
             if self.step in self.snapshots:
                 save_snapshot(self.path, self.key, self.step, self.average.module)
             self.history.keep(self.step, self.average.module)  # type: ignore[arg-type]
             if watch is not None:
                 watch(self)
-            if self.step % self.config.log_every == 0 or self.step == steps:
-                self._log()
+            if at_line:
+                self.log.end_line(self.step, self.seconds)
                 if progress is not None:
                     seconds_per_step = (time.monotonic() - resumed) / (self.step - first_step)
                     progress(self.step, steps, seconds_per_step * (steps - self.step))
@@ -251,50 +248,25 @@ class Loop:
         self.save()
         return "done"
 
-    def _add_losses(self, losses: Losses, finite: bool) -> None:
-        """Add the losses of a step to those of the next line of the log; count the step if it was skipped."""
-        self.skipped += not finite
-        self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
-        for name, value in losses.items():
-            self.add(name, float(value))
-
-    def add(self, name: str, number: float) -> None:
-        """Let a finite number be part of the mean of that name in the next line of the log."""
-        if math.isfinite(number):
-            self.sums[name] = self.sums.get(name, 0.0) + number
-            self.counts[name] = self.counts.get(name, 0) + 1
-
-    def means(self) -> dict[str, float]:
-        """The mean of each loss since the last line of the log."""
-        return {name: round(total / self.counts[name], 5) for name, total in self.sums.items()}
-
-    def _log(self) -> None:
-        """Add a line to the log."""
-        means = self.means()
-        line = {"step": self.step, "seconds": round(self.seconds, 2), "skipped": self.skipped, **means}
-        self.lines.append(json.dumps(line))
-        if self.writer is not None:
-            for name, mean in means.items():
-                self.writer.add_scalar(name, mean, self.step)
-            self.writer.flush()
-        self.sums, self.counts = {}, {}
-
-    def _diverged(self) -> Literal["diverged"]:
-        """Go back to the last good checkpoint: its state is the run's result. The log stays as evidence."""
-        self._log()
-        note = f"diverged: {self.skipped_in_a_row} non-finite steps in a row at step {self.step}"
-        kept = {name: getattr(self, name) for name in ("skipped", "seconds", "lines")}
+    def go_back(self, step: int) -> Literal["diverged"]:
+        """After a divergence at `step`, go back to the last good checkpoint: its state is the run's result. The log
+        stays as evidence."""
+        log = self.log
+        log.end_line(step, self.seconds)
+        note = f"diverged: {log.skipped_in_a_row} non-finite steps in a row at step {step}"
+        seconds, skipped, lines = self.seconds, log.skipped, log.lines
         self.resume()
-        for name, value in kept.items():
-            setattr(self, name, value)
-        self._write_log()
+        self.seconds, log.skipped, log.lines = seconds, skipped, lines
+        log.write()
         self.notes.append(f"{note}; the state of step {self.step} is kept")
         return "diverged"
 
     def save(self) -> None:
-        """Write all that the next step depends on to one file; and the log up to here."""
+        """Write all that the next step depends on to one file; and the log up to here. Raises `Diverged`."""
+        self.log.read()
         state = {
             **{name: getattr(self, name) for name in KEPT},
+            **{name: getattr(self.log, name) for name in Log.KEPT},
             "drawn": self.batches.drawn,
             "notes": self.notes,
             "history": self.history.lines,
@@ -307,10 +279,7 @@ class Loop:
         if self.device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
         save_checkpoint(self.path, state)
-        self._write_log()
-
-    def _write_log(self) -> None:
-        write_atomic(self.log_path, "".join(line + "\n" for line in self.lines))
+        self.log.write()
 
     def resume(self) -> None:
         """Go on from the checkpoint of this training, if there is an intact one."""
@@ -323,8 +292,9 @@ class Loop:
             return
         if state["key"] != self.key:
             return
-        for name in KEPT:
-            setattr(self, name, state.get(name, getattr(self, name)))  # an older state may lack one
+        for of, names in ((self, KEPT), (self.log, Log.KEPT)):
+            for name in names:
+                setattr(of, name, state.get(name, getattr(of, name)))  # an older state may lack one
         self.notes = [*dict.fromkeys([*state["notes"], *self.notes])]
         self.batches.drawn = state["drawn"]
         self.history.lines = state.get("history", [])

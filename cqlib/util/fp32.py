@@ -1,4 +1,4 @@
-"""Float32 arithmetic without TF32, bfloat16 or autocast."""
+"""Float32 arithmetic: true, without TF32, bfloat16 or autocast; or, where it is asked for, TF32 on a GPU."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,15 +8,16 @@ import torch
 
 
 @contextlib.contextmanager
-def full_fp32() -> Iterator[None]:
-    """Inside, float32 operations are computed in true float32: TF32, bfloat16 and autocast are off. The settings are
-    restored afterwards."""
+def full_fp32(*, tf32: bool = False) -> Iterator[None]:
+    """Inside, float32 operations are computed in true float32: TF32, bfloat16 and autocast are off. With `tf32` a GPU
+    computes its convolutions and matrix products in TF32. The settings are restored afterwards."""
     backends: Any = torch.backends
-    settings = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+    of_gpu = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
+    settings = (*of_gpu, backends.mkldnn.matmul, backends.mkldnn.conv)
     before = [setting.fp32_precision for setting in settings]
     try:
         for setting in settings:
-            setting.fp32_precision = "ieee"
+            setting.fp32_precision = "tf32" if tf32 and setting in of_gpu else "ieee"
         with contextlib.ExitStack() as stack:
             for kind in ("cpu", "cuda"):
                 if torch.is_autocast_enabled(kind):  # only then: an autocast inside another keeps its bf16 weights

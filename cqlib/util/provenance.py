@@ -105,9 +105,9 @@ def hardware_name(device: torch.device, threads: int | None = None) -> str:
     return f"CPU {_processor()}, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def device_name(device: torch.device, *, bf16: bool, threads: int | None = None) -> str:
-    """`hardware_name` with the precision of convolutions: "CPU …, 1 thread, fp32"."""
-    return f"{hardware_name(device, threads)}, {'bf16 convolutions' if bf16 else 'fp32'}"
+def device_name(device: torch.device, threads: int | None = None) -> str:
+    """`hardware_name` and the precision in which times are measured: "CPU …, 1 thread, fp32"."""
+    return f"{hardware_name(device, threads)}, fp32"
 
 
 def _processor() -> str:

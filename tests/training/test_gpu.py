@@ -10,12 +10,14 @@ from cqlib.metrics import evaluation, features
 from cqlib.metrics.bpd import held_out_nll
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.registry import build
+from cqlib.recipe import TrainingConfig
 from cqlib.suite.experiments import run
 from cqlib.suite.experiments.experiment import experiment
 from cqlib.suite.experiments.load import load
 from cqlib.suite.experiments.rows import ROWS
 from cqlib.training.device import images_to_device
-from cqlib.training.loop import train
+from cqlib.training.loop import Loop, train
+from cqlib.training.optimisers import make_optimiser
 from cqlib.util.fp32 import full_fp32
 
 pytestmark = [
@@ -31,6 +33,34 @@ def trained(row: str, folder, **options):
     split = data_sets.load("photos10", size=e.size).train.first(128)
     return train(build(e.recipe.system), split.images, e.recipe.training, seed=0, folder=folder, labels=split.labels,
                  device=CUDA, key="", **options)  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_no_step_waits_for_the_card(row, tmp_path):
+    """But the first, which may initialise weights; CUDA itself reports a wait."""
+    e = experiment(row, "smoke")
+    split = data_sets.load("photos10", size=e.size).train.first(2000)  # of which a first step leaves many
+    loop = Loop(build(e.recipe.system), split.images, split.labels, e.recipe.training, 0, tmp_path, "x", CUDA)
+    for mode in ("default", "error"):
+        torch.cuda.set_sync_debug_mode(mode)
+        try:
+            loop.one_step()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        loop.step += 1
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "adamax", "rmsprop"])
+def test_a_step_is_skipped_on_the_card(optimiser):
+    weight = torch.nn.Parameter(torch.tensor([1.0, -2.0], device=CUDA))
+    one = make_optimiser([weight], TrainingConfig(steps=1, optimiser=optimiser), 0.1, (0.5, 0.99))
+    seen = []
+    for bad in (0.0, 1.0, 1.0, 0.0):
+        weight.grad = torch.full_like(weight, float("nan") if bad else 1.0)
+        one.found_inf = torch.tensor(bad, device=CUDA)
+        one.step()
+        seen.append(torch.stack([weight.detach(), *(v.expand(2) for v in one.state[weight].values())]))
+    assert torch.equal(seen[0], seen[1]) and torch.equal(seen[0], seen[2]) and not torch.equal(seen[0], seen[3])
 
 
 def weights(system):
@@ -86,6 +116,8 @@ def test_metrics_use_true_fp32_whatever_is_allowed_outside():
     try:
         with full_fp32():
             assert (a @ b - exact).abs().max() < 1e-3
+        with full_fp32(tf32=True):  # as a training may ask for
+            assert (a @ b - exact).abs().max() > 1e-3
         assert torch.backends.cuda.matmul.fp32_precision == "tf32"
     finally:
         torch.backends.cuda.matmul.fp32_precision = before

@@ -9,6 +9,7 @@ import pytest
 import torch
 from small_models import StopAfter, images
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from benchmarks import textbook
 from cqlib.data.grids import tiles, unscaled
@@ -18,11 +19,14 @@ from cqlib.models.registry import build
 from cqlib.pixels import to_uint8
 from cqlib.recipe import TrainingConfig
 from cqlib.training import loop as training
-from cqlib.training.loop import Loop, warm_ema
+from cqlib.training.average import Average
+from cqlib.training.log import Log
+from cqlib.training.loop import Loop
 from cqlib.training.optimisers import load_state, make_optimiser
 from cqlib.training.snapshots import snapshot_path, snapshots
 from cqlib.util.checkpoint import load_checkpoint
-from cqlib.util.errors import StoppedEarly
+from cqlib.util.errors import StoppedEarly, UserError
+from cqlib.util.fp32 import full_fp32
 from cqlib.util.provenance import GitInfo
 
 IMAGES = images(40)
@@ -154,6 +158,7 @@ def test_a_state_under_another_key_or_none_is_not_used(tmp_path):
     (IMAGES / 255, {}, "pixels are uint8"),
     (IMAGES, {"optimiser": "Adam"}, "optimiser is adam or adamax or rmsprop, not 'Adam'"),
     (IMAGES, {"optimiser": "sgd"}, "optimiser is adam or adamax or rmsprop, not 'sgd'"),
+    (IMAGES, {"precision": "fp16"}, "precision is fp32 or tf32 or bf16, not 'fp16'"),
 ])  # fmt: skip
 def test_what_cannot_be_trained_is_told_before_the_first_step(tmp_path, data, changes, told):
     with pytest.raises(ValueError, match=told):
@@ -183,11 +188,20 @@ def test_flips_are_horizontal_and_half(tmp_path):
     assert (plain ^ flipped).all() and abs(int(plain.sum()) - 5000) < 200  # four standard deviations
 
 
-def test_non_finite_steps_are_skipped_and_counted(tmp_path):
-    good = train(Line(), IMAGES, config(steps=3), seed=0, folder=tmp_path / "good")
-    bad = train(Line(bad=[2]), IMAGES, config(steps=4), seed=0, folder=tmp_path / "bad")
-    assert bad.skipped == 1 and good.skipped == 0 and bad.status == "done"
-    assert torch.equal(weights(good), weights(bad))  # the bad step changed neither weights nor average
+@pytest.mark.parametrize("optimiser", ["adam", "adamax", "rmsprop"])
+@pytest.mark.parametrize("skipped", [[1], [2], [3, 4], [1, 3, 6]])
+def test_non_finite_steps_are_skipped_and_counted(tmp_path, skipped, optimiser):
+    """They change neither weights nor average, nor what the optimiser knows, bit for bit."""
+
+    def state_of(folder, steps, bad):
+        result = train(Line(bad=bad), IMAGES, config(steps=steps, optimiser=optimiser), seed=0, folder=folder)
+        state = load_checkpoint(folder / "training.checkpoint")
+        return result, [state["system"], state["average"], *state["optimisers"][0]["state"].values()]
+
+    (good, kept), (bad, found) = state_of(tmp_path / "a", 3, ()), state_of(tmp_path / "b", 3 + len(skipped), skipped)
+    assert (good.skipped, bad.skipped, bad.status) == (0, len(skipped), "done")
+    for a, b in zip(kept, found, strict=True):
+        assert a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
 
 
 @pytest.mark.parametrize("bad", [{"bad_critic": [2]}, {"bad": [3]}])
@@ -278,6 +292,28 @@ def test_too_many_in_a_row_stops_at_the_last_good_checkpoint(tmp_path):
     result = train(Line(bad=range(2, 99)), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path)
     assert result.status == "diverged" and result.steps == 6 and result.skipped == 3
     assert "3 non-finite steps in a row" in result.notes[0]
+
+
+def test_a_divergence_that_is_read_late_is_told_as_it_was(tmp_path):
+    """The host reads the losses where a line of the log is due: what came after the divergence counts for nothing."""
+    recovering = Line(bad=(7, 8, 9))
+    result = train(recovering, IMAGES, config(max_nonfinite=3, log_every=15), seed=0, folder=tmp_path)
+    assert recovering.calls == 15 and (result.status, result.steps, result.skipped) == ("diverged", 0, 3)
+    assert "3 non-finite steps in a row at step 9" in result.notes[0]
+    (line,) = map(json.loads, (tmp_path / "training.jsonl").read_text().splitlines())
+    assert (line["step"], line["skipped"]) == (9, 3)
+
+
+def test_the_host_reads_what_steps_found_where_a_line_is_due_and_nowhere_else(tmp_path, monkeypatch):
+    read, seen = Log.read, []
+
+    def spied(log):
+        seen.append([step for step, *_ in log.unread])
+        read(log)
+
+    monkeypatch.setattr(Log, "read", spied)
+    train(Line(), IMAGES, config(steps=8, log_every=3), seed=0, folder=tmp_path)
+    assert [steps for steps in seen if steps] == [[1, 2, 3], [4, 5, 6], [7, 8]]
 
 
 def test_a_training_that_diverges_keeps_what_it_logged_and_its_snapshots(tmp_path):
@@ -407,21 +443,36 @@ def test_the_average_has_the_configs_decay(tmp_path, ema):
     assert loop.average.module.weight.item() == pytest.approx(average)
 
 
-@pytest.mark.parametrize("bf16", [True, False])
-def test_bf16_is_used_where_it_is_asked_for_and_nowhere_else(tmp_path, bf16):
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_a_precision_is_used_where_it_is_asked_for_and_nowhere_else(tmp_path, precision, monkeypatch):
+    monkeypatch.setattr(training, "check_precision", lambda *_: None)  # as if this were a card
     seen = []
 
     class Spied(Line):
         def generator_losses(self, x):
             layer = nn.functional.conv2d(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 3, 3))
-            seen.append((layer.dtype, torch.backends.cudnn.conv.fp32_precision))
+            with full_fp32():  # as a measure during the training
+                measures = settings()
+            seen.append((layer.dtype, settings(), measures))
             return super().generator_losses(x)
 
-    assert not TrainingConfig(steps=1).bf16
-    before = torch.backends.cudnn.conv.fp32_precision
-    train(Spied(), IMAGES, config(steps=1, bf16=bf16), seed=0, folder=tmp_path)
-    assert seen == [(torch.bfloat16 if bf16 else torch.float32, "ieee")]
-    assert torch.backends.cudnn.conv.fp32_precision == before
+    def settings():
+        of_gpu = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+        return [each.fp32_precision for each in (*of_gpu, torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv)]
+
+    assert TrainingConfig(steps=1).precision == "fp32"
+    before, exact = settings(), ["ieee"] * 5
+    train(Spied(), IMAGES, config(steps=1, precision=precision), seed=0, folder=tmp_path)
+    fast = ["tf32"] * 3 + ["ieee"] * 2
+    assert seen == [(torch.bfloat16 if precision == "bf16" else torch.float32, fast if precision == "tf32" else exact,
+                     exact)]  # fmt: skip
+    assert settings() == before
+
+
+def test_tf32_is_refused_where_the_numbers_would_be_those_of_fp32(tmp_path):
+    with pytest.raises(UserError, match="^precision tf32 needs an NVIDIA GPU .* this is cpu: take fp32, or bf16$"):
+        train(Line(), IMAGES, config(precision="tf32"), seed=0, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_learning_rates_fall_linearly_after_decay_from(tmp_path):
@@ -447,19 +498,34 @@ def test_a_critic_has_its_own_betas_where_they_are_given(tmp_path, own, expected
     assert [each.param_groups[0]["betas"] for each in loop.optimisers] == [(0.9, 0.999), expected]
 
 
-def test_average_forgets_the_start_and_then_decays():
-    update = warm_ema(0.9)
-    average = torch.zeros(1)
-    for t in range(1000):
-        update([average], [torch.ones(1)], t)
-    assert average.item() == pytest.approx(1.0, abs=1e-6)
-    for t, weight in ((1, 1 - 2 / 11), (10_000, 1 - 0.9)):
-        average = torch.zeros(1)
-        update([average], [torch.ones(1)], t)
-        assert average.item() == pytest.approx(weight)
-    counter = torch.zeros(1, dtype=torch.long)
-    update([counter], [torch.full((1,), 7)], 3)
-    assert counter.item() == 7
+def test_the_average_is_torchs_bit_for_bit_and_stays_as_it_is_where_a_step_was_bad():
+    """Of weights, and of buffers: floats are averaged, counters copied."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3))
+    ours, torchs = Average(net, 0.9), AveragedModel(net, multi_avg_fn=textbook.warm_ema(0.9), use_buffers=True)
+    for step in range(120):  # 0.9 is passed at t = 80
+        with torch.no_grad():
+            for p in net.parameters():
+                p.add_(torch.randn_like(p))
+        net(torch.randn(4, 5))
+        good = step % 3 > 0
+        ours.update(net, torch.tensor(good))
+        if good:
+            torchs.update_parameters(net)
+        if step > 0:
+            assert all(torch.equal(value, ours.state_dict()[name]) for name, value in torchs.state_dict().items())
+    assert ours.n_averaged == 80 and ours.module[1].num_batches_tracked == 120
+
+
+@pytest.mark.parametrize(("t", "weight"), [(0, 1.0), (1, 1 - 2 / 11), (10_000, 0.1)])
+def test_average_forgets_the_start_and_then_decays(t, weight):
+    net = nn.Linear(1, 1)
+    average = Average(net, 0.9)
+    average.n_averaged.fill_(t)
+    start, end = average.module.weight.item(), 5.0
+    nn.init.constant_(net.weight, end)
+    average.update(net, torch.tensor(True))
+    assert average.module.weight.item() == pytest.approx(start + weight * (end - start))
 
 
 @pytest.mark.parametrize("name", ["adam", "adamax", "rmsprop"])

@@ -36,8 +36,8 @@ def apply_changes(row: str, recipe: Recipe, changes: Changes) -> tuple[Recipe, d
         if typed != settings[path]:
             applied[path] = list(typed) if isinstance(typed, tuple) else typed
     stage = result.frozen_decoder
-    if stage is not None and "training.bf16" in applied and "frozen_decoder.training.bf16" not in changes:
-        encoder = replace(stage.training, bf16=result.training.bf16)  # no row is trained in two precisions
+    if stage is not None and "training.precision" in applied and "frozen_decoder.training.precision" not in changes:
+        encoder = replace(stage.training, precision=result.training.precision)  # no row is trained in two precisions
         result = replace(result, frozen_decoder=replace(stage, training=encoder))
     return result, applied
 

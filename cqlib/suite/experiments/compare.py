@@ -13,6 +13,7 @@ from cqlib.metrics.quantities import decimal
 from cqlib.suite.experiments import ablations
 from cqlib.suite.experiments.model_file import RECORD
 from cqlib.suite.experiments.record import Record, load_records, read_record
+from cqlib.suite.experiments.variants import as_hashed
 from cqlib.util.errors import UserError, unknown_name
 from cqlib.util.paths import RECORDS, RUNS
 from cqlib.util.text import columns, count_of
@@ -68,7 +69,7 @@ def differences(first: Record, second: Record) -> list[tuple[str, str, str]]:
 
 def _facts(record: Record, metrics: list[str]) -> dict[str, str]:
     """All that the `metrics` of a record may depend on, by its place in the record, such as "data.fingerprint"."""
-    values = record.to_dict()
+    values = record.to_dict() | {"config": as_hashed(record.config)}
     measured = {name: values["metrics"][name] for name in metrics}
     values["measured"] = {name: {"n": metric["n"], **metric["protocol"]} for name, metric in measured.items()}
     for repeated in ("row", "data", "profile", "seed", "evaluation"):
@@ -90,9 +91,9 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 def seed_spread(record: Record, metric: str, published: list[Record]) -> tuple[float, int] | None:
     """How far two seeds of the record's recipe differ in 95 % of cases, as estimated from published ones, and from how
     many; None where there are fewer than two, or one is infinite."""
-    recipe = (record.config | {"seed": 0}, record.data)
+    recipe = (as_hashed(record.config) | {"seed": 0}, record.data)
     values = [r.metrics[metric].number for r in published
-              if r.done and metric in r.metrics and (r.config | {"seed": 0}, r.data) == recipe]  # fmt: skip
+              if r.done and metric in r.metrics and (as_hashed(r.config) | {"seed": 0}, r.data) == recipe]  # fmt: skip
     if len(values) < 2 or not all(map(math.isfinite, values)):
         return None
     return float(student.ppf(0.975, len(values) - 1)) * 2**0.5 * statistics.stdev(values), len(values)

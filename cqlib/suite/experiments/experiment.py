@@ -20,7 +20,7 @@ from cqlib.suite.experiments.paper import canonical
 from cqlib.suite.experiments.record import Record, slug
 from cqlib.suite.experiments.rows import MAX_SEED, check_profile, check_row, default_data
 from cqlib.suite.experiments.trade_off import SIZES
-from cqlib.suite.experiments.variants import Changes, as_options, in_words, variant, without_later_fields
+from cqlib.suite.experiments.variants import Changes, as_hashed, as_options, in_words, variant
 from cqlib.util.errors import UsageError, one_line
 from cqlib.util.files import canonical_json, sha256
 from cqlib.util.schema import plain
@@ -89,7 +89,7 @@ class Experiment:
 
     def _hash(self, *without: str) -> str:
         config = {key: value for key, value in self.config.items() if key not in without}
-        return sha256(canonical_json(without_later_fields(config)).encode())[:16]
+        return sha256(canonical_json(as_hashed(config)).encode())[:16]
 
     @property
     def cost(self) -> float:

@@ -17,6 +17,7 @@ from torch import Tensor
 from cqlib.data.dataset import tensors_sha256
 from cqlib.suite.experiments.model_file import RECORD, WEIGHTS
 from cqlib.suite.experiments.run_folder import LOCK
+from cqlib.suite.experiments.variants import as_hashed
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError
 from cqlib.util.files import canonical_json, sha256
@@ -101,7 +102,7 @@ def _differences(stored: State, training: State) -> list[str]:
         return ["class"]
     # other nets start from other weights: that need not be said
     of_model = _unequal(stored["config"], training["config"]) or _unequal(stored, training, "initial weights")
-    of_training = _unequal(stored["training"], training["training"])
+    of_training = _unequal(as_hashed(stored["training"], "training"), as_hashed(training["training"], "training"))
     return of_model + _unequal(stored, training, "images", "seed") + [name for name in of_training if name != "steps"]
 
 

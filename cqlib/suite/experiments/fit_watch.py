@@ -61,7 +61,7 @@ class Watch:
             self._call(loop, self.callback)
         if last or time.monotonic() - self.shown >= SHOWN_EVERY:
             self.shown = time.monotonic()
-            self.bar.set_postfix_str(self._losses(loop.means(), loop), refresh=False)
+            self.bar.set_postfix_str(self._losses(loop.log.means(), loop), refresh=False)
             self.bar.update(step - self.bar.n)
 
     def _losses(self, means: dict[str, float], loop: Loop) -> str:
@@ -75,7 +75,7 @@ class Watch:
         model: Any = loop.average.module
         nats = bpd.held_out_nll(model, images).mean()
         bits = float(bpd.bits_per_dimension(nats, images[0].numel()))
-        loop.add("validation_bits", bits)
+        loop.log.add("validation_bits", bits)
         if self.best_file is not None and bits < best_bits(self.best_file, self.images):
             state = {"images": self.images, "bits": bits, "step": loop.step, "weights": dict(model.state_dict())}
             save_checkpoint(self.best_file, state)
@@ -85,7 +85,7 @@ class Watch:
         model: Any = loop.average.module
         try:
             with fork_rng(loop.device):
-                callback(loop.step, model.eval(), with_bits(loop.means(), loop.system.shape))
+                callback(loop.step, model.eval(), with_bits(loop.log.means(), loop.system.shape))
         except (Exception, KeyboardInterrupt) as error:
             self.error, self.stop.requested = error, CALLBACK
         finally:

@@ -44,7 +44,8 @@ from cqlib.util.stop import StopRequest
 SIDES = range(8, 129, 4)
 """Sides in pixels of the images that the models take."""
 OTHER_NAMES = {"lr": "learning_rate", "epochs": "steps", "bs": "batch_size", "lam": "quality_weight",
-               "lmbda": "quality_weight", "lambda_": "quality_weight", "latent_dim": "latent"}  # fmt: skip
+               "lmbda": "quality_weight", "lambda_": "quality_weight", "latent_dim": "latent",
+               "bf16": "precision", "tf32": "precision", "amp": "precision"}  # fmt: skip
 """Settings by the names that they have elsewhere."""
 
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from cqlib.metrics.metric import Metric
-from cqlib.suite.experiments.variants import LATER_FIELDS, Changes, file_part, variant, without_later_fields
+from cqlib.suite.experiments.variants import LATER_FIELDS, Changes, as_hashed, file_part, variant
 from cqlib.util.errors import UserError, cause_of, one_line
 from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.provenance import GitInfo
@@ -69,7 +69,7 @@ class Record:
     images_per_second: NonNegative
     peak_memory_bytes: Count
     device: Text
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "tf32", "bf16"]
     versions: dict[Text, Text]
     git: GitInfo
     started: Text
@@ -126,7 +126,7 @@ class Record:
     def recipe(self) -> str:
         """Eight hex digits, equal for runs that differ in their seed alone, or in how they were scored."""
         config = {key: value for key, value in self.config.items() if key not in ("seed", "evaluation")}
-        return sha256(canonical_json(without_later_fields(config)).encode())[:8]
+        return sha256(canonical_json(as_hashed(config)).encode())[:8]
 
     @property
     def folder(self) -> str:

@@ -169,7 +169,7 @@ def _run(stages: Stages, features: Features, runs_dir: Path) -> Record:
         images_per_second=round(trained.steps * e.recipe.training.batch_size / max(trained.seconds, 1e-9), 1),
         peak_memory_bytes=max(memory),
         device=trained.device,
-        precision="bf16" if e.recipe.training.bf16 else "fp32",
+        precision=e.recipe.training.precision,
         versions=when_trained.versions if when_trained else provenance.versions(),
         git=stages.git,
         started=started,

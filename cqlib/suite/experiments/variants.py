@@ -37,21 +37,25 @@ WORDS = {
     "system.log_scale": "ln s starts at",
     "system.widths": "widths:",
     "training.steps": "steps:",
-    "training.bf16": "bf16:",
+    "training.precision": "precision:",
     "scores_of": "scores of",
 }
 """Path in a recipe -> its name in words; a setting that is not listed goes by its path."""
 
-LATER_FIELDS = {"flow": {"colours": "apart"}, "system": {"sigma": "of z"}}
+LATER_FIELDS = {"flow": {"colours": "apart"}, "system": {"sigma": "of z"}, "training": {"precision": "fp32"}}
 """Config -> its fields that are younger than published records, with the value at which a recipe is as it was before
 them: then they are left out of hashes, and the hash is what it was."""
+FORMER_FIELDS = {"training": {"bf16": False}}
+"""Config -> its fields that published records have and recipes no longer, at their value there: they stay in hashes."""
 
 
-def without_later_fields(config: dict[str, Any], name: str = "") -> dict[str, Any]:
-    """Nested plain values of a config, without fields of `LATER_FIELDS` at their former value."""
-    former = LATER_FIELDS.get(name, {})
-    kept = {key: value for key, value in config.items() if key not in former or former[key] != value}
-    return {key: without_later_fields(value, key) if isinstance(value, dict) else value for key, value in kept.items()}
+def as_hashed(config: dict[str, Any], name: str = "") -> dict[str, Any]:
+    """Nested plain values of a config as hashes take them: without fields of `LATER_FIELDS` at their former value, and
+    with `FORMER_FIELDS`."""
+    later = LATER_FIELDS.get(name, {})
+    kept = {key: value for key, value in config.items() if key not in later or later[key] != value}
+    values = {key: as_hashed(value, key) if isinstance(value, dict) else value for key, value in kept.items()}
+    return FORMER_FIELDS.get(name, {}) | values
 
 
 def variant(row: str, changes: Changes) -> str:

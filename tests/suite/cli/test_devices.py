@@ -78,7 +78,7 @@ def test_mps_falls_back_to_the_cpu_and_says_so(monkeypatch, capsys):
     assert select_device() == torch.device("mps") and len(tasks.slots(None)) == 1
     said = capsys.readouterr().err
     assert "run on the CPU" in said and said.count("\n") == 1
-    assert "on the CPU, fp32" in provenance.device_name(torch.device("mps"), bf16=False)
+    assert "on the CPU, fp32" in provenance.device_name(torch.device("mps"))
 
 
 def test_tensorboard_gets_the_losses_of_the_log(monkeypatch, tmp_path):

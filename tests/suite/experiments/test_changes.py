@@ -30,11 +30,12 @@ def test_no_row_is_trained_in_two_precisions():
 
     def precisions(**changes):
         recipe = changed("table1/gan", **changes).recipe
-        return recipe.training.bf16, recipe.frozen_decoder.training.bf16
+        return recipe.training.precision, recipe.frozen_decoder.training.precision
 
-    assert precisions() == precisions(training__steps=3) == (False, False)
-    assert precisions(training__bf16=True) == (True, True)
-    assert precisions(training__bf16=True, frozen_decoder__training__bf16=False) == (True, False)
+    assert precisions() == precisions(training__steps=3) == ("fp32", "fp32")
+    assert precisions(training__precision="bf16") == ("bf16", "bf16")
+    of_encoder = {"frozen_decoder__training__precision": "fp32"}
+    assert precisions(training__precision="tf32", **of_encoder) == ("tf32", "fp32")
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,7 @@ def test_a_change_to_the_value_that_is_there_is_none():
         ("training.batch_size", 0, "greater than 0"),
         ("training.n_critic", "-1", "whole numbers from 0 on"),
         ("training.flips", 1, "valid boolean"),
+        ("training.precision", "fp16", "should be 'fp32', 'tf32' or 'bf16'"),
         ("system.critic_input", "median", "should be 'sample' or 'mean'"),
         ("system.quality_weight", "nan", "valid number"),
         ("system.quality_weight", "{[]: 1}", "valid number"),

@@ -34,6 +34,12 @@ CASES = {
 """In the order of importance: what differs, and a record in which it alone does."""
 
 
+def test_a_record_from_before_there_were_three_precisions_is_as_one_of_today():
+    before, now = (BASE.config | {"recipe": RECIPE | {"training": training}}
+                   for training in ({"steps": 3000, "bf16": False}, {"steps": 3000, "precision": "fp32"}))  # fmt: skip
+    assert not compare.differences(replace(BASE, config=before), replace(BASE, config=now))
+
+
 @pytest.mark.parametrize("what", CASES)
 def test_what_alone_differs_is_named_alone(what):
     assert [found[0] for found in compare.differences(BASE, replace(BASE, **CASES[what]))] == [what]

@@ -66,7 +66,15 @@ def test_sizes_are_the_papers_or_the_data_sets_own_under_paper():
 def test_everything_is_trained_in_fp32(profile):
     for row in rows.ROWS:
         recipe = experiment(row, profile).recipe
-        assert not recipe.training.bf16 and not (recipe.frozen_decoder and recipe.frozen_decoder.training.bf16), row
+        stages = [recipe.training, *([recipe.frozen_decoder.training] if recipe.frozen_decoder else [])]
+        assert {training.precision for training in stages} == {"fp32"}, row
+
+
+def test_each_precision_has_a_hash_of_its_own():
+    """That fp32 has the hash of before there were three, the tests of published records see."""
+    three = [experiment("table1/gan", changes={"training.precision": name}) for name in ("fp32", "tf32", "bf16")]
+    assert three[0] == experiment("table1/gan") and len({e.config_hash for e in three}) == 3
+    assert len({e.training_hash for e in three}) == len({e.folder for e in three}) == 3
 
 
 @pytest.mark.parametrize(("data", "classes"), [("tiny-imagenet:64", 200), ("celeba", 1), ("photodigits", 10)])

@@ -1,6 +1,7 @@
 """`fit` with a folder: the same call goes on or returns what has ended, a longer one goes on where it can, and whatever
 else is in the folder is refused in one line and stays as it is."""
 
+import json
 import threading
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import nn
 import cqlib
 from cqlib.suite.experiments import fit_watch, library
 from cqlib.training.loop import train
-from cqlib.util.checkpoint import to_bytes
+from cqlib.util.checkpoint import load_checkpoint, save_checkpoint, to_bytes
 from cqlib.util.errors import UserError
 from cqlib.util.locks import file_lock
 
@@ -93,6 +94,20 @@ def test_the_folder_of_another_training_is_refused_with_what_differs(tmp_path, m
     assert "\n" not in str(caught.value)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert (tmp_path / CHECKPOINT).read_bytes() == kept and equal(cqlib.load(tmp_path), first)
+
+
+def test_a_state_from_before_there_were_three_precisions_goes_on(tmp_path, cut_off):
+    cut_off(made(), 4, folder=tmp_path)
+    state = load_checkpoint(tmp_path / CHECKPOINT)
+    key = json.loads(state["key"])
+    del key["training"]["precision"]
+    key["training"]["bf16"] = False
+    save_checkpoint(tmp_path / CHECKPOINT, state | {"key": json.dumps(key)})
+    made().fit(GREY, **OPTIONS, folder=tmp_path)
+    assert len((tmp_path / "training.jsonl").read_text().splitlines()) == 6
+    assert equal(cqlib.load(tmp_path), made().fit(GREY, **OPTIONS))
+    with pytest.raises(UserError, match="with other precision: name"):
+        made().fit(GREY, **OPTIONS, precision="bf16", folder=tmp_path)
 
 
 def test_a_longer_fit_goes_on_while_the_learning_rate_is_the_same(tmp_path, cut_off):

@@ -106,6 +106,22 @@ def test_a_field_younger_than_a_record_changes_no_recipe():
     assert of_before.recipe == of_now.recipe != mixed.recipe
 
 
+def test_runs_of_two_precisions_share_no_mean():
+    """Records from before there were three say `bf16: false`, and are as those of fp32 today."""
+
+    def of_training(seed, training, precision="fp32"):
+        return record("table1/vae", seed, config={"recipe": {"training": training}}, precision=precision)
+
+    before, now = of_training(0, {"bf16": False}), of_training(1, {"precision": "fp32"})
+    fast = [of_training(seed, {"precision": name}, name) for seed, name in ((2, "tf32"), (3, "bf16"))]
+    assert before.recipe == now.recipe and len({run.recipe for run in (now, *fast)}) == 3
+    together = [[run.seed for run in runs.records] for runs in groups([before, now, *fast], [])]
+    assert sorted(together) == [[0, 1], [2], [3]]
+    for run in fast:
+        with pytest.raises(ValueError, match="no mean over more than one"):
+            mean_of(of([], [now, run]).select(metric="BPD").values)
+
+
 def test_changed_rows_follow_by_row_and_lambda_and_other_changes_are_sets_of_their_own():
     plain = [record(row) for row in ("table1/cq", "table1/cq-f")]
     changed = [record(row, changes={"system.quality_weight": weight})
