@@ -27,8 +27,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
-SOLUTION, EXAMPLE, PARAMETERS, SLIDE, SETUP = "solution", "example", "parameters", "lecture", "setup"
-"""Tags of cells. JupyterLab folds the cell of parameters."""
+SOLUTION, EXAMPLE, PARAMETERS, FOLDED = "solution", "example", "parameters", "folded"
+SLIDE, SETUP = "lecture", "setup"
+"""Tags of cells. JupyterLab folds parameters, and what is tagged `folded`."""
 TAUGHT = "06_cqf_put_together.ipynb", Path("examples", "cqf.py")
 """A lesson, and the file that has the same code."""
 MARKS = re.compile(r"(?<=written by tools/notebooks.py\n\n\n).*(?=\n\n\n# The end of the cells)", re.DOTALL)
@@ -63,7 +64,7 @@ def stripped(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNod
             cell.source = RUNS.sub(f'runs_dir = "{"../" * depth}runs"', cell.source)
             cell.outputs, cell.execution_count = [], None
         tags = cell.metadata.get("tags", [])
-        folded = {"jupyter": {"source_hidden": True}} if PARAMETERS in tags else {}
+        folded = {"jupyter": {"source_hidden": True}} if {PARAMETERS, FOLDED} & set(tags) else {}
         cell.metadata = nbformat.from_dict({**folded, "tags": tags} if tags else {})
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}})
@@ -83,14 +84,13 @@ def student(teacher: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
 
 
 def lecture(lessons: Iterable[nbformat.NotebookNode]) -> nbformat.NotebookNode:
-    """The lecture of the cells of `lessons` that are tagged for it, after the parameters of the first one. A heading
-    begins a slide, a text without one a slide below it, and pictures stand under the text before them."""
-    lessons = [nbformat.from_dict(lesson) for lesson in lessons]
-    tagged = [(cell, set(cell.metadata.get("tags", []))) for lesson in lessons for cell in lesson.cells]
-    parameters = next(cell for cell, tags in tagged if PARAMETERS in tags)
-    chosen = [cell for cell, tags in tagged if tags & {SLIDE, SETUP}]
+    """The cells of `lessons` that are tagged for it. A heading begins a slide, a text without one a slide below it, and
+    a picture stands under the text before it."""
+    chosen = {SLIDE, SETUP, PARAMETERS}
     book = nbformat.v4.new_notebook()
-    book.cells = [new_markdown_cell(OPENING), parameters, *chosen]
+    book.cells = [new_markdown_cell(OPENING)]
+    for lesson in lessons:
+        book.cells += [nbformat.from_dict(c) for c in lesson.cells if chosen & set(c.metadata.get("tags", []))]
     for cell in stripped(book, LECTURE).cells:
         hidden = {PARAMETERS, SETUP} & set(cell.metadata.get("tags", []))
         heading = cell.source.startswith("#") and cell.cell_type == "markdown"

@@ -38,7 +38,7 @@ def diagnosis(predicted: Any, computed: Any, tolerance: float = 0.05, dimensions
         right = str(predicted).strip().lower() == computed.lower()
         return f"{'Right' if right else 'Not yet'}: predicted {predicted}, computed {computed}."
     try:
-        predicted, computed = float(predicted), float(computed)
+        predicted, computed = float(predicted) + 0.0, float(computed) + 0.0  # 0.0, not -0.0
     except (TypeError, ValueError):
         return f"`predicted` should be a number here, and it is {predicted!r}."
     sizes = {"": 1.0}
@@ -50,5 +50,6 @@ def diagnosis(predicted: Any, computed: Any, tolerance: float = 0.05, dimensions
         expected = computed * math.prod(factor for _, factor in mistakes)
         if abs(predicted - expected) <= max(tolerance * abs(expected), 1e-6):
             names = " and by ".join(name for name, _ in mistakes if name)
-            return f"Off by {names}: {both}." if names else f"Right, within {tolerance:.0%}: {both}."
+            right = f"Right, within {tolerance:.0%}" if tolerance else "Right"
+            return f"{f'Off by {names}' if names else right}: {both}."
     return f"Not yet: {both}."
