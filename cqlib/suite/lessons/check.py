@@ -35,8 +35,8 @@ def diagnosis(predicted: Any, computed: Any, tolerance: float = 0.05, dimensions
     if predicted is None:
         return FIRST
     if isinstance(computed, str):
-        right = str(predicted).strip().lower() == computed.lower()
-        return f"{'Right' if right else 'Not yet'}: predicted {predicted}, computed {computed}."
+        same = str(predicted).strip().lower() == computed.lower()
+        return f"{'Right' if same else 'Not yet'}: predicted {predicted}, computed {computed}."
     try:
         predicted, computed = float(predicted) + 0.0, float(computed) + 0.0  # 0.0, not -0.0
     except (TypeError, ValueError):
