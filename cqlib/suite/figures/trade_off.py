@@ -7,6 +7,7 @@ from IPython.display import HTML
 from cqlib.metrics.quantities import heading
 from cqlib.suite import cells
 from cqlib.suite.cells import table
+from cqlib.suite.experiments.claims import IS_MISLEADS
 from cqlib.suite.experiments.record import Record
 from cqlib.suite.experiments.rows import notebook_runs, short_label
 from cqlib.suite.experiments.selection import Selection
@@ -59,8 +60,9 @@ def fronts(runs: Group) -> HTML:
 
 
 def points(runs: Group) -> HTML:
-    """A line for every point: lambda, BPD, scores, seeds."""
-    scores = [name for quantity in DRAWN for name in quantity.names if name in runs.metrics]
+    """A line for every point: lambda, BPD, scores, seeds; no IS where it misleads."""
+    shown = (quantity for quantity in DRAWN if quantity.id != "is" or runs.data not in IS_MISLEADS)
+    scores = [name for quantity in shown for name in quantity.names if name in runs.metrics]
     fronts = (front(row, runs.profile, runs.data, runs.size).items() for row in FRONTS.values())
     rows = [(short_label(row).partition(",")[0], f"{weight:,g}", row) for along in fronts for weight, row in along]
     lines = []
