@@ -6,7 +6,7 @@
 The `runs_dir` of a notebook is the path from its own folder to the project's runs. Solutions are cells tagged
 `solution` in the teacher's file, notebooks/solutions/NAME.ipynb. For a lesson (01 to 06), edit that file, which has the
 whole notebook; the student's, notebooks/NAME.ipynb, is written from it without the solutions, and with an empty cell
-under each exercise. For any other notebook, edit the student's; its parameters, the cell after them and the exercises
+under each exercise. For any other notebook, edit the student's; its parameters, the next cell of code and the exercises
 are written into the teacher's, before the solutions that are there. No notebook has outputs.
 
 The method in examples/cqf.py, between its two marks, is written from the cells tagged `example` of lesson 06.
@@ -111,15 +111,17 @@ def example(teacher: nbformat.NotebookNode, text: str) -> str:
 
 
 def answers(book: nbformat.NotebookNode, teacher: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
-    """The teacher's copy of a notebook that is no lesson: of `book` the parameters, the cell after them and the
-    exercises, then the solutions of `teacher`."""
+    """The teacher's copy of a notebook that is no lesson: of `book` the parameters if it has any, the first cell of
+    other code and the exercises, then the solutions of `teacher`."""
     copy, solutions = nbformat.from_dict(book), nbformat.from_dict(teacher).cells
     introduction, *cells = copy.cells
-    parameters, first = [cell for cell in cells if cell.cell_type == "code"][:2]
-    parameters.source = TRAIN.sub("train = False", parameters.source)
+    parameters = [cell for cell in cells if PARAMETERS in cell.metadata.get("tags", [])]
+    first = next(cell for cell in cells if cell.cell_type == "code" and cell not in parameters)
+    for cell in parameters:
+        cell.source = TRAIN.sub("train = False", cell.source)
     cells[-1].source = cells[-1].source.replace("](../", "](../../")  # links from a folder that is deeper
     title = introduction.source.splitlines()[0].removeprefix("# ")
-    copy.cells = [new_markdown_cell(ANSWERS.format(title=title, name=name)), parameters, first, cells[-1]]
+    copy.cells = [new_markdown_cell(ANSWERS.format(title=title, name=name)), *parameters, first, cells[-1]]
     copy.cells += [cell for cell in solutions if SOLUTION in cell.metadata.get("tags", [])]
     return stripped(copy, f"solutions/{name}")
 

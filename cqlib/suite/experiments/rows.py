@@ -53,14 +53,10 @@ NOTEBOOK_ROWS = {
     "figure_samples": ("table1/cq-f",),
     trade_off.NOTEBOOK: tuple(row.id for row in paper.TABLE1.rows),
     "figure_nvp_comparison": ("table1/cq-f", TWO_SCALES, "table3/nvp"),
-    "table4": ("table1/cq-f", "table3/cqf-large-d", TWO_SCALES),
 }  # fmt: skip
 """Short name of a notebook -> the rows that it needs; the notebook of a table also needs the table's rows."""
 
-NOTEBOOK_DATA = {
-    "figure_nvp_comparison": ("cifar10", "celeba", "lsun-bedroom", "imagenet64"),
-    "table4": tuple(paper.DATA_SETS),
-}
+NOTEBOOK_DATA = {"figure_nvp_comparison": ("cifar10", "celeba", "lsun-bedroom", "imagenet64")}
 """Short name of a notebook -> the data sets of its rows under `paper`; other notebooks take each row's own."""
 OFFLINE_DATA = {"colourisation": "photos10", "extra/cq-f-conditional": "photos10"}
 """Short name of a notebook, or row -> its data set under the other profiles, if that is not `DEVELOPMENT_DATA`."""
