@@ -71,12 +71,14 @@ def notebook_runs(name: str, profile: str) -> list[tuple[str, Changes]]:
 
 COLAB = "colab.ipynb"
 """The notebook that installs the project by itself, on a machine of Colab; nothing here runs it."""
+LECTURE = "lecture.ipynb"
+"""Cells of the lessons once more, for slides, written by tools/notebooks.py."""
 
 
 def notebooks() -> dict[str, Path]:
-    """Short name -> file of every notebook but `COLAB`. The short name is the file's stem (`figure_samples`); for a
-    notebook of a table, only its first word (`table1`)."""
-    files = sorted(file for file in (ROOT / "notebooks").glob("*.ipynb") if file.name != COLAB)
+    """Short name -> file of every notebook but `COLAB` and `LECTURE`. The short name is the file's stem
+    (`figure_samples`); for a notebook of a table, only its first word (`table1`)."""
+    files = sorted(file for file in (ROOT / "notebooks").glob("*.ipynb") if file.name not in (COLAB, LECTURE))
     return {file.stem.split("_")[0] if file.stem.startswith("table") else file.stem: file for file in files}
 
 
