@@ -125,6 +125,14 @@ def run_notebook(path: Path, kernel: AsyncKernelManager, parameters: dict) -> nb
     return book
 
 
+def wrong_predictions(book: nbformat.NotebookNode) -> list[str]:
+    """What `check` says of the solutions' predictions, where it is not "Right"."""
+    cells = [cell for cell in book.cells if cell.cell_type == "code" and "check(predicted, " in cell.source]
+    said = [output.text for cell in cells for output in cell.outputs if output.output_type == "stream"]
+    assert len(said) == len(cells)
+    return [line for line in "".join(said).splitlines() if "predicted" in line and "Right" not in line]
+
+
 @pytest.mark.slow
 @FULLEST
 def test_it_runs_from_top_to_bottom(path, kernel, smoke_runs):
@@ -140,6 +148,8 @@ def test_it_runs_from_top_to_bottom(path, kernel, smoke_runs):
     assert not re.search(r"HBox\(|VBox\(|interactive\(|Traceback", text)
     if path == TABLE1:
         assert "seen once" in text and "This machine" in text
+    if path.stem in TAUGHT:
+        assert wrong_predictions(book) == []
     for element in soup.find_all(src=True):
         assert element["src"].startswith("data:")
 
