@@ -68,7 +68,7 @@ def shown(output: nbformat.NotebookNode, shot: Shot) -> list[nbformat.NotebookNo
         for part in soup.select("th.text, td.text, tbody th"):
             part["align"] = "left"
         return [_output({"text/html": str(soup)})]
-    for part in soup.select(".frame:not(.still)"):  # of a slider
+    for part in soup.select(".frame:not(.still), input:not([checked]) + .drawn, .how"):  # what a choice would show
         part.decompose()
     words = [part.get("aria-label") or part.get("alt") for part in soup.select("svg[aria-label], img[alt]")]
     return [_output({"image/png": _png(shot(str(soup))), "text/plain": " ".join(words)})]
