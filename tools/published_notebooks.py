@@ -68,6 +68,8 @@ def shown(output: nbformat.NotebookNode, shot: Shot) -> list[nbformat.NotebookNo
         for part in soup.select("th.text, td.text, tbody th"):
             part["align"] = "left"
         return [_output({"text/html": str(soup)})]
+    for part in soup.select(".frame:not(.still), input:not([checked]) + .drawn, .how"):  # what a choice would show
+        part.decompose()
     words = [part.get("aria-label") or part.get("alt") for part in soup.select("svg[aria-label], img[alt]")]
     return [_output({"image/png": _png(shot(str(soup))), "text/plain": " ".join(words)})]
 
@@ -89,7 +91,7 @@ def main(folder: Path = EXECUTED, target: Path = PUBLISHED) -> None:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": WIDTH, "height": 600})
+        page = browser.new_page(viewport={"width": WIDTH, "height": 600}, java_script_enabled=False)  # as on a host
 
         def shot(html: str) -> bytes:
             page.set_content(f'<body style="margin: 0; background: #fff; font: 14px sans-serif">{OUTER.format(html)}')

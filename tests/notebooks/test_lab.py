@@ -17,8 +17,10 @@ CELLS = (
     "import torch\nfrom ipywidgets import interact\nfrom cqlib.suite.cells import live, pixels",
     "grey = lambda k: pixels(torch.full((1, 3, 8, 8), k, dtype=torch.uint8), f'grey {k}')\ngrey(0)",
     "if live():\n    interact(grey, k=(0, 200))",
+    "from matplotlib.figure import Figure\nfrom cqlib.suite.frames import frames\n"
+    "frames(lambda k: Figure((k, 1)), {'width': [1, 2, 3]}, 'empty')",
 )
-"""The project's own notebooks make their sliders in the same way; that they run is tested elsewhere."""
+"""The project's own notebooks make their sliders in these two ways; that they run is tested elsewhere."""
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PANEL = "window.jupyterapp.shell.currentWidget"
 READY = f"(async () => {{ const p = {PANEL}; await p.context.ready; await p.revealed; await p.sessionContext.ready;"
@@ -83,4 +85,7 @@ def test_it_runs_in_jupyterlab(lab, browser):
     handle.focus()
     page.keyboard.press("ArrowRight")
     assert page.wait_for_selector("img[alt='grey 101']").get_attribute("src") != before
+    # So does the one that needs no kernel; JupyterLab's own keys do not interfere.
+    page.locator("input[type=range]").press("ArrowRight")
+    assert page.locator(".frame p:visible").all_inner_texts() == ["width = 2"]
     page.close()

@@ -26,7 +26,6 @@ FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
 BOOKS = sorted(notebooks().values())
 TEACHERS = sorted(FOLDER.glob("solutions/*.ipynb"))
 TAUGHT = {path.stem for path in TEACHERS if path.stem[0].isdigit()}  # lessons
-PARAMETERS = {"profile", "data", "seeds", "changes", "runs_dir", "data_dir", "feature_weights"}
 ALL = pytest.mark.parametrize("path", BOOKS + TEACHERS, ids=lambda path: f"{path.parent.stem}/{path.stem}")
 TABLE1 = FOLDER / "table1_objectives.ipynb"
 OTHERS = [path for path in BOOKS if path.stem not in TAUGHT and path != TABLE1]
@@ -49,13 +48,22 @@ def code(path: Path) -> list[str]:
 
 
 @ALL
-def test_it_is_valid_without_outputs_and_takes_the_parameters_that_the_runner_passes(path):
+def test_it_is_valid_and_without_outputs(path):
     book = nbformat.read(path, 4)
     nbformat.validate(book)
     assert (book.nbformat, book.nbformat_minor) >= (4, 5) and book.metadata.kernelspec.name == "python3"
     assert not [cell for cell in book.cells if cell.get("outputs") or cell.get("execution_count")]
     assert [cell.id for cell in book.cells] == [str(i) for i in range(len(book.cells))]
-    assert parameter_names(path) >= PARAMETERS
+
+
+@ALL
+def test_it_uses_each_of_its_parameters(path):
+    if path.parent.stem == "solutions" and path.stem not in TAUGHT:
+        return  # its parameters are the student's copy's
+    cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    code = "\n".join(cell.source for cell in cells if "parameters" not in cell.metadata.get("tags", []))
+    used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+    assert parameter_names(path) <= used
 
 
 @FULLEST
@@ -69,7 +77,9 @@ def test_every_formula_is_understood_on_its_page(path):
 
 @ALL
 def test_it_refuses_a_wrong_profile_or_change(path):
-    """By making a `Selection` of them, whether or not it trains or reads runs."""
+    """Where it takes changes, by making a `Selection` of them, whether or not it trains or reads runs."""
+    if "changes" not in parameter_names(path):
+        return
     calls = [node for node in ast.walk(ast.parse("\n".join(code(path)))) if isinstance(node, ast.Call)]
     used = [ast.unparse(call) for call in calls if getattr(call.func, "id", "") == "Selection"]
     assert any("profile" in one and "changes" in one for one in used)
@@ -93,8 +103,8 @@ def test_students_copies_and_parameters_are_in_step_with_their_source(capsys):
     """`python tools/notebooks.py` writes what is not."""
     assert script("tools/notebooks.py").main(["--check"]) == 0, capsys.readouterr().out
     for path in BOOKS + TEACHERS:
-        (runs,) = re.findall(r'^runs_dir = "(.*?)"', "\n".join(code(path)), re.MULTILINE)
-        assert (path.parent / runs).resolve() == FOLDER.parent / "runs"
+        for runs in re.findall(r'^runs_dir = "(.*?)"', "\n".join(code(path)), re.MULTILINE):
+            assert (path.parent / runs).resolve() == FOLDER.parent / "runs"
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +125,21 @@ def run_notebook(path: Path, kernel: AsyncKernelManager, parameters: dict) -> nb
     return book
 
 
+def wrong_predictions(book: nbformat.NotebookNode) -> list[str]:
+    """What `check` says of the solutions' predictions, where it is not "Right"."""
+    cells = [cell for cell in book.cells if cell.cell_type == "code" and "check(predicted, " in cell.source]
+    said = [output.text for cell in cells for output in cell.outputs if output.output_type == "stream"]
+    assert len(said) == len(cells)
+    return [line for line in "".join(said).splitlines() if "predicted" in line and "Right" not in line]
+
+
 @pytest.mark.slow
 @FULLEST
 def test_it_runs_from_top_to_bottom(path, kernel, smoke_runs):
     """Under smoke on its own data; it trains what no other one has trained."""
-    parameters = {"profile": "smoke", "data": [], "seeds": [0], "runs_dir": str(smoke_runs), "data_dir": None,
-                  "feature_weights": None}  # fmt: skip
+    given = {"profile": "smoke", "data": [], "seeds": [0], "runs_dir": str(smoke_runs), "data_dir": None,
+             "feature_weights": None}  # fmt: skip
+    parameters = {name: value for name, value in given.items() if name in parameter_names(path)}
     if path.stem == "colourisation":
         parameters["train"] = True
     book = run_notebook(path, kernel, parameters)
@@ -129,6 +148,8 @@ def test_it_runs_from_top_to_bottom(path, kernel, smoke_runs):
     assert not re.search(r"HBox\(|VBox\(|interactive\(|Traceback", text)
     if path == TABLE1:
         assert "seen once" in text and "This machine" in text
+    if path.stem in TAUGHT:
+        assert wrong_predictions(book) == []
     for element in soup.find_all(src=True):
         assert element["src"].startswith("data:")
 

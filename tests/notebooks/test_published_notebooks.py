@@ -10,11 +10,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from scripts import script
 
 from cqlib.data import WITH_PIP
 from cqlib.suite.experiments.rows import notebooks
+from cqlib.suite.frames import frames
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PUBLISHED = sorted((ROOT / "reports" / "published" / "notebooks").glob("*.ipynb"))
@@ -41,6 +43,12 @@ def png() -> bytes:
 def test_a_picture_becomes_png(tool):
     (picture,) = tool.shown(html(PICTURE), lambda drawn: png())
     assert picture.data["text/plain"] == "two lines" and set(picture.data) == {"image/png", "text/plain"}
+
+
+def test_of_a_slider_its_stills_are_left(tool):
+    slider = frames(lambda k: Figure((0.1, 0.1)), {"k": [*range(9)]}, "a square")
+    (picture,) = tool.shown(html(slider.data), lambda drawn: png())
+    assert picture.data["text/plain"] == "a square: k = 0 a square: k = 2 a square: k = 5 a square: k = 8"
 
 
 def test_a_png_becomes_smaller_and_looks_the_same(tool):

@@ -80,15 +80,13 @@ def _hash_of(file: Path, size: int, changed: int) -> str:
 
 
 def parameter_names(source: Path) -> set[str]:
-    """The names of the parameters in a notebook's parameters cell. UserError if there is no such notebook or cell."""
+    """The names of the parameters in a notebook's parameters cell, if it has one. UserError if it is no notebook."""
     try:
         notebook = nbformat.read(source, as_version=4)
     except Exception as error:
         raise UserError(f"{source} is not a notebook: {one_line(error)}") from error
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    if not tagged:
-        raise UserError(f"{source} has no cell tagged 'parameters'")
-    return {parameter.name for parameter in PythonTranslator.inspect(tagged[0])}
+    return {parameter.name for cell in tagged for parameter in PythonTranslator.inspect(cell)}
 
 
 def execute(job: Job) -> None:

@@ -123,8 +123,8 @@ def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
 
 
 def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
-    """One task per notebook whose inputs have changed since its last run. Every notebook has the parameters below; one
-    that also has `train` gets `train = False` for --no-train."""
+    """One task per notebook whose inputs have changed since its last run. Of the parameters below a notebook gets those
+    that its own cell of parameters names."""
     parameters = {
         "profile": opts.profile,
         "data": list(opts.data),
@@ -133,12 +133,14 @@ def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
         "runs_dir": str(opts.runs_dir),
         "data_dir": opts.data_dir and str(opts.data_dir),
         "feature_weights": opts.feature_weights and str(opts.feature_weights),
+        **({"train": False} if opts.no_train else {}),
     }
     records, files = (opts.runs_dir, opts.runs_dir / ablations.FOLDER), tuple(notebook_files(opts))
     tasks = []
     for file in todo.notebooks:
-        train = {"train": False} if opts.no_train and "train" in parameter_names(file) else {}
-        job = Job(file, {**parameters, **train}, opts.out / "notebooks" / file.stem, records, files)
+        taken = parameter_names(file)
+        own = {name: value for name, value in parameters.items() if name in taken}
+        job = Job(file, own, opts.out / "notebooks" / file.stem, records, files)
         tasks += [] if job.done() else [Task(file.stem, job.arguments(), file.stem)]
     return tasks
 

@@ -53,14 +53,10 @@ NOTEBOOK_ROWS = {
     "figure_samples": ("table1/cq-f",),
     trade_off.NOTEBOOK: tuple(row.id for row in paper.TABLE1.rows),
     "figure_nvp_comparison": ("table1/cq-f", TWO_SCALES, "table3/nvp"),
-    "table4": ("table1/cq-f", "table3/cqf-large-d", TWO_SCALES),
 }  # fmt: skip
 """Short name of a notebook -> the rows that it needs; the notebook of a table also needs the table's rows."""
 
-NOTEBOOK_DATA = {
-    "figure_nvp_comparison": ("cifar10", "celeba", "lsun-bedroom", "imagenet64"),
-    "table4": tuple(paper.DATA_SETS),
-}
+NOTEBOOK_DATA = {"figure_nvp_comparison": ("cifar10", "celeba", "lsun-bedroom", "imagenet64")}
 """Short name of a notebook -> the data sets of its rows under `paper`; other notebooks take each row's own."""
 OFFLINE_DATA = {"colourisation": "photos10", "extra/cq-f-conditional": "photos10"}
 """Short name of a notebook, or row -> its data set under the other profiles, if that is not `DEVELOPMENT_DATA`."""
@@ -75,12 +71,14 @@ def notebook_runs(name: str, profile: str) -> list[tuple[str, Changes]]:
 
 COLAB = "colab.ipynb"
 """The notebook that installs the project by itself, on a machine of Colab; nothing here runs it."""
+LECTURE = "lecture.ipynb"
+"""Cells of the lessons once more, for slides, written by tools/notebooks.py."""
 
 
 def notebooks() -> dict[str, Path]:
-    """Short name -> file of every notebook but `COLAB`. The short name is the file's stem (`figure_samples`); for a
-    notebook of a table, only its first word (`table1`)."""
-    files = sorted(file for file in (ROOT / "notebooks").glob("*.ipynb") if file.name != COLAB)
+    """Short name -> file of every notebook but `COLAB` and `LECTURE`. The short name is the file's stem
+    (`figure_samples`); for a notebook of a table, only its first word (`table1`)."""
+    files = sorted(file for file in (ROOT / "notebooks").glob("*.ipynb") if file.name not in (COLAB, LECTURE))
     return {file.stem.split("_")[0] if file.stem.startswith("table") else file.stem: file for file in files}
 
 

@@ -1,33 +1,45 @@
-"""The notebooks on several data sets: table 4, on seven of them, and samples beside those of NVP, on four.
+"""What notebooks show of several data sets: a section of Table 3, on seven of them, and samples beside those of NVP, on
+four.
 
 Both take a few rows on one data set after the other, and of each data set one group: the one with most of the rows.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from IPython.display import HTML
 
-from cqlib.metrics.quantities import heading
+from cqlib.metrics.quantities import QUANTITIES, heading
 from cqlib.suite.cells import picture, table
 from cqlib.suite.experiments import paper
 from cqlib.suite.experiments.record import Record
-from cqlib.suite.experiments.rows import NOTEBOOK_DATA, NOTEBOOK_ROWS, RESULT_PROFILES, short_label, training_command
+from cqlib.suite.experiments.rows import (
+    NOTEBOOK_DATA,
+    NOTEBOOK_ROWS,
+    RESULT_PROFILES,
+    TWO_SCALES,
+    short_label,
+    training_command,
+)
 from cqlib.suite.experiments.selection import Selection
 from cqlib.suite.figures.common import real_images, sets_of, stored_samples
 from cqlib.suite.report import plots, tables
 from cqlib.suite.report.groups import Group, most_complete_by
 
-SEVEN, BESIDE_NVP = "table4", "figure_nvp_comparison"
+SEVEN, BESIDE_NVP = "table3", "figure_nvp_comparison"
 """The notebooks, by short name."""
-ROWS = {name: NOTEBOOK_ROWS[name] for name in (SEVEN, BESIDE_NVP)}
+ROWS = {SEVEN: ("table1/cq-f", "table3/cqf-large-d", TWO_SCALES), BESIDE_NVP: NOTEBOOK_ROWS[BESIDE_NVP]}
+DATA = {SEVEN: tuple(paper.DATA_SETS), BESIDE_NVP: NOTEBOOK_DATA[BESIDE_NVP]}
+"""The data sets of the slides, which stand first."""
 SIDE = 6  # images along a side of a panel
 
 
 def read(notebook: str, selection: Selection) -> tuple[list[Record], dict[str, Group]]:
-    """The finished runs of the notebook's rows here, of any profile but an unrequested `smoke`; and, for each data set
-    that has any, here or published, the group with most of the rows."""
-    records, rows = selection.finished({selection.profile, *RESULT_PROFILES}), ROWS[notebook]
+    """The finished runs of the notebook's rows here, otherwise as chosen but of any profile except an unrequested
+    `smoke`; and, for each data set that has any, here or published, the group with most of the rows."""
+    rows = ROWS[notebook]
+    records = replace(selection, rows=rows).finished({selection.profile, *RESULT_PROFILES})
     sets: dict[str, list[Group]] = {}
     for runs in sets_of(records):
         if any(map(runs.records_of, rows)) and runs.data in (selection.data or [runs.data]):
@@ -36,17 +48,18 @@ def read(notebook: str, selection: Selection) -> tuple[list[Record], dict[str, G
     def ran(runs: Group) -> int:
         return sum(bool(runs.done(row)) for row in rows)
 
-    order = [*NOTEBOOK_DATA[notebook], *sets]  # the paper's data sets first
+    order = [*DATA[notebook], *sets]
     names = sorted(sets, key=order.index)
     return records, {name: most_complete_by(sets[name], ran, selection.profile) for name in names}
 
 
 def scores(notebook: str, best: Mapping[str, Group]) -> HTML:
-    """The paper's numbers of each row on each data set beside the measured means over seeds, and real images: the IS of
-    test images, the distance of training images from as many test images. A row with neither has no line."""
-    names = tables.columns(list(best.values()), ROWS[notebook])
+    """The paper's numbers of each row on each data set beside the measured means over seeds, and real images: the
+    distance of training images from as many test images. A row with neither has no line. IS, which misleads on data
+    without ImageNet's classes, has no column of measured numbers."""
+    names = [name for name in tables.columns(list(best.values()), ROWS[notebook]) if name not in QUANTITIES["is"].names]
     lines = []
-    for data in dict.fromkeys([*NOTEBOOK_DATA[notebook], *best]):
+    for data in dict.fromkeys([*DATA[notebook], *best]):
         runs = best.get(data)
         label = runs.label if runs else paper.DATA_SETS[data].label
         for row in ROWS[notebook]:

@@ -4,9 +4,9 @@ from IPython.display import HTML
 from pydantic import TypeAdapter
 
 from cqlib import data as data_sets
-from cqlib.metrics.calibration import COST, DAMAGES, Calibration, Damages, image_sets
+from cqlib.metrics.calibration import DAMAGES, Calibration, Damages, image_sets
 from cqlib.metrics.quantities import decimal, digits
-from cqlib.suite.cells import Format, log_scale, number, panels, picture, table
+from cqlib.suite.cells import Format, log_scale, panels, picture, table
 from cqlib.suite.experiments.rows import DEVELOPMENT_DATA
 from cqlib.suite.figures.strips import strips
 from cqlib.suite.report import plots
@@ -41,14 +41,6 @@ def compared(calibration: Calibration) -> HTML:
     return HTML(f"<details><summary>The same in numbers</summary>{numbers.data}</details>")
 
 
-def costs(calibration: Calibration) -> HTML:
-    """For each side: n, the time of an image, the cost of n images (see `cqlib.metrics.calibration`), and the smallest
-    distance over scores and damages."""
-    lines = [[str(s.side), s.n, s.milliseconds, 100 * s.cost, s.smallest] for s in calibration.sides]
-    formats = {"Side": None, "n": 0, "Milliseconds an image": 1, "Cost, %": 0, "Smallest distance": 2}
-    return table(f"What it costs, and the smallest distance ({calibration.device})", formats, lines)
-
-
 def distances(calibration: Calibration) -> HTML:
     """The distances against the side, a panel for each score, a line for each damage; those below 0.1 at 0.1."""
     sides = sorted(calibration.sides, key=lambda result: result.side)
@@ -65,12 +57,3 @@ def distances(calibration: Calibration) -> HTML:
     for ax in figure.axes:
         ax.set_xticks(x)
     return picture(figure, f"Distance of damaged from real images against the side, for {', '.join(names)}")
-
-
-def choice(calibration: Calibration, equal_n: bool = False) -> HTML:
-    """The side and n that the rule for profile `quick`, or, if `equal_n`, that for `study`, chooses, in a sentence."""
-    rule = "At equal n" if equal_n else f"At most {COST:.0%} of the cost"
-    chosen = calibration.choice_at_equal_n if equal_n else calibration.choice
-    words = (f"side {result.side} with n = {result.n:,} has the smallest distance {number(result.smallest)}"
-             for result in (chosen, calibration.full))  # fmt: skip
-    return HTML(f"<p>{rule}: {'; '.join(words)}.</p>")

@@ -1,25 +1,27 @@
 """The notebook on the trade-off: CQ and CQ-F with more and more weight on the quality loss."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from IPython.display import HTML
 
 from cqlib.metrics.quantities import heading
 from cqlib.suite import cells
 from cqlib.suite.cells import table
+from cqlib.suite.experiments.claims import IS_MISLEADS
 from cqlib.suite.experiments.record import Record
-from cqlib.suite.experiments.rows import notebook_runs, short_label
+from cqlib.suite.experiments.rows import notebook_runs
 from cqlib.suite.experiments.selection import Selection
-from cqlib.suite.experiments.trade_off import GAN, NOTEBOOK, front
+from cqlib.suite.experiments.trade_off import NOTEBOOK
 from cqlib.suite.figures.common import sets_of
 from cqlib.suite.report import page
 from cqlib.suite.report.groups import Group
 from cqlib.suite.report.trade_off import (
     CHOSEN_LATE,
     DRAWN,
-    FRONTS,
     figures,
     front_results,
+    models,
     most_complete,
     not_trained,
 )
@@ -43,9 +45,9 @@ def read(selection: Selection) -> tuple[list[Record], Group]:
     return records, most_complete(sets_of(records), selection.profile)
 
 
-def pictures(runs: Group, more: bool = False) -> HTML:
-    """BPD against the paper's distance, with what that says, or, if `more`, the other scores."""
-    panels = [figure for figure in figures(runs) if figure["more"] == more]
+def pictures(runs: Group, runs_dir: Path | str, more: bool = False) -> HTML:
+    """BPD against the paper's distance, with samples of the point that is chosen, or, if `more`, the other scores."""
+    panels = [figure for figure in figures(runs, runs_dir) if figure["more"] == more]
     if not panels and not more:
         return HTML(page.macro("sentences", [not_trained(runs)]))
     return cells.figures(panels)
@@ -59,12 +61,11 @@ def fronts(runs: Group) -> HTML:
 
 
 def points(runs: Group) -> HTML:
-    """A line for every point: lambda, BPD, scores, seeds."""
-    scores = [name for quantity in DRAWN for name in quantity.names if name in runs.metrics]
-    fronts = (front(row, runs.profile, runs.data, runs.size).items() for row in FRONTS.values())
-    rows = [(short_label(row).partition(",")[0], f"{weight:,g}", row) for along in fronts for weight, row in along]
+    """A line for every point: lambda, BPD, scores, seeds; no IS where it misleads."""
+    shown = (quantity for quantity in DRAWN if quantity.id != "is" or runs.data not in IS_MISLEADS)
+    scores = [name for quantity in shown for name in quantity.names if name in runs.metrics]
     lines = []
-    for label, weight, row in [*rows, (short_label(GAN), "", GAN)]:
+    for label, weight, row in models(runs):
         cells = (runs.cell(row, score) for score in ("BPD", *scores))
         lines.append([label, weight, *cells, str(len(runs.done(row)) or "not trained yet")])
     caption = f"{runs.title}; means ± standard deviations over seeds"

@@ -72,6 +72,10 @@ class LinearDecoder:
         z = (v.flatten(1).double() - self.images.mean) @ gain.T + noise
         return Inference(z, {}, prior.log_prob(z) - error.log_prob(noise))
 
+    def prior(self, n: int, generator: Generator | None = None) -> Tensor:
+        """n draws of z ~ N(0, I), (n, k)."""
+        return torch.randn(n, self.weights.shape[1], generator=generator, dtype=self.weights.dtype)
+
     def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """mu(z), and the log of each pixel's standard deviation: two of (N, C, H, W)."""
         mean = (self.images.mean + z @ self.weights.T).float().view(-1, *self.images.shape)

@@ -3,16 +3,21 @@
 from collections.abc import Mapping
 
 from IPython.display import HTML
+from torch import Tensor
 
 from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
+from cqlib.data.grids import tiles, unscaled
 from cqlib.models.registry import build_seeded
 from cqlib.suite import cells
+from cqlib.suite.experiments import paper
 from cqlib.suite.experiments.experiment import experiment, image_size
 from cqlib.suite.experiments.load import ModelAndData
 from cqlib.suite.experiments.rows import default_data, label_of, training_command
 from cqlib.suite.experiments.selection import Selection
+from cqlib.training.snapshots import SHOWN
 from cqlib.util.errors import UsageError
+from cqlib.util.paths import PUBLISHED
 
 
 def load_images(selection: Selection) -> Dataset:
@@ -34,6 +39,19 @@ def untrained_model(row: str, images: Dataset) -> ModelAndData:
     """The model of a row before its first training step, from a fixed seed: the equations hold for it as well."""
     e = experiment(row, "smoke", images.name)
     return ModelAndData(e, build_seeded(e.recipe.system), "untrained")
+
+
+def along_training() -> dict[int, dict[str, Tensor]]:
+    """Training step -> name of each model of Table 1 -> its samples, uint8 (16, 3, 16, 16), at evenly spaced steps of
+    the published run under `quick`, the last step included. Codes and noise are the same at all steps."""
+    found: dict[int, dict[str, Tensor]] = {}
+    for row in paper.TABLE1.rows:
+        e = experiment(row.id, "quick", default_data(row.id, "quick")[0])
+        sheet = unscaled((PUBLISHED / "samples" / e.folder / "history.webp").read_bytes(), e.size)
+        lines = tiles(sheet, e.size).split(SHOWN)
+        for k, images in enumerate(lines, 1):
+            found.setdefault(k * e.recipe.training.steps // len(lines), {})[row.label] = images
+    return found
 
 
 def model_table(selection: Selection, models: Mapping[str, ModelAndData]) -> HTML:

@@ -51,7 +51,12 @@ class Source:
 
     def grids(self, groups: Sequence[Group], rows: Iterable[str]) -> Figures:
         """Samples of `rows`, with real images before them."""
-        return pictures.grids(groups, list(rows), self.runs_dir, self.data_dir, self.out if self.alone else None)
+        return pictures.grids(groups, list(rows), self.runs_dir, self.data_dir, self.linked)
+
+    @property
+    def linked(self) -> Path | None:
+        """The folder whose files the page links to; None where it holds them itself."""
+        return self.out if self.alone else None
 
     @functools.cached_property
     def whole(self) -> list[Group]:
@@ -144,6 +149,7 @@ def render(
     source = Source(groups, of_ablations, profile, is_published(runs_dir), out, runs_dir, data_dir)
     told = [*failures, *(f"record left out: {problem}" for problem in problems)]
     table1, *others = shown_tables(source)
+    front = trade_off_section(source)
     page = _environment().get_template("index.html.j2").render(
         title=TITLE,
         css=_css("style.css"),
@@ -155,10 +161,10 @@ def render(
         rule=findings.RULE,
         failures=[" ".join(line.split()) for line in told],
         table1=table1_section(source, table1),
-        trade_off=trade_off_section(source),
+        trade_off=front,
         claims=claims_section(source, every),
         tables=others,
-        measured=measured_section(source, [table1, *others]),
+        measured=measured_section(source, [table1, *others], front),
         fresh=functools.partial(next, itertools.count(1)),
     )  # fmt: skip
     return write_atomic(out / "index.html", page)
@@ -233,8 +239,9 @@ def trade_off_section(source: Source) -> TradeOff:
     drawn = enumerate(trade_off.sets_with_fronts(source.groups, source.profile))
     return TradeOff(
         claims=[(group, found) for group in source.groups if (found := trade_off.front_results(group))],
-        figures=[figure for i, group in drawn for figure in trade_off.figures(group, how_to_read=i == 0)],
-    )
+        figures=[figure for i, group in drawn
+                 for figure in trade_off.figures(group, source.runs_dir, source.linked, how_to_read=i == 0)],
+    )  # fmt: skip
 
 
 def claims_section(source: Source, every: Table) -> Claims:
@@ -255,10 +262,11 @@ def claims_section(source: Source, every: Table) -> Claims:
     )
 
 
-def measured_section(source: Source, shown: Sequence[Sequence[Shown]]) -> Measured:
+def measured_section(source: Source, shown: Sequence[Sequence[Shown]], front: TradeOff) -> Measured:
     """What is shown of samples that stand nowhere else, curves, all numbers and costs."""
     first, whole = source.first, source.whole
     already = [figure["of"] for parts in shown for part in parts for figure in part.samples]
+    already += [choice["of"] for figure in front.figures for choice in figure["choices"]]
     rest = ((group, [row for row in group.rows if (group, row) not in already]) for group in source.groups)
     more = ((group, source.grids([group], rows)) for group, rows in rest)
     systems = [row for row in ROWS if paper.canonical(row) == row]

@@ -49,7 +49,7 @@ def grids(
     group and row, or None. Empty without samples."""
     figures: list[dict[str, Any]] = []
     for row in rows:
-        found = (_samples(runs, row, samples_folder(runs, runs_dir), out) for runs in nearest_first(sets))
+        found = (samples(runs, row, runs_dir, out) for runs in nearest_first(sets))
         figures += [figure for figure in found if figure][:1]
     can_be_shown = figures and (out is None or sets[0].data in WITH_PIP)
     if can_be_shown and (content := real_images(sets[0].data, sets[0].size, data_dir)):
@@ -58,10 +58,10 @@ def grids(
     return figures
 
 
-def _samples(runs: Group, row: str, folder: Path, out: Path | None) -> dict[str, Any] | None:
-    """A figure with the samples of the row's first seed that has some, of a diverged run only where there are none
-    else; None where no seed has."""
-    label = short_label(row)
+def samples(runs: Group, row: str, runs_dir: Path | str, out: Path | None = None) -> dict[str, Any] | None:
+    """A figure, as of `grids`, with the samples of the row's first seed that has some, of a diverged run only where
+    there are none else; None where no seed has."""
+    label, folder = short_label(row), samples_folder(runs, runs_dir)
     own = runs.rows.get(paper.canonical(row), Table())
     for run in sorted(own.records, key=lambda run: not run.done):
         if file := sample_file(folder / run.folder):
@@ -195,8 +195,8 @@ def levels(name: str) -> dict[str, float]:
 
 
 def plot(figure: Figure, alt: str, caption: str, more: bool = False) -> dict[str, Any]:
-    """A picture for the macro `figures`; `more` marks one that a reader may skip."""
-    return {"svg": Markup(plots.to_svg(figure, alt)), "caption": caption, "more": more}
+    """A picture for the macro `figures`; `more` marks one that a reader may skip. Its `choices` are empty."""
+    return {"svg": Markup(plots.to_svg(figure, alt)), "caption": caption, "more": more, "choices": []}
 
 
 def real_images(data: str, size: int, data_dir: Path | str | None) -> bytes | None:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from cqlib.suite.experiments.variants import row_and_changes
 from cqlib.suite.report import plots
 from cqlib.suite.report.groups import Group, most_complete_by
 from cqlib.suite.report.inference import effect_of, welch
-from cqlib.suite.report.pictures import plot, point_of
+from cqlib.suite.report.pictures import plot, point_of, samples
 from cqlib.suite.report.verdicts import effect_text, interval_text, judge
 from cqlib.util.text import count_of
 
@@ -214,17 +215,46 @@ def sets_with_fronts(sets: Sequence[Group], profile: str) -> list[Group]:
     return first + [runs for runs in others if runs not in first]
 
 
-def figures(runs: Group, how_to_read: bool = True) -> list[dict[str, Any]]:
+def figures(
+    runs: Group, runs_dir: Path | str, out: Path | None = None, how_to_read: bool = True
+) -> list[dict[str, Any]]:
     """Pictures of BPD against each of `DRAWN`, where a front has two points or more. All but those of `FIRST` are
-    marked `more`; if `how_to_read`, the captions of `FIRST` say how to read them."""
+    marked `more`. Points of `FIRST` can be chosen where there are samples (`runs_dir` and `out` as for
+    `pictures.grids`); if `how_to_read`, its captions say how to read them."""
     panels = []
     for quantity, name in [(drawn, name) for drawn in DRAWN for name in drawn.names]:
         if quantity.id == "is" and runs.data in IS_MISLEADS:
             continue
         if max(map(len, mean_fronts(runs, name).values())) > 1:
             caption = _caption(runs, quantity, name, how_to_read)
-            panels.append(plot(*draw_fronts(runs, quantity, name), caption, more=quantity is not FIRST))
+            figure, alt = draw_fronts(runs, quantity, name)
+            panels.append(plot(figure, alt, caption, more=quantity is not FIRST))
+            if quantity is FIRST:
+                panels[-1]["choices"] = choices(runs, name, figure, runs_dir, out)
     return panels
+
+
+def models(runs: Group) -> list[tuple[str, str, str]]:
+    """(name of the model, its lambda in words, its runs) for each point, front by front, then the GAN's."""
+    fronts = (_front(row, runs).items() for row in FRONTS.values())
+    found = [(short_label(row).partition(",")[0], f"{weight:,g}", row) for along in fronts for weight, row in along]
+    return [*found, (short_label(GAN), "", GAN)]
+
+
+def choices(runs: Group, score: str, figure: Figure, runs_dir: Path | str, out: Path | None) -> list[dict[str, Any]]:
+    """The models that have samples, as figures of `pictures.grids`, and the place of their point in `figure` as `plot`
+    drew it: percents from the left and from the top. CQ-F is `chosen` at first, or else the first one."""
+    found: list[dict[str, Any]] = []
+    for model, weight, row in models(runs):
+        point, drawn = point_of(runs, row, score), samples(runs, row, runs_dir, out)
+        if point and drawn:
+            across, up = figure.axes[0].transData.transform((point.bpd, point.distance)) / figure.bbox.size
+            scores = f"{point.bpd:.2f} bits per dimension, {score} {decimal(score, point.distance)}"
+            found.append({**drawn, "label": f"{model}, λ = {weight}" if weight else model,
+                          "text": f"{scores}. Samples of {drawn['text']}.", "name": f"{score}, {runs.title}",
+                          "left": f"{100 * across:.2f}", "top": f"{100 - 100 * up:.2f}"})  # fmt: skip
+    chosen = next((each for each in found if each["of"][1] == CQ_F), found[0] if found else None)
+    return [{**each, "chosen": each is chosen} for each in found]
 
 
 def mean_fronts(runs: Group, score: str) -> dict[str, dict[float, plots.Point]]:

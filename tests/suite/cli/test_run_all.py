@@ -33,7 +33,14 @@ from cqlib.util.stop import StopRequest
 ROOT = Path(__file__).parents[3]
 TABLE1 = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f", "table1/gan")
 LITE0 = lite0(EVALUATION["smoke"].side)
-PARAMETERS = 'profile = "quick"\ndata = []\nseeds = [0]\nruns_dir = "runs"\ndata_dir = None\nfeature_weights = None'
+PARAMETERS = """\
+profile = "quick"
+data = []
+seeds = [0]
+changes = {}
+runs_dir = "runs"
+data_dir = None
+feature_weights = None"""
 
 
 @pytest.fixture
@@ -126,6 +133,16 @@ def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
         "data_dir": None,
         "feature_weights": None,
     }
+
+
+def test_a_notebook_gets_no_more_than_its_cell_of_parameters_names(tmp_path, books):
+    for taken in ({"profile": "quick"}, {"seeds": [0], "train": True}, {}):
+        source = "\n".join(f"{name} = {value!r}" for name, value in taken.items())
+        cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]} if taken else {})
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), books / "table1_objectives.ipynb")
+        given = chosen(tmp_path, "--only", "table1", "--no-train")
+        (task,) = run_all.notebook_tasks(given, run_all.plan(given))
+        assert job_of(task.arguments[-1]).parameters == {**taken, **({"train": False} if "train" in taken else {})}
 
 
 def test_notebooks_run_again_for_all_that_they_read(tmp_path, books):

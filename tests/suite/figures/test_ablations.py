@@ -55,6 +55,19 @@ def test_a_change_is_compared_with_its_row_as_it_is_or_with_the_one_that_it_name
     assert [each.words.endswith(", against CQ") for each in found] == [False, True]
 
 
+def test_a_part_of_cq_f_pays_what_the_model_without_it_lacks():
+    """In bits, and in FD as a share of that of the model without it."""
+
+    def three(row, bpd, fd):
+        return [record(f"table1/{row}", seed, data="photodigits", BPD=bpd, FD=fd) for seed in (0, 1, 2)]
+
+    found = ablations.parts(group(of([], [*three("cq-f", 5, 60), *three("cq", 6, 80), *three("gan", 7, 40)]), Table()))
+    effects = {part: [result.effect for result in results] for part, results in found.items()}
+    assert list(effects) == ["f (without: CQ)", "L_C (without: GAN)"]
+    assert effects["f (without: CQ)"] == pytest.approx([1, 25])
+    assert effects["L_C (without: GAN)"] == pytest.approx([2, -50])
+
+
 def test_what_has_been_trained_is_shown_and_the_rest_has_a_command():
     changes = {"system.critic.penalty_weight": 10.0}
     changed = [record("table1/cq-f", seed, data="photodigits", BPD=4.0, changes=changes) for seed in (0, 1)]

@@ -1,4 +1,4 @@
-"""The notebooks on several data sets: which runs they show, the paper's numbers beside them."""
+"""Several data sets in one notebook: which runs it shows, the paper's numbers beside them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from cqlib.suite.figures.data_sets import BESIDE_NVP, ROWS, SEVEN
 
 
 @pytest.fixture(autouse=True)
-def records_of_nvp(monkeypatch):
+def records_of_table_3(monkeypatch):
     monkeypatch.setitem(TABLE3, "table3/nvp", (3.49, 2.0, 2.0))
+    monkeypatch.setitem(TABLE3, "table3/cqf-large-d", (3.74, 2.0, 2.0))
 
 
 def on(data: str, size: int, row: str, profile: str = "paper"):
@@ -32,18 +33,15 @@ def read(notebook: str, tmp_path, **more):
     return data_sets.read(notebook, Selection(ROWS[notebook], runs_dir=tmp_path, **more))[1]
 
 
-def test_the_notebooks_take_their_rows_on_their_data_sets(tmp_path):
+def test_the_notebook_takes_its_rows_on_its_data_sets(tmp_path):
     def planned(*arguments: str) -> set[tuple[str, str]]:
-        opts = options.parse([*arguments, "--runs-dir", str(tmp_path)])
+        opts = options.parse(["--only", BESIDE_NVP, *arguments, "--runs-dir", str(tmp_path)])
         return {(e.row, e.data) for e in run_all.plan(opts).experiments}
 
-    models = {*map(paper.canonical, ROWS[SEVEN])}
-    on_all = planned("--only", "table4", "--profile", "paper")
-    assert on_all == {(row, data) for row in models for data in paper.DATA_SETS} and len(paper.DATA_SETS) == 7
-    one = planned("--only", "table4", "--profile", "paper", "--data", "celeba")
-    assert one == {(row, "celeba") for row in models}
-    quick = planned("--only", "table4,figure_nvp_comparison")
-    assert quick == {(row, WITH_PIP[0]) for row in (*models, "table3/nvp")}
+    models, four = {*map(paper.canonical, ROWS[BESIDE_NVP])}, ("cifar10", "celeba", "lsun-bedroom", "imagenet64")
+    assert planned("--profile", "paper") == {(row, data) for row in models for data in four}
+    assert planned("--profile", "paper", "--data", "celeba") == {(row, "celeba") for row in models}
+    assert planned() == {(row, WITH_PIP[0]) for row in models}
 
 
 def test_of_each_data_set_the_run_set_with_most_rows_is_shown(published, tmp_path):
@@ -70,3 +68,13 @@ def test_measured_numbers_stand_beside_the_papers_on_the_same_data(published, tm
     assert lines["CQF, 2 scales", "CIFAR-10 32×32, paper"][:3] == ["3.48", "6.9", "28.9"]
     assert {*lines["CQF, 2 scales", "CIFAR-10 32×32, paper"][3:]} == {""}  # printed, not run
     assert lines["Real images", "CIFAR-10 32×32, paper"][4] == "6.50"
+
+
+def test_table_3_shows_the_papers_two_models_and_cq_f_on_all_seven(published, tmp_path):
+    published(*(on("celeba", 64, row) for row in ROWS[SEVEN]), on("celeba", 64, "table3/nvp"))
+    best = data_sets.read(SEVEN, Selection(runs_dir=tmp_path))[1]
+    lines = {tuple(line[:2]): line[2:] for line in cells(data_sets.scores(SEVEN, best))}
+    celeba = {model for model, data in lines if data.startswith("CelebA")}
+    assert celeba == {"CQ-F", "CQF (large Discr.)", "CQF, 2 scales", "Real images"}
+    assert lines["CQF (large Discr.)", "STL-10"][:3] == ["4.00", "8.6", "52.7"]
+    assert len(paper.DATA_SETS) == 7

@@ -91,9 +91,9 @@ def on_fronts(seeds=2):
 
 
 @pytest.mark.slow
-def test_the_pictures_of_the_trade_off_show_every_point_once():
+def test_the_pictures_of_the_trade_off_show_every_point_once(tmp_path):
     (runs,) = groups(on_fronts(), [])
-    found = trade_off.figures(runs)
+    found = trade_off.figures(runs, tmp_path)
     assert [figure["more"] for figure in found] == [False, True, True, True]
     figure, _ = trade_off.draw_fronts(runs, trade_off.FIRST, "FD-lite0")
     labels = [text.get_text() for text in figure.findobj(Text)]
@@ -102,3 +102,29 @@ def test_the_pictures_of_the_trade_off_show_every_point_once():
         dict.fromkeys(["λ 100", "λ 400", "λ 1,600"], 2) | dict.fromkeys(usual, 1)
     )
     assert [text.get_text() for text in figure.legends[0].get_texts()].count("GAN") == 1
+    assert not any(drawn["choices"] for drawn in found)  # for want of samples
+
+
+@pytest.mark.slow
+def test_a_choice_lies_on_the_mark_of_its_model_and_shows_that_models_samples(tmp_path):
+    (runs,) = groups(on_fronts(), [])
+    draw_samples(list(runs.records), tmp_path)
+    first, *others = trade_off.figures(runs, tmp_path)
+    choices = first["choices"]
+    assert not any(drawn["choices"] for drawn in others)
+    labels = ["VAE, λ = 0", *(f"CQ, λ = {weight}" for weight in ("25", "100", "400", "1,600"))]
+    with_f = [label.replace(",", "-F,", 1) for label in labels]
+    assert [each["label"] for each in choices] == [*labels, *with_f, "GAN"]
+    assert [each["label"] for each in choices if each["chosen"]] == ["CQ-F, λ = 25"]
+    svg = BeautifulSoup(first["svg"], "html.parser").svg
+    size = [float(number) / 100 for number in svg["viewbox"].split()[2:]]
+    places = np.array([[float(each["left"]), float(each["top"])] for each in choices]) * size
+    marks = np.array([[float(use["x"]), float(use["y"])] for use in svg.find_all("use")])
+    assert np.abs(places[:, None] - marks).max(2).min(1).max() < 0.1
+    points = [pictures.point_of(runs, each["of"][1], "FD-lite0") for each in choices]
+    for each, point in zip(choices, points, strict=True):
+        assert each["text"].startswith(f"{point.bpd:.2f} bits per dimension, ")
+        file = tmp_path / runs.done(each["of"][1])[0].folder / "samples.png"
+        assert each["image"]["src"] == plots.data_uri(file.read_bytes())
+    for axis, values in zip(places.T, ([p.bpd for p in points], [-p.distance for p in points]), strict=True):
+        assert np.argsort(axis).tolist() == np.argsort(values).tolist()
