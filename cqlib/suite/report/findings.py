@@ -114,7 +114,7 @@ def matrix(all_cards: Iterable[Card], sets: Sequence[Group] = ()) -> Matrix:
     groups: dict[str, list[Card]] = {}
     tested = [card for card in tested if any(map(card.result_in, columns))]
     for card in sorted(tested, key=lambda card: (card.claim.own, card.claim.table)):
-        heading = "Beside the paper: this project’s own claims" if card.claim.own else card.claim.heading.capitalize()
+        heading = "This project’s own claims" if card.claim.own else card.claim.heading.capitalize()
         groups.setdefault(heading, []).append(card)
     return Matrix(columns, groups)
 

@@ -22,7 +22,7 @@ from cqlib.suite.experiments.record import Record, load_records
 from cqlib.suite.experiments.rows import PROFILES, ROWS, label_of
 from cqlib.suite.experiments.variants import in_words
 from cqlib.suite.report import ablations, details, findings, pictures, tables, trade_off
-from cqlib.suite.report.groups import Cell, Group, groups_of, nearest_first, side_by_side
+from cqlib.suite.report.groups import Cell, Group, data_title, groups_of, nearest_first, side_by_side
 from cqlib.suite.report.table import ORIGINS, Table, is_published, read
 from cqlib.suite.report.verdicts import COMPARABLE, count_numbers
 from cqlib.util import VERSION
@@ -85,7 +85,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Table1:
-    """Section "Samples and Table 1": the table on the first groups, then on the others."""
+    """Sections "Samples" and "Table 1": the table on the first groups, then on the others."""
 
     first: Shown
     others: Sequence[Shown]
@@ -201,11 +201,13 @@ def strip(source: Source, table: paper.Table, groups: Sequence[Group]) -> Figure
     found: Figures = []
     for together in alike.values():
         changes = in_words(together[0].changes)
+        place = f"{data_title(together[0].data)} {together[0].size}×{together[0].size}"
         legible = {line.row: line.by_eye for line in details.digit_lines(together, table.new_rows)}
         for figure in source.grids(together, table.new_rows):
             if figure["of"] or (table is paper.TABLE1 and not found):
                 label = f"{figure['label']}, {changes}" if changes else figure["label"]
-                found.append({**figure, "label": label, "text": _scores(figure["of"], {} if changes else legible)})
+                text = _scores(figure["of"], {} if changes else legible)
+                found.append({**figure, "label": label, "text": text, "place": place})
     return found
 
 
