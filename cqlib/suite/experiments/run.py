@@ -36,6 +36,7 @@ from cqlib.suite.experiments.record import MAX_CURVE, DataInfo, Record, read_rec
 from cqlib.suite.experiments.run_folder import LOCK, archive_stale_run, remove_temporary_files, temporary_files
 from cqlib.suite.experiments.stages import Stages, fingerprint
 from cqlib.suite.experiments.variants import Changes
+from cqlib.training.device import check_precision
 from cqlib.training.loop import CHECKPOINT_SECONDS, Progress, TrainingResult
 from cqlib.training.snapshots import snapshots
 from cqlib.util import locks, provenance
@@ -96,8 +97,9 @@ def run_experiment(
     `device` as for `cqlib.util.device.select_device`. `time_budget` is in minutes. If the process is killed, at
     most `checkpoint_seconds` of work are lost, and nothing of a finished row. `tell` gets a line while this call waits
     for another process that runs the same experiment, and when a run of an older recipe is moved to `runs_dir`/stale.
-    Raises UserError for missing or damaged data, UsageError for nets that cannot be built or do not fit into memory,
-    and StoppedEarly, with the state saved, on SIGTERM, SIGINT or at the end of the time budget.
+    Raises UserError for missing or damaged data and for TF32 where there is none, UsageError for nets that cannot be
+    built or do not fit into memory, and StoppedEarly, with the state saved, on SIGTERM, SIGINT or at the end of the
+    time budget.
     """
     runs_dir = Path(runs_dir).expanduser()
     folder = runs_dir / e.folder
@@ -121,6 +123,7 @@ def run_experiment(
 
     if (record := existing_record()) and not temporary_files(folder):
         return record  # without the lock: the folder may be read-only
+    check_precision(e.recipe.training, where)
     with stop.listening(second_interrupts=True):
         folder.mkdir(parents=True, exist_ok=True)
         with locks.file_lock(folder / LOCK, e.title, say=tell, while_waiting=check_for_stop), fork_rng(where):

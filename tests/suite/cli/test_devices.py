@@ -12,7 +12,7 @@ import torch
 from small_models import system
 
 from cqlib.recipe import TrainingConfig
-from cqlib.suite.cli import doctor, options, tasks
+from cqlib.suite.cli import commands, doctor, options, tasks
 from cqlib.training.loop import train
 from cqlib.training.tensorboard import summary_writer
 from cqlib.util import provenance
@@ -79,6 +79,13 @@ def test_mps_falls_back_to_the_cpu_and_says_so(monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "run on the CPU" in said and said.count("\n") == 1
     assert "on the CPU, fp32" in provenance.device_name(torch.device("mps"))
+
+
+def test_tf32_on_a_cpu_is_refused_in_one_line_before_anything_is_written(capsys, tmp_path):
+    options_of_run = ["--profile", "smoke", "--set", "training.precision=tf32", "--runs-dir", str(tmp_path)]
+    with pytest.raises(SystemExit):
+        commands.main(["train", "table1/vae", "--device", "cpu", *options_of_run])
+    assert "precision tf32 needs an NVIDIA GPU" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_tensorboard_gets_the_losses_of_the_log(monkeypatch, tmp_path):
