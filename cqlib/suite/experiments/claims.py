@@ -12,15 +12,15 @@ from cqlib.suite.experiments.variants import row_and_changes, variant
 
 FULL_SUPPORT = "The paper claims “full support” and prints only BPD; this tests it by another score."
 MORE_PARAMETERS = (
-    "Under quick the residual CQF has twice the parameters of the plain one, the residual GAN's generator "
-    "three times; under study, at 32×32, the residual CQF has a seventh fewer, the residual GAN's generator "
+    "Under quick the residual CQ-F has twice the parameters of the plain one, the residual GAN's generator "
+    "three times; under study, at 32×32, the residual CQ-F has a seventh fewer, the residual GAN's generator "
     "about as many."
 )
 SCALES = (
-    "Table 3 has no one-scale CQF with the smaller discriminator, so the one with the larger discriminator is "
+    "Table 3 has no one-scale CQ-F with the smaller discriminator, so the one with the larger discriminator is "
     "compared: the two rows differ in scales and in discriminator."
 )
-SAME_CRITIC = "Against Table 2's CQF [IAF, Residual], whose discriminator is the same."
+SAME_CRITIC = "Against Table 2's CQ-F [IAF, Residual], whose discriminator is the same."
 RIVAL = "Under quick and study the rival is the smaller net, and fewer trials were spent on its recipe."
 SHOWN = "The slides show the samples side by side and print no score of Real NVP's."
 OTHER_COST = "The two also differ in their numbers of parameters and in training time."
@@ -131,16 +131,16 @@ CLAIMS: tuple[Claim, ...] = (
           "Residual nets raise a GAN's IS", note=MORE_PARAMETERS),
     Claim("table2/residual-gan-fid", "table2/gan-residual", "lower", "table2/gan", "fid",
           "Residual nets lower a GAN's FID", note=MORE_PARAMETERS),
-    Claim("table2/residual-bpd", "table2/cqf-residual", "lower", "table2/cqf", "bpd", "Residual nets lower CQF's BPD",
+    Claim("table2/residual-bpd", "table2/cqf-residual", "lower", "table2/cqf", "bpd", "Residual nets lower CQ-F's BPD",
           note=MORE_PARAMETERS),
-    Claim("table2/residual-is", "table2/cqf-residual", "higher", "table2/cqf", "is", "Residual nets raise CQF's IS",
+    Claim("table2/residual-is", "table2/cqf-residual", "higher", "table2/cqf", "is", "Residual nets raise CQ-F's IS",
           note=MORE_PARAMETERS),
-    Claim("table2/residual-fid", "table2/cqf-residual", "lower", "table2/cqf", "fid", "Residual nets lower CQF's FID",
+    Claim("table2/residual-fid", "table2/cqf-residual", "lower", "table2/cqf", "fid", "Residual nets lower CQ-F's FID",
           note=MORE_PARAMETERS),
     Claim("table2/cqf-gan-residual-is", "table2/cqf-residual", "higher", "table2/gan-residual", "is",
-          "With residual nets CQF beats GAN in IS"),
+          "With residual nets CQ-F beats GAN in IS"),
     Claim("table2/gan-cqf-residual-fid", "table2/gan-residual", "lower", "table2/cqf-residual", "fid",
-          "With residual nets GAN beats CQF in FID"),
+          "With residual nets GAN beats CQ-F in FID"),
     Claim("table2/iaf-bpd", "table2/cqf-iaf-residual", "lower", "table2/cqf-residual", "bpd",
           "IAF posteriors lower BPD"),
     Claim("table2/iaf-is", "table2/cqf-iaf-residual", "higher", "table2/cqf-residual", "is", "IAF posteriors raise IS"),
@@ -164,30 +164,30 @@ CLAIMS: tuple[Claim, ...] = (
           "With the same discriminator, two scales cost quality: lower IS", note=SAME_CRITIC, replaced_on="stl10"),
     Claim("table3/scales-same-critic-fid", "table3/cqf-2-scales", "higher", "table2/cqf-iaf-residual", "fid",
           "With the same discriminator, two scales cost quality: higher FID", note=SAME_CRITIC, replaced_on="stl10"),
-    Claim("table3/dcgan-is", "table3/cqf-large-d", "higher", "table3/dcgan", "is", "CQF beats DCGAN in IS", note=RIVAL),
-    Claim("table3/sngan-is", "table3/cqf-large-d", "higher", "table3/sngan", "is", "CQF beats SNGAN in IS", note=RIVAL),
-    Claim("table3/sngan-fid", "table3/cqf-large-d", "lower", "table3/sngan", "fid", "CQF beats SNGAN in FID",
+    Claim("table3/dcgan-is", "table3/cqf-large-d", "higher", "table3/dcgan", "is", "CQ-F beats DCGAN in IS", note=RIVAL),
+    Claim("table3/sngan-is", "table3/cqf-large-d", "higher", "table3/sngan", "is", "CQ-F beats SNGAN in IS", note=RIVAL),
+    Claim("table3/sngan-fid", "table3/cqf-large-d", "lower", "table3/sngan", "fid", "CQ-F beats SNGAN in FID",
           note=RIVAL),
-    Claim("table3/batchgan-is", "table3/cqf-large-d", "higher", "table3/batchgan", "is", "CQF beats BatchGAN in IS",
+    Claim("table3/batchgan-is", "table3/cqf-large-d", "higher", "table3/batchgan", "is", "CQ-F beats BatchGAN in IS",
           note=RIVAL, replaced_on="stl10"),
-    Claim("table3/batchgan-fid", "table3/cqf-large-d", "lower", "table3/batchgan", "fid", "CQF beats BatchGAN in FID",
+    Claim("table3/batchgan-fid", "table3/cqf-large-d", "lower", "table3/batchgan", "fid", "CQ-F beats BatchGAN in FID",
           note=RIVAL, replaced_on="stl10"),
-    Claim("table3/wgan-gp-is", "table3/cqf-large-d", "higher", "table3/wgan-gp", "is", "CQF beats WGAN-GP in IS",
+    Claim("table3/wgan-gp-is", "table3/cqf-large-d", "higher", "table3/wgan-gp", "is", "CQ-F beats WGAN-GP in IS",
           note=RIVAL),
     Claim("table3/improved-gan-is", "table3/cqf-large-d", "equal", "table3/improved-gan", "is",
-          "CQF matches Improved Training GAN's IS", note=RIVAL),
+          "CQ-F matches Improved Training GAN's IS", note=RIVAL),
     Claim("table3/sngan-resnet-hinge-is", "table3/sngan-resnet-hinge", "higher", "table3/cqf-large-d", "is",
-          "SNGAN-ResNet-Hinge beats CQF in IS", note=RIVAL),
+          "SNGAN-ResNet-Hinge beats CQ-F in IS", note=RIVAL),
     Claim("table3/sngan-resnet-hinge-fid", "table3/cqf-large-d", "lower", "table3/sngan-resnet-hinge", "fid",
-          "CQF beats SNGAN-ResNet-Hinge in FID", note=RIVAL, replaced_on="stl10"),
-    Claim("table3/prog-gan-is", "table3/prog-gan", "higher", "table3/cqf-large-d", "is", "Prog-GAN beats CQF in IS",
+          "CQ-F beats SNGAN-ResNet-Hinge in FID", note=RIVAL, replaced_on="stl10"),
+    Claim("table3/prog-gan-is", "table3/prog-gan", "higher", "table3/cqf-large-d", "is", "Prog-GAN beats CQ-F in IS",
           note=RIVAL),
     Claim("table3/nvp-bpd", "table3/cqf-2-scales", "equal", "table3/nvp", "bpd",
-          "CQF with two scales matches Real NVP's BPD", note=OTHER_COST),
+          "CQ-F with two scales matches Real NVP's BPD", note=OTHER_COST),
     Claim("table3/nvp-is", "table3/cqf-2-scales", "higher", "table3/nvp", "is",
-          "CQF with two scales beats Real NVP in IS", note=SHOWN, own=True),
+          "CQ-F with two scales beats Real NVP in IS", note=SHOWN, own=True),
     Claim("table3/nvp-fid", "table3/cqf-2-scales", "lower", "table3/nvp", "fid",
-          "CQF with two scales beats Real NVP in FID", note=SHOWN, own=True),
+          "CQ-F with two scales beats Real NVP in FID", note=SHOWN, own=True),
     Claim("table3/pixelcnnpp-bpd", "table3/pixelcnnpp", "lower", "table3/pixelrnn", "bpd",
           "PixelCNN++ beats PixelRNN in BPD", note=OTHER_COST),
     Claim("table3/pixelrnn-bpd", "table3/pixelrnn", "lower", "table3/vae-iaf", "bpd", "PixelRNN beats VAE-IAF in BPD",
@@ -201,15 +201,15 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("table3/stl10-scales-fid", "table3/cqf-2-scales", "equal", "table3/cqf-large-d", "fid",
           "On STL-10 two scales cost no quality: equal FID", data="stl10", note=SCALES, own_data_only=True),
     Claim("table3/stl10-sngan-hinge-is", "table3/sngan-hinge", "higher", "table3/cqf-large-d", "is",
-          "On STL-10 SNGAN-Hinge beats CQF in IS", data="stl10", note=RIVAL, own_data_only=True),
+          "On STL-10 SNGAN-Hinge beats CQ-F in IS", data="stl10", note=RIVAL, own_data_only=True),
     Claim("table3/stl10-sngan-hinge-fid", "table3/sngan-hinge", "lower", "table3/cqf-large-d", "fid",
-          "On STL-10 SNGAN-Hinge beats CQF in FID", data="stl10", note=RIVAL, own_data_only=True),
+          "On STL-10 SNGAN-Hinge beats CQ-F in FID", data="stl10", note=RIVAL, own_data_only=True),
     Claim("table3/stl10-batchgan-is", "table3/batchgan", "higher", "table3/cqf-large-d", "is",
-          "On STL-10 BatchGAN beats CQF in IS", data="stl10", note=RIVAL, own_data_only=True),
+          "On STL-10 BatchGAN beats CQ-F in IS", data="stl10", note=RIVAL, own_data_only=True),
     Claim("table3/stl10-batchgan-fid", "table3/batchgan", "lower", "table3/cqf-large-d", "fid",
-          "On STL-10 BatchGAN beats CQF in FID", data="stl10", note=RIVAL, own_data_only=True),
+          "On STL-10 BatchGAN beats CQ-F in FID", data="stl10", note=RIVAL, own_data_only=True),
     Claim("table3/stl10-sngan-resnet-hinge-fid", "table3/sngan-resnet-hinge", "lower", "table3/cqf-large-d", "fid",
-          "On STL-10 SNGAN-ResNet-Hinge beats CQF in FID", data="stl10", note=RIVAL, own_data_only=True),
+          "On STL-10 SNGAN-ResNet-Hinge beats CQ-F in FID", data="stl10", note=RIVAL, own_data_only=True),
     Claim("decoders/pixelcnn-seconds", "extra/vae-pixelcnn", "higher", "table1/vae-f", "seconds",
           "A PixelCNN decoder samples more slowly than f", note=TOO_SLOW),
 )  # fmt: skip

@@ -151,6 +151,7 @@ TABLE1 = Table(
     ("frozen-gan",),
 )
 
+# The slides write CQF for CQ-F in Tables 2 and 3.
 TABLE2 = Table(
     "table2",
     "Evaluation of more advanced architectures",
@@ -158,10 +159,10 @@ TABLE2 = Table(
     (
         _row("table2/gan", "GAN", "7.0 (*) | 6.8 | 31.4"),
         _row("table2/gan-residual", "GAN", "— | 7.4 | 24.0", "Residual"),
-        _row("table2/cqf", "CQF", "3.90 | 7.1 | 28.0"),
-        _row("table2/cqf-residual", "CQF", "3.84 | 7.5 | 26.0", "Residual"),
-        _row("table2/cqf-iaf-residual", "CQF", "3.77 | 7.9 | 20.1", "IAF Residual"),
-        _row("table2/cqf-iaf-residual-large-d", "CQF (large Discr.)", "3.74 | 8.1 | 18.6", "IAF Residual"),
+        _row("table2/cqf", "CQ-F", "3.90 | 7.1 | 28.0"),
+        _row("table2/cqf-residual", "CQ-F", "3.84 | 7.5 | 26.0", "Residual"),
+        _row("table2/cqf-iaf-residual", "CQ-F", "3.77 | 7.9 | 20.1", "IAF Residual"),
+        _row("table2/cqf-iaf-residual-large-d", "CQ-F (large Discr.)", "3.74 | 8.1 | 18.6", "IAF Residual"),
     ),
     ("frozen-gan",),
     ("table3/cqf-2-scales",),
@@ -187,9 +188,9 @@ TABLE3 = Table(
         _row("table3/vae-iaf", "VAE-IAF", "3.11 | | | | |", "", "Kingma et al., 2016b", "iaf-samples"),
         _row("table3/pixelrnn", "PixelRNN", "3.00 | | | | |", "", "van den Oord et al., 2016"),
         _row("table3/pixelcnnpp", "PixelCNN++", "2.92 | | | | |", "", "Salimans et al., 2017"),
-        _row("table3/cqf-large-d", "CQF [+Residual, +flow, +large D] (Ours)",
+        _row("table3/cqf-large-d", "CQ-F [+Residual, +flow, +large D] (Ours)",
              "3.74 | 8.1 | 18.6 | 4.00 | 8.6 | 52.7"),
-        _row("table3/cqf-2-scales", "CQF [+Residual, +flow, +2 scales] (Ours)",
+        _row("table3/cqf-2-scales", "CQ-F [+Residual, +flow, +2 scales] (Ours)",
              "3.48 | 6.9 | 28.9 | 3.82 | 8.6 | 52.1"),
     ),
     ("starred",),

@@ -139,7 +139,7 @@ def default_data(row: str, profile: str, notebook: str = "") -> tuple[str, ...]:
 
 
 def label_of(row: str) -> str:
-    """A row's name on the slides, made unique if the slides use it twice ("CQF + Residual"), and followed by the row's
+    """A row's name on the slides, made unique if the slides use it twice ("CQ-F + Residual"), and followed by the row's
     changes ("CQ-F, λ 25")."""
     plain, changes = row_and_changes(row)
     if changes:
@@ -152,7 +152,7 @@ def label_of(row: str) -> str:
 
 def short_label(row: str) -> str:
     """`label_of` for narrow places."""
-    return {TWO_SCALES: "CQF, 2 scales", "table3/cqf-large-d": "CQF (large Discr.)"}.get(row) or label_of(row)
+    return {TWO_SCALES: "CQ-F, 2 scales", "table3/cqf-large-d": "CQ-F (large Discr.)"}.get(row) or label_of(row)
 
 
 def marker_numbers(rows: Collection[str]) -> dict[str, int]:

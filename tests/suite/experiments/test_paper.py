@@ -26,10 +26,10 @@ TABLE2 = """
 | | IAF | Residual | BPD ↓ | IS ↑ | FID ↓ |
 | GAN | | | 7.0 (*) | 6.8 | 31.4 |
 | GAN | | ✓ | — | 7.4 | 24.0 |
-| CQF | | | 3.90 | 7.1 | 28.0 |
-| CQF | | ✓ | 3.84 | 7.5 | 26.0 |
-| CQF | ✓ | ✓ | 3.77 | 7.9 | 20.1 |
-| CQF (large Discr.) | ✓ | ✓ | 3.74 | 8.1 | 18.6 |
+| CQ-F | | | 3.90 | 7.1 | 28.0 |
+| CQ-F | | ✓ | 3.84 | 7.5 | 26.0 |
+| CQ-F | ✓ | ✓ | 3.77 | 7.9 | 20.1 |
+| CQ-F (large Discr.) | ✓ | ✓ | 3.74 | 8.1 | 18.6 |
 """
 TABLE3 = """
 | | CIFAR-10 | | | STL-10 | | |
@@ -47,8 +47,8 @@ TABLE3 = """
 | VAE-IAF [Kingma et al., 2016b] | 3.11 | | | | | |
 | PixelRNN [van den Oord et al., 2016] | 3.00 | | | | | |
 | PixelCNN++ [Salimans et al., 2017] | 2.92 | | | | | |
-| CQF [+Residual, +flow, +large D] (Ours) | 3.74 | 8.1 | 18.6 | 4.00 | 8.6 | 52.7 |
-| CQF [+Residual, +flow, +2 scales] (Ours) | 3.48 | 6.9 | 28.9 | 3.82 | 8.6 | 52.1 |
+| CQ-F [+Residual, +flow, +large D] (Ours) | 3.74 | 8.1 | 18.6 | 4.00 | 8.6 | 52.7 |
+| CQ-F [+Residual, +flow, +2 scales] (Ours) | 3.48 | 6.9 | 28.9 | 3.82 | 8.6 | 52.1 |
 """
 SLIDES = (TABLE1, TABLE2, TABLE3)
 IDS = (

@@ -19,4 +19,4 @@ def test_labels_and_marks_are_unique_to_a_system():
     )
     marks = rows.marker_numbers(systems)
     assert len(set(marks.values())) == len(systems)
-    assert rows.marker_numbers(["table2/cqf"])["CQF"] == marks["CQ-F"]
+    assert rows.marker_numbers(["table2/cqf"])["CQ-F"] == marks["CQ-F"]

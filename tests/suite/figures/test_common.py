@@ -47,7 +47,7 @@ def test_models_are_those_whose_weights_are_there(tmp_path, monkeypatch):
         return record.row, record.seed
 
     monkeypatch.setattr(show, "model_of", model_of)
-    assert show.models(ROWS, runs, tmp_path) == {"CQF + Residual": ("table2/cqf-residual", 0)}
+    assert show.models(ROWS, runs, tmp_path) == {"CQ-F + Residual": ("table2/cqf-residual", 0)}
     with pytest.raises(UserError, match="not here"):
         show.models(ROWS, runs, tmp_path, required=True)
 
@@ -59,7 +59,7 @@ def test_kl_by_layer_is_the_mean_over_seeds():
 
     found = [run(0, **{"4x4-1": 0.1, "8x8-1": 0.02}), run(1, **{"4x4-1": 0.2, "8x8-1": 0.03})]
     label = soup(architectures.kl_by_layer(groups(found, [])[0])).svg["aria-label"]
-    assert label.endswith("CQF + Residual 4x4-1 0.150, 8x8-1 0.025")
+    assert label.endswith("CQ-F + Residual 4x4-1 0.150, 8x8-1 0.025")
 
 
 @pytest.fixture
@@ -75,9 +75,9 @@ def test_redrawn_layers_keep_what_the_upper_layers_hold(boards, monkeypatch):
     system = smoke_model("table2/cqf-residual")
     seen = []
     monkeypatch.setattr(system.decoder, "forward", lambda noise: seen.append(noise) or (torch.zeros(4, 8, 16, 16), {}))
-    architectures.redrawn({"CQF": smoke_model("table1/cq-f"), "CQF + Residual": system}, n=4)
-    assert list(boards[0]) == ["CQF + Residual"]  # the only one with layers of latent variables
-    assert list(boards[0]["CQF + Residual"]) == ["one draw", "8x8-1 and below redrawn", "all redrawn"]
+    architectures.redrawn({"CQ-F": smoke_model("table1/cq-f"), "CQ-F + Residual": system}, n=4)
+    assert list(boards[0]) == ["CQ-F + Residual"]  # the only one with layers of latent variables
+    assert list(boards[0]["CQ-F + Residual"]) == ["one draw", "8x8-1 and below redrawn", "all redrawn"]
     first, second, third = seen
     assert torch.equal(first[0], second[0]) and not torch.equal(first[1], second[1])
     assert not torch.equal(second[0], third[0]) and torch.equal(second[1], third[1])

@@ -65,8 +65,8 @@ def test_measured_numbers_stand_beside_the_papers_on_the_same_data(published, tm
     nvp = lines["NVP", "CIFAR-10 32×32, paper"]
     mean = (4 + runs[0].metrics["BPD"].value) / 2
     assert nvp[:3] == ["3.49", "", ""] and nvp[3].startswith(f"{mean:.2f}") and nvp[-1] == "2"
-    assert lines["CQF, 2 scales", "CIFAR-10 32×32, paper"][:3] == ["3.48", "6.9", "28.9"]
-    assert {*lines["CQF, 2 scales", "CIFAR-10 32×32, paper"][3:]} == {""}  # printed, not run
+    assert lines["CQ-F, 2 scales", "CIFAR-10 32×32, paper"][:3] == ["3.48", "6.9", "28.9"]
+    assert {*lines["CQ-F, 2 scales", "CIFAR-10 32×32, paper"][3:]} == {""}  # printed, not run
     assert lines["Real images", "CIFAR-10 32×32, paper"][4] == "6.50"
 
 
@@ -75,6 +75,6 @@ def test_table_3_shows_the_papers_two_models_and_cq_f_on_all_seven(published, tm
     best = data_sets.read(SEVEN, Selection(runs_dir=tmp_path))[1]
     lines = {tuple(line[:2]): line[2:] for line in cells(data_sets.scores(SEVEN, best))}
     celeba = {model for model, data in lines if data.startswith("CelebA")}
-    assert celeba == {"CQ-F", "CQF (large Discr.)", "CQF, 2 scales", "Real images"}
-    assert lines["CQF (large Discr.)", "STL-10"][:3] == ["4.00", "8.6", "52.7"]
+    assert celeba == {"CQ-F", "CQ-F (large Discr.)", "CQ-F, 2 scales", "Real images"}
+    assert lines["CQ-F (large Discr.)", "STL-10"][:3] == ["4.00", "8.6", "52.7"]
     assert len(paper.DATA_SETS) == 7

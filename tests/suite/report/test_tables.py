@@ -57,7 +57,7 @@ def test_a_row_says_what_was_not_trained_and_what_diverged():
 def test_rows_that_were_not_trained_here_have_a_command_each():
     sets = groups([record("table1/gan")], records(1))
     absent = dict(tables.missing(paper.TABLE2, sets, "study", alone=False))
-    assert absent["CQF + Residual"] == "./run_all.sh --profile study --only table2/cqf-residual"
+    assert absent["CQ-F + Residual"] == "./run_all.sh --profile study --only table2/cqf-residual"
     assert "GAN" not in absent  # Table 1's
     assert tables.missing(paper.TABLE1, sets, "quick", alone=True) == ()
     for table in paper.TABLES:
@@ -109,7 +109,7 @@ def test_only_the_papers_recipe_data_and_protocol_are_comparable(change):
 
 
 def test_a_number_that_stands_in_two_tables_counts_once():
-    """Table 2's GAN and CQF are Table 1's, Table 3's CQF of one scale is Table 2's: all but its three of STL-10."""
+    """Table 2's GAN and CQ-F are Table 1's, Table 3's CQ-F of one scale is Table 2's: all but its three of STL-10."""
     printed = [n for row in paper.ROWS.values() for n in row.numbers if n.value is not None]
     counts = count_numbers(groups(records(1), [real(BPD=3.9)]))
     assert sum(counts.values()) == len(printed) - 9 and counts["reproduced"] == 1 and counts["not comparable"] > 0
