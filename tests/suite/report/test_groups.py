@@ -45,7 +45,7 @@ def test_groups_are_of_one_origin_one_version_of_the_images_and_one_way_to_score
     changed = replace(after, data=replace(after.data, fingerprint="fedcba9876543210"))
     sets = groups([before, changed, before], [after])
     assert [(runs.title, len(runs.records)) for runs in sets] == [
-        ("Published: photos10 16×16, quick", 1),
+        ("This project: photos10 16×16, quick", 1),
         ("This machine: photos10 16×16, quick, images 0123456789abcdef", 1),
         ("This machine: photos10 16×16, quick, images fedcba9876543210", 1),
     ]
@@ -167,13 +167,13 @@ def test_side_by_side_stand_the_runs_of_one_data_set_and_profile_this_machines_f
         return [runs.title for runs in next(iter(side_by_side(groups(local, published), rows, profile)), [])]
 
     study = records(2, profile="study")
-    assert first([], [*study, *records(1)]) == ["Published: photos10 16×16, quick"]
-    assert first([], [*study, *records(1, rows[:4])]) == ["Published: photos10 16×16, study"]
+    assert first([], [*study, *records(1)]) == ["This project: photos10 16×16, quick"]
+    assert first([], [*study, *records(1, rows[:4])]) == ["This project: photos10 16×16, study"]
     here = [record("table1/vae", data="cifar10", profile="paper")]
     assert first(here, records(1), "paper") == ["This machine: CIFAR-10 16×16, paper"]
-    assert first([record("table1/vae", profile="study")], records(1)) == ["Published: photos10 16×16, quick"]
+    assert first([record("table1/vae", profile="study")], records(1)) == ["This project: photos10 16×16, quick"]
     assert first([record("table1/vae")], records(1)) == [
-        "Published: photos10 16×16, quick", "This machine: photos10 16×16, quick"]  # fmt: skip
+        "This project: photos10 16×16, quick", "This machine: photos10 16×16, quick"]  # fmt: skip
     assert first([], []) == first([record("table2/gan-residual")], []) == []
 
 
@@ -187,7 +187,7 @@ def test_which_set_is_shown():
     def shown(row, profile):
         return most_complete_by(sets, lambda runs: len(runs.done(row)), profile).title
 
-    assert shown("table1/cq", "study") == "Published: photos10 16×16, study"
+    assert shown("table1/cq", "study") == "This project: photos10 16×16, study"
     assert shown("table1/vae", "quick") == "This machine: photos10 16×16, quick"
     with pytest.raises(UserError, match="no records yet"):
         most_complete_by([], lambda runs: 0.0)

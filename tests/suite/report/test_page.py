@@ -149,7 +149,7 @@ def test_samples_of_a_row_stand_once_by_the_table_that_it_belongs_to(tmp_path):
     ran = [record(row, 0) for row in ("table1/cq-f", "table2/cqf-residual", "table3/dcgan")]
     draw_samples(ran, tmp_path / "runs")
     shown = page(tmp_path, ran)
-    for section, row in (("table1", "CQ-F"), ("tables", "CQ-F + Residual"), ("tables", "DCGAN")):
+    for section, row in (("samples", "CQ-F"), ("tables", "CQ-F + Residual"), ("tables", "DCGAN")):
         found = shown.find_all("img", alt=f"Samples of {row}")
         assert len(found) == 1 and found[0].find_parent("section")["id"] == section
 

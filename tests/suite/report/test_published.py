@@ -48,7 +48,7 @@ def test_digits_read_by_eye_are_those_of_the_runs_that_were_read():
         for line in details.digit_lines([runs], ["table1/cq-f"])
         if line.by_eye
     }
-    assert read == {"Published: Digits on photographs 16×16, quick"} < counted
+    assert read == {"This project: Digits on photographs 16×16, quick"} < counted
 
 
 def test_records_are_of_todays_recipes():
@@ -132,7 +132,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(publish, "PUBLISHED", place)
     monkeypatch.setattr(publish.readme, "write", lambda: [])
     monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
-    monkeypatch.setattr(publish, "_pictures", lambda: [])
+    monkeypatch.setattr(publish, "_pictures", lambda records: [])
     return place
 
 

@@ -30,7 +30,7 @@ def test_there_is_one_column_for_each_score_that_was_measured():
     both = record("table1/vae")
     both.metrics["FID"] = Metric(171.0, None, 10_000, Protocol(features="inception"))
     view = tables.view(paper.TABLE1, groups([both], [record("table1/vae")]))
-    assert [source.title for source in view.sources] == ["Paper", "Published", "This machine"]
+    assert [source.title for source in view.sources] == ["Paper", "This project", "This machine"]
     assert [cell.text for cell in entries(view, "GAN", 0).values()] == ["7.0", "6.8", "31.4"]
     on_lite0 = ("IS-lite0 ↑", "FD-lite0 ↓", "KD-lite0 ↓", "Coverage-lite0 ↑")
     assert view.sources[1].heads == ("BPD ↓", *on_lite0, "Seeds")

@@ -221,7 +221,7 @@ def test_which_group_decides():
     """One of the paper's recipe on its data; else most seeds, this machine's at a tie; smoke runs last."""
     card = card_of(F_BPD, [*side(4.0, 2, data="npz:mine"), *side(4.0, 3)], side(4.0, 3))
     sources = [result.source for result in card.tests]
-    assert sources == ["this machine, 3 seeds", "published, 3 seeds", "this machine, 2 seeds"]
+    assert sources == ["this machine, 3 seeds", "this project, 3 seeds", "this machine, 2 seeds"]
     assert card_of(F_BPD, [*side(6.0, 2, profile="paper"), *side(4.0, 5)]).verdict == "holds"  # its recipe alone
     papers = side(6.0, 2, data="cifar10", profile="paper")
     assert card_of(F_BPD, [*papers, *side(4.0, 5)]).verdict == "contradicted"
