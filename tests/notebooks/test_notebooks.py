@@ -140,7 +140,7 @@ def test_it_runs_from_top_to_bottom(path, kernel, smoke_runs):
     given = {"profile": "smoke", "data": [], "seeds": [0], "runs_dir": str(smoke_runs), "data_dir": None,
              "feature_weights": None}  # fmt: skip
     parameters = {name: value for name, value in given.items() if name in parameter_names(path)}
-    if path.stem == "colourisation":
+    if path.stem in ("colourisation", TABLE1.stem):
         parameters["train"] = True
     book = run_notebook(path, kernel, parameters)
     soup = BeautifulSoup(notebook_page(book, path.parent, path.stem), "html.parser")

@@ -257,7 +257,7 @@ def test_shards_are_the_whole_queue_once_whatever_is_finished_and_render_nothing
 
 def test_the_job_script_of_the_documents_asks_for_a_part_each(tmp_path):
     """It is run with a run_all.sh that prints its words."""
-    (script,) = re.findall(r"```sh\n(#!/bin/bash\n#SBATCH.*?)```", (ROOT / "docs" / "running.md").read_text(), re.S)
+    (script,) = re.findall(r"```sh\n(#!/bin/bash\n#SBATCH.*?)```", (ROOT / "docs" / "clusters.md").read_text(), re.S)
     (tmp_path / "run_all.sh").write_text("printf '%s\\n' \"$@\"")
     (tmp_path / "run_all.sh").chmod(0o755)
     slurm = {"SLURM_SUBMIT_DIR": str(tmp_path), "SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_TASK_COUNT": "8"}

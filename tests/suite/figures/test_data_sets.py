@@ -67,7 +67,7 @@ def test_measured_numbers_stand_beside_the_papers_on_the_same_data(published, tm
     assert nvp[:3] == ["3.49", "", ""] and nvp[3].startswith(f"{mean:.2f}") and nvp[-1] == "2"
     assert lines["CQ-F, 2 scales", "CIFAR-10 32×32, paper"][:3] == ["3.48", "6.9", "28.9"]
     assert {*lines["CQ-F, 2 scales", "CIFAR-10 32×32, paper"][3:]} == {""}  # printed, not run
-    assert lines["Real images", "CIFAR-10 32×32, paper"][4] == "6.50"
+    assert lines["Real images", "CIFAR-10 32×32, paper"][4] == "310.0"  # FD; IS has no column
 
 
 def test_table_3_shows_the_papers_two_models_and_cq_f_on_all_seven(published, tmp_path):
