@@ -52,6 +52,7 @@ def main(size: int = 64, steps: int = 10_000, batch: int = 16, folder: str = "to
     if distributed.get_rank() == 0:
         critic, generator = losses[-1].tolist()
         print(f"{model.save(folder)}: losses of the last step {critic:.2f} and {generator:.1f} nats per image")
+    distributed.barrier()  # none leaves while another is at work
     distributed.destroy_process_group()
     return losses
 
