@@ -35,8 +35,8 @@ from cqlib.util.text import count_of
 MIN_WEIGHTS, MIN_SEEDS = 3, 3
 """A front has so many values of lambda at least, 0 included; with fewer seeds its claims are a sketch."""
 CHOSEN_LATE = (
-    "These claims are this project’s own. They were chosen after published seeds had been seen, and count neither in "
-    "the paper’s tally nor in Holm’s correction."
+    "These claims are this project’s own, chosen after published seeds had been seen. They count neither in the "
+    "paper’s tally nor in Holm’s correction."
 )
 
 
@@ -191,9 +191,9 @@ DRAWN = {QUANTITIES[id]: better for id, better in (("fid", REAL), ("kid", REAL),
 FIRST = QUANTITIES["fid"]
 """The paper's score, whose picture is shown first."""
 HOW_TO_READ = (
-    "Each line joins models that differ in λ alone, the weight of the quality loss: VAE and VAE-F have none (λ = 0), "
-    "CQ and CQ-F of Table 1 have λ = {:g}. The GAN’s bits are those of a VAE around its frozen generator. Bars are "
-    "standard deviations over seeds."
+    "Each line joins models that differ in λ, the weight of the quality loss: it is 0 for VAE and VAE-F, {:g} for CQ "
+    "and CQ-F of Table 1. The GAN’s bits are those of a VAE around its frozen generator. Bars: standard deviations "
+    "over seeds."
 )
 DOTTED = "A dotted line has only these two points."
 
@@ -249,9 +249,9 @@ def choices(runs: Group, score: str, figure: Figure, runs_dir: Path | str, out: 
         point, drawn = point_of(runs, row, score), samples(runs, row, runs_dir, out)
         if point and drawn:
             across, up = figure.axes[0].transData.transform((point.bpd, point.distance)) / figure.bbox.size
-            scores = f"{point.bpd:.2f} bits per dimension, {score} {decimal(score, point.distance)}"
+            scores = f"{point.bpd:.2f} bits, {score} {decimal(score, point.distance)}"
             found.append({**drawn, "label": f"{model}, λ = {weight}" if weight else model,
-                          "text": f"{scores}. Samples of {drawn['text']}.", "name": f"{score}, {runs.title}",
+                          "text": f"{scores}; {drawn['text']}", "name": f"{score}, {runs.title}",
                           "left": f"{100 * across:.2f}", "top": f"{100 - 100 * up:.2f}"})  # fmt: skip
     chosen = next((each for each in found if each["of"][1] == CQ_F), found[0] if found else None)
     return [{**each, "chosen": each is chosen} for each in found]
@@ -299,7 +299,7 @@ def _caption(runs: Group, quantity: Quantity, name: str, how_to_read: bool) -> s
         parts += [HOW_TO_READ.format(usual_lambda(runs.data, runs.size))] * how_to_read
         parts += [DOTTED] * any(len(along) == 2 for along in mean_fronts(runs, name).values())
         counts = sorted({len(runs.done(name)) for row in FRONTS.values() for name in _front(row, runs).values()} - {0})
-        parts += [f"{' or '.join(count_of(n, 'seed') for n in counts)} per point.", not_trained(runs)]
+        parts += [f"Seeds per point: {' or '.join(map(str, counts))}.", not_trained(runs)]
     return " ".join(filter(None, parts))
 
 
