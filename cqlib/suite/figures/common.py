@@ -24,7 +24,7 @@ from cqlib.suite.experiments.selection import Selection
 from cqlib.suite.figures.strips import strips
 from cqlib.suite.report import details, page, pictures, plots, tables
 from cqlib.suite.report.findings import cards, matrix
-from cqlib.suite.report.groups import Group, groups, most_complete_by, nearest_first, side_by_side
+from cqlib.suite.report.groups import Group, groups, local_first, most_complete_by, side_by_side
 from cqlib.util import text
 from cqlib.util.errors import UserError
 
@@ -86,7 +86,7 @@ def sets_of(records: Sequence[Record]) -> list[Group]:
 def table(name: str, sets: Sequence[Group], profile: str) -> HTML:
     """Table "table1", "table2" or "table3": the paper beside these groups, and what `profile` has not trained yet."""
     (paper_table,) = (item for item in paper.TABLES if item.id == name)
-    commands = tables.missing(paper_table, sets, profile, alone=False)
+    commands = tables.missing(paper_table, sets, profile, published_only=False)
     return HTML(page.macro("paper_table", tables.view(paper_table, sets, commands)))
 
 
@@ -175,5 +175,5 @@ def curves(table: str, runs: Group, name: str) -> HTML:
 
 def quality(title: str, rows: Sequence[str], sets: Iterable[Group]) -> HTML:
     """BPD against the Fréchet distance for `rows`, means over seeds, in every one of `sets`, the nearest first."""
-    figures = [figure for runs in nearest_first(list(sets)) for figure in pictures.quality(runs, rows, title)]
+    figures = [figure for runs in local_first(list(sets)) for figure in pictures.quality(runs, rows, title)]
     return cells.figures(figures) if figures else HTML("<p>No two models have measured both yet.</p>")

@@ -18,7 +18,7 @@ from cqlib.metrics.quantities import DRAWN, ENCODED, QUANTITIES, SHARE
 from cqlib.suite.experiments import paper
 from cqlib.suite.experiments.record import Record
 from cqlib.suite.experiments.rows import label_of, short_label
-from cqlib.suite.report.groups import Cell, Group, data_title, nearest_first
+from cqlib.suite.report.groups import Cell, Group, data_title, local_first
 from cqlib.suite.report.table import source_of
 from cqlib.suite.report.verdicts import COMPARABLE, count_numbers
 from cqlib.util.paths import PUBLISHED
@@ -48,7 +48,7 @@ class DigitLine(NamedTuple):
 def digit_lines(sets: Sequence[Group], rows: Sequence[str]) -> list[DigitLine]:
     """Real images, then each of `rows`, by the nearest of `sets` that has counted its digits; empty where none has."""
     found = {}
-    for runs in reversed(nearest_first(sets)):
+    for runs in reversed(local_first(sets)):
         for row in rows:
             read, *shares = (runs.mean(row, name) for name in (READ, *SHARES))
             if read and all(shares):

@@ -4,7 +4,7 @@ seeds. Every run that ended counts in every mean; one that diverged is shown and
 
 Which group is taken:
 
-    nearest_first       samples and curves
+    local_first       samples and curves
     most_complete_by    the pictures of a notebook
     side_by_side        those that stand side by side in a table; the first of them in README and docs
     findings.cards      the one that decides a claim
@@ -274,7 +274,7 @@ def _order(run: tuple[str, int], record: Record) -> tuple[int, int, list[float],
     return ROW_ORDER.get(run[0], 99), ROW_ORDER.get(record.row, 99), numbers, run
 
 
-def nearest_first(sets: Sequence[Group]) -> list[Group]:
+def local_first(sets: Sequence[Group]) -> list[Group]:
     """In the order in which one of them is chosen to be shown: this machine's, then published ones; those of changed
     recipes last."""
     return sorted(sets, key=lambda runs: (bool(runs.changes), runs.origin != "local"))
@@ -284,7 +284,7 @@ def most_complete_by(sets: Sequence[Group], ran: Callable[[Group], float], profi
     """The group of which most `ran`; of equals one of `profile`, then the nearest. UserError if there is none."""
     if not sets:
         raise UserError("there are no records yet: ./run_all.sh makes them")
-    return max(nearest_first(sets), key=lambda runs: (ran(runs), runs.profile == profile))
+    return max(local_first(sets), key=lambda runs: (ran(runs), runs.profile == profile))
 
 
 def side_by_side(sets: Iterable[Group], rows: Sequence[str], profile: str) -> list[list[Group]]:

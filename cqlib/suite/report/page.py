@@ -22,7 +22,7 @@ from cqlib.suite.experiments.record import Record, load_records
 from cqlib.suite.experiments.rows import PROFILES, ROWS, label_of
 from cqlib.suite.experiments.variants import in_words
 from cqlib.suite.report import ablations, details, findings, pictures, tables, trade_off
-from cqlib.suite.report.groups import Cell, Group, data_title, groups_of, nearest_first, side_by_side
+from cqlib.suite.report.groups import Cell, Group, data_title, groups_of, local_first, side_by_side
 from cqlib.suite.report.table import ORIGINS, Table, is_published, read
 from cqlib.suite.report.verdicts import COMPARABLE, count_numbers
 from cqlib.util import VERSION
@@ -38,25 +38,25 @@ Figures = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Source:
-    """What the page is made from: groups of runs, and where their samples and images are. `alone`: it is about the
-    published runs and the same on every machine."""
+    """What the page is made from: groups of runs, and where their samples and images are. `published_only`: it is about
+    the published runs and the same on every machine."""
 
     groups: Sequence[Group]
     ablations: Table
     profile: str
-    alone: bool
+    published_only: bool
     out: Path
     runs_dir: Path
     data_dir: Path | None
 
     def grids(self, groups: Sequence[Group], rows: Iterable[str]) -> Figures:
         """Samples of `rows`, with real images before them."""
-        return pictures.grids(groups, list(rows), self.runs_dir, self.data_dir, self.linked)
+        return pictures.grids(groups, list(rows), self.runs_dir, self.data_dir, self.link_root)
 
     @property
-    def linked(self) -> Path | None:
+    def link_root(self) -> Path | None:
         """The folder whose files the page links to; None where it holds them itself."""
-        return self.out if self.alone else None
+        return self.out if self.published_only else None
 
     @functools.cached_property
     def whole(self) -> list[Group]:
@@ -138,7 +138,7 @@ def render(
     `runs_dir`, from the published ones, and from the pages in `out`/notebooks; equal input gives an equal page. It
     names `failures` and the records that cannot be read. OSError where it cannot be written.
 
-    Where `runs_dir` is `PUBLISHED`, the page is about the published runs alone and the same on every machine: grids
+    Where `runs_dir` is `PUBLISHED`, the page is about only the published runs, and the same on every machine: grids
     below `out` are linked, and real test images are shown only of data sets that need no files. Else they are shown of
     all data that can be loaded (`data_dir`: local copies). `profile` is the one in the commands shown, by default that
     of this machine's runs, else "quick".
@@ -154,7 +154,7 @@ def render(
         title=TITLE,
         css=_css("style.css"),
         version=VERSION,
-        alone=source.alone,
+        published_only=source.published_only,
         groups=groups,
         answer=findings.answer(source.scales),
         model=findings.MODEL,
@@ -165,7 +165,7 @@ def render(
         claims=claims_section(source, every),
         tables=others,
         measured=measured_section(source, [table1, *others], front),
-        fresh=functools.partial(next, itertools.count(1)),
+        next_id=functools.partial(next, itertools.count(1)),
     )  # fmt: skip
     return write_atomic(out / "index.html", page)
 
@@ -176,10 +176,10 @@ def shown_tables(source: Source) -> list[list[Shown]]:
     tables_shown, said = [], set[str]()
     for table in paper.TABLES:
         first, *more = side_by_side(source.groups, [row.id for row in table.rows], source.profile) or [[]]
-        if table is paper.TABLE1 and source.alone:
+        if table is paper.TABLE1 and source.published_only:
             first = source.scales
             more = [rest for place in more if (rest := [group for group in place if group not in first])]
-        view = tables.view(table, first, tables.missing(table, source.groups, source.profile, source.alone))
+        view = tables.view(table, first, tables.missing(table, source.groups, source.profile, source.published_only))
         view = replace(view, remarks=tuple(remark for remark in view.remarks if remark not in said))
         said.update(view.remarks)
         parts = [Shown(view, strip(source, table, first))]
@@ -228,7 +228,7 @@ def table1_section(source: Source, shown: Sequence[Shown]) -> Table1:
     return Table1(
         first=shown[0],
         others=shown[1:],
-        nearest=pictures.nearest_images(source.out, source.alone),
+        nearest=pictures.nearest_images(source.out, source.published_only),
         digits=details.digit_lines(first, TABLE1),
         how_read=details.how_read(),
         regimes=[(group, lines) for group in first if (lines := details.regime_lines(group, TABLE1))],
@@ -242,7 +242,7 @@ def trade_off_section(source: Source) -> TradeOff:
     return TradeOff(
         claims=[(group, found) for group in source.groups if (found := trade_off.front_results(group))],
         figures=[figure for i, group in drawn
-                 for figure in trade_off.figures(group, source.runs_dir, source.linked, how_to_read=i == 0)],
+                 for figure in trade_off.figures(group, source.runs_dir, source.link_root, how_to_read=i == 0)],
     )  # fmt: skip
 
 
@@ -272,10 +272,10 @@ def measured_section(source: Source, shown: Sequence[Sequence[Shown]], front: Tr
     rest = ((group, [row for row in group.rows if (group, row) not in already]) for group in source.groups)
     more = ((group, source.grids([group], rows)) for group, rows in rest)
     systems = [row for row in ROWS if paper.canonical(row) == row]
-    ordered = [*nearest_first(first), *(group for group in whole if group not in first)]
+    ordered = [*local_first(first), *(group for group in whole if group not in first)]
     return Measured(
         samples=[(group, figures) for group, figures in more if figures],
-        plots=pictures.plots_of(ordered, source.alone),
+        plots=pictures.plots_of(ordered, source.published_only),
         numbers=[(group, *details.all_numbers(group)) for group in whole if group.metrics],
         baselines=details.baselines(source.groups, systems),
         costs=details.costs(first),

@@ -20,7 +20,7 @@ from cqlib.suite.experiments import paper
 from cqlib.suite.experiments.record import Record
 from cqlib.suite.experiments.rows import marker_numbers, short_label
 from cqlib.suite.report import plots
-from cqlib.suite.report.groups import Group, data_title, nearest_first
+from cqlib.suite.report.groups import Group, data_title, local_first
 from cqlib.suite.report.table import Table, mean_of
 from cqlib.util.errors import UserError
 from cqlib.util.paths import PUBLISHED
@@ -49,7 +49,7 @@ def grids(
     group and row, or None. Empty without samples."""
     figures: list[dict[str, Any]] = []
     for row in rows:
-        found = (samples(runs, row, runs_dir, out) for runs in nearest_first(sets))
+        found = (samples(runs, row, runs_dir, out) for runs in local_first(sets))
         figures += [figure for figure in found if figure][:1]
     can_be_shown = figures and (out is None or sets[0].data in WITH_PIP)
     if can_be_shown and (content := real_images(sets[0].data, sets[0].size, data_dir)):
@@ -77,13 +77,13 @@ def sample_file(folder: Path) -> Path | None:
     return next((file for file in places if os.path.isfile(file)), None)  # False where its name is too long for a file
 
 
-def nearest_images(out: Path, alone: bool) -> list[dict[str, Any]]:
+def nearest_images(out: Path, published_only: bool) -> list[dict[str, Any]]:
     """The pictures in the folder `NEAREST` of a page's folder, or else of what is published; linked where the page is
-    `alone` about that."""
+    `published_only`."""
     folders = [place / NEAREST for place in (out, PUBLISHED)]
     found = next(filter(None, ([*folder.glob("*.webp"), *folder.glob("*.png")] for folder in folders)), [])
     alt = "Test images, and below each the nearest image that each model can draw"
-    return [_image(file.read_bytes(), alt, _link(file, out if alone else None)) for file in sorted(found)]
+    return [_image(file.read_bytes(), alt, _link(file, out if published_only else None)) for file in sorted(found)]
 
 
 def _link(file: Path, out: Path | None) -> str:
@@ -100,16 +100,16 @@ def _image(content: bytes, alt: str, link: str = "") -> dict[str, Any]:
     return {"src": Markup(source), "alt": alt, "width": picture.width, "height": picture.height}
 
 
-def plots_of(groups: Sequence[Group], alone: bool = False) -> list[tuple[Group, list[dict[str, Any]]]]:
+def plots_of(groups: Sequence[Group], published_only: bool = False) -> list[tuple[Group, list[dict[str, Any]]]]:
     """(group, its pictures): quality against likelihood, and learning curves. Curves of losses are drawn for this
-    machine's runs only, or for all on the page about published runs `alone`. A picture's `more` marks one that a reader
-    may skip."""
+    machine's runs, or for all on the page of `published_only` runs. A picture's `more` marks one that a reader may
+    skip."""
     drawn: list[tuple[Group, list[dict[str, Any]]]] = []
     for group in groups:
         figures: list[dict[str, Any]] = []
         for name, rows in boards(group):
             figures += quality(group, rows, name)
-            if alone or group.origin == "local":
+            if published_only or group.origin == "local":
                 figures += learning_curves(group, rows, name)
         drawn.append((group, figures))
     return [(group, figures) for group, figures in drawn if figures]

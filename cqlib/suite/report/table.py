@@ -171,9 +171,9 @@ def read(runs_dir: Path | str) -> tuple[Table, Table, list[str]]:
     """The tables of all runs of rows, and of all ablations, of `runs_dir` and published; and "NAME: what is wrong" for
     each file that is no record. Where `runs_dir` is `PUBLISHED`, published runs alone."""
     tables, problems = [], []
-    alone = is_published(runs_dir)
+    published_only = is_published(runs_dir)
     for folder in ("", FOLDER):
-        here, wrong = ([], []) if alone else load_records(Path(runs_dir) / folder)
+        here, wrong = ([], []) if published_only else load_records(Path(runs_dir) / folder)
         published, damaged = load_records(PUBLISHED / (folder or "records"))
         tables.append(of(here, published))
         problems += [*wrong, *damaged]

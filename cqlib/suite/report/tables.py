@@ -98,9 +98,11 @@ def view(table: paper.Table, sets: Sequence[Group], commands: tuple[tuple[str, s
                 len(table.rows), trained)  # fmt: skip
 
 
-def missing(table: paper.Table, sets: Sequence[Group], profile: str, alone: bool) -> tuple[tuple[str, str], ...]:
-    """The rows not trained here (or published, if `alone`) with the command for each, or with one for all."""
-    trained = [runs for runs in sets if (alone or runs.origin == "local") and not runs.changes]
+def missing(
+    table: paper.Table, sets: Sequence[Group], profile: str, published_only: bool
+) -> tuple[tuple[str, str], ...]:
+    """The rows not trained here (or published, if `published_only`) with the command for each, or with one for all."""
+    trained = [runs for runs in sets if (published_only or runs.origin == "local") and not runs.changes]
     absent = {row.id: label_of(row.id) for row in table.rows if not any(runs.records_of(row.id) for runs in trained)}
     if len(absent) == len(table.rows):
         absent = {table.id: "all of them"}

@@ -15,7 +15,7 @@ from cqlib.metrics.quantities import DRAWN, ENCODED, SHARE
 from cqlib.suite.experiments import paper
 from cqlib.suite.experiments.claims import BY_ID
 from cqlib.suite.report import details, tables, trade_off
-from cqlib.suite.report.groups import Cell, groups, most_complete_by, nearest_first, side_by_side, trained_otherwise
+from cqlib.suite.report.groups import Cell, groups, local_first, most_complete_by, side_by_side, trained_otherwise
 from cqlib.suite.report.table import mean_of, of
 from cqlib.suite.report.verdicts import claim_result
 from cqlib.util.errors import UserError
@@ -181,7 +181,7 @@ def test_which_set_is_shown():
     """This machine's before published ones, changed recipes last; of most runs, then of the profile asked for."""
     changed = record("table1/cq-f", changes={"training.steps": 100})
     sets = groups([record("table1/vae"), changed], [*records(1, profile="study"), *records(1)])
-    assert [(runs.origin, bool(runs.changes)) for runs in nearest_first(sets)] == [
+    assert [(runs.origin, bool(runs.changes)) for runs in local_first(sets)] == [
         ("local", False), ("published", False), ("published", False), ("local", True)]  # fmt: skip
 
     def shown(row, profile):

@@ -161,7 +161,7 @@ def test_samples_of_other_images_and_recipes_stand_below_their_own_table(tmp_pat
     longer = replace(ran[-1], changes={"training.steps": 18_000})
     draw_samples([*ran, longer], tmp_path / "runs")
     folds = page(tmp_path, [*ran, longer]).select("#table1 > details")
-    (fold,) = (fold for fold in folds if "Table 1 on CIFAR-10" in words(fold))
+    (fold,) = (fold for fold in folds if "CIFAR-10 16×16" in words(fold))
     assert [words(figure.b) for figure in fold.find_all("figure")] == ["VAE", "CQ-F", "CQ-F, steps: 18,000"]
 
 

@@ -56,10 +56,10 @@ def test_a_row_says_what_was_not_trained_and_what_diverged():
 
 def test_rows_that_were_not_trained_here_have_a_command_each():
     sets = groups([record("table1/gan")], records(1))
-    absent = dict(tables.missing(paper.TABLE2, sets, "study", alone=False))
+    absent = dict(tables.missing(paper.TABLE2, sets, "study", published_only=False))
     assert absent["CQ-F + Residual"] == "./run_all.sh --profile study --only table2/cqf-residual"
     assert "GAN" not in absent  # Table 1's
-    assert tables.missing(paper.TABLE1, sets, "quick", alone=True) == ()
+    assert tables.missing(paper.TABLE1, sets, "quick", published_only=True) == ()
     for table in paper.TABLES:
         assert tables.missing(table, [], "quick", True) == (("all of them", f"./run_all.sh --only {table.id}"),)
     changed = groups([replace(record("table1/gan"), changes={"training.steps": 100})], [])
