@@ -17,7 +17,7 @@ import pdoc
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 import cqlib
-from cqlib.suite.report.notebook_page import notebook_page
+from cqlib.suite.notebook_page import notebook_page
 
 ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["repository"]

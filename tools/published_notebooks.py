@@ -16,7 +16,7 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_markdown_cell
 from PIL import Image
 
-from cqlib.suite.report.notebook_page import credits
+from cqlib.suite.notebook_page import credits
 
 ROOT = Path(__file__).resolve().parent.parent
 EXECUTED, PUBLISHED = ROOT / "reports" / "local" / "notebooks", ROOT / "reports" / "published" / "notebooks"

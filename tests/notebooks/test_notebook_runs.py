@@ -12,7 +12,7 @@ import pytest
 
 from cqlib.suite.cli import notebooks
 from cqlib.suite.cli.tasks import Outcome, Task, local_start, run_tasks
-from cqlib.suite.report.notebook_page import mathml, notebook_page
+from cqlib.suite.notebook_page import mathml, notebook_page
 from cqlib.util.errors import UserError
 from cqlib.util.stop import StopRequest
 
@@ -150,5 +150,5 @@ def test_formulas_are_mathml_and_never_cost_the_page(monkeypatch):
     html = notebook_page(notebook, ".", "x")
     body = html[html.index("<main>") :]
     assert body.count("<math") == 3 and "$" not in body and "<td>1</td>" in body
-    monkeypatch.setattr("cqlib.suite.report.notebook_page.convert", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("cqlib.suite.notebook_page.convert", lambda *a, **k: 1 / 0)
     assert mathml("a < b") == "<code>a &lt; b</code>"

@@ -20,7 +20,7 @@ from scripts import script
 from cqlib.suite.cli.notebooks import Job, execute, parameter_names
 from cqlib.suite.cli.tasks import thread_limits
 from cqlib.suite.experiments.rows import notebooks
-from cqlib.suite.report.notebook_page import notebook_page
+from cqlib.suite.notebook_page import notebook_page
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
 BOOKS = sorted(notebooks().values())

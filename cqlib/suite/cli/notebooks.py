@@ -19,7 +19,7 @@ from papermill.translators import PythonTranslator
 from traitlets.config import Config
 
 from cqlib.suite.cli.options import PROGRAM
-from cqlib.suite.report.notebook_page import notebook_page
+from cqlib.suite.notebook_page import notebook_page
 from cqlib.util import provenance
 from cqlib.util.errors import UserError, one_line, one_line_errors
 from cqlib.util.files import canonical_json, sha256, write_atomic

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from fake_records import draw_samples, record, records, rendered_page
 
-from cqlib.suite.report.notebook_page import notebook_page
+from cqlib.suite.notebook_page import notebook_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 FOLDER = Path(__file__).resolve().parents[3] / "notebooks"

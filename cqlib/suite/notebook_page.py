@@ -14,7 +14,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from cqlib.data import WITH_PIP
 from cqlib.data.photographs import CREDITS
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATE = Path(__file__).with_suffix(".html.j2")
 FUNCTION = "<mi>(?:ln|exp|tanh|sin|cos)</mi>|<msub><mi>log</mi><mn>2</mn></msub>"
 THIN = '<mspace width="0.167em"/>'
 
@@ -59,7 +59,7 @@ def mathml(latex: str, display: str = "inline") -> str:
 
 def notebook_page(notebook: nbformat.NotebookNode, folder: Path | str, name: str) -> str:
     """The page of an executed notebook; images that its Markdown names are in `folder`."""
-    template = (TEMPLATES / "executed.html.j2").read_text(encoding="utf-8")
+    template = TEMPLATE.read_text(encoding="utf-8")
     exporter = HTMLExporter(embed_images=True, raw_template=template, filters={"markdown2html": _to_html})
     resources = {"metadata": {"path": str(folder), "name": name}, "credits": credits(notebook)}
     body, _ = exporter.from_notebook_node(notebook, resources)
