@@ -43,7 +43,9 @@ class TrainingConfig:
     """Decay of the averaged weights, which are the ones evaluated; at update t it is at most (1 + t) / (10 + t). 0: the
     weights themselves."""
     gradient_clip: float | None = None
-    """Bound on the global norm of the generator's gradient, in nats per image."""
+    """Bound on the global norm of the generator's gradient, in nats per image; None: no bound."""
+    critic_gradient_clip: float | None = None
+    """The same for the critic's gradient."""
     flips: bool = True
     """Random horizontal flips of training images; off where a data set cannot be mirrored, as digits cannot."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"

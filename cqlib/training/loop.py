@@ -163,7 +163,7 @@ class Loop:
             each.param_groups[0]["lr"] = rate
         for k in range(c.n_critic if len(self.optimisers) > 1 else 0):
             of_critic = partial(system.critic_losses, step=self.step * c.n_critic + k)
-            losses, good = self._update(of_critic, c.batch_size, self.optimisers[1], None)
+            losses, good = self._update(of_critic, c.batch_size, self.optimisers[1], c.critic_gradient_clip)
             named |= {f"critic/{name}": value for name, value in losses.items()}
             finite.append(good)
         for _ in range(c.n_generator):
@@ -187,8 +187,8 @@ class Loop:
         self, losses_of: Callable[..., Losses], size: int, optim: torch.optim.Optimizer, clip: float | None
     ) -> tuple[Losses, Tensor]:
         """Take one optimiser step on `losses_of`(the next `size` images)["total"], unless that or its gradient is not
-        finite: then buffers, such as batch norm's averages, are as before too. Returns the losses, and whether both are
-        finite, a flag ()."""
+        finite: then buffers, such as batch norm's averages, are as before too. Returns the losses with the `gradient`'s
+        norm before it is clipped, and whether both are finite, a flag ()."""
         x, labels = self.batches.next(size)
         with self.autocast:
             if self.step == 0 and self.batches.drawn == size:
@@ -198,8 +198,8 @@ class Loop:
         parameters = optim.param_groups[0]["params"]
         optim.zero_grad(set_to_none=True)
         losses["total"].backward()
-        losses = {name: value.detach() for name, value in losses.items()}
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        losses = {name: value.detach() for name, value in losses.items()} | {"gradient": norm}
         finite = torch.isfinite(norm) & torch.isfinite(losses["total"])
         if clip is not None:
             nn.utils.clip_grads_with_norm_(parameters, clip, norm)

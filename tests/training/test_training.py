@@ -419,16 +419,19 @@ def test_snapshots_hold_the_averaged_weights_of_their_step(tmp_path):
     assert list(snapshots(tmp_path, "training", "k")) == [4, 6]
 
 
-def test_gradients_of_the_generator_alone_are_clipped_to_the_configs_norm(tmp_path):
-    norms = []
-    for clip in (None, 1e-3):
+def test_gradients_are_clipped_to_the_configs_norm_of_each_net_and_logged_before(tmp_path):
+    norms = {}
+    for clips in ((None, None), (1e-3, None), (None, 1e-3)):
         torch.manual_seed(0)
         system = Line(critic=True)
-        loop_of(tmp_path, system, gradient_clip=clip).one_step()
-        norms.append([p.grad.norm().item() for p in (system.weight, system.critic.weight)])
-    (generator, critic), clipped = norms
+        losses, _ = loop_of(tmp_path, system, gradient_clip=clips[0], critic_gradient_clip=clips[1]).one_step()
+        norms[clips] = [p.grad.norm().item() for p in (system.weight, system.critic.weight)]
+        logged = [losses["gradient"].item(), losses["critic/gradient"].item()]
+        assert logged == pytest.approx(norms[None, None])
+    generator, critic = norms[None, None]
     assert generator == pytest.approx(10.0) and critic > 0.01
-    assert clipped == pytest.approx([1e-3, critic])
+    assert norms[1e-3, None] == pytest.approx([1e-3, critic], rel=1e-3)
+    assert norms[None, 1e-3] == pytest.approx([generator, 1e-3], rel=1e-3)
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.2])

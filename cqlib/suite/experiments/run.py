@@ -46,8 +46,8 @@ from cqlib.util.files import write_atomic
 from cqlib.util.stop import StopRequest
 
 LOG, SAMPLES = "training.jsonl", "samples.png"
-PENALTIES = ("gradient_penalty", "drift", "total")
-"""Terms of a critic's loss that a record's curves leave out."""
+NOT_DRAWN = ("gradient_penalty", "drift", "total", "gradient")
+"""What the log has of a critic and a record's curves leave out."""
 
 
 def ended_record(e: Experiment, runs_dir: Path | str) -> Record | None:
@@ -244,10 +244,10 @@ def read_log(log: Path) -> list[dict[str, Any]]:
 
 
 def loss_curves(lines: list[dict[str, Any]], dimensions: int) -> Curves:
-    """The losses of training without `PENALTIES`; L_C is in bits per dimension."""
+    """The losses of training without `NOT_DRAWN`; L_C is in bits per dimension."""
     names = {"coverage": "L_C (bits/dim)", "kl": "KL", "quality": "L_Q"}
     critic = (key for line in lines for key in line if key.startswith("critic/"))
-    names |= {key: term for key in critic if (term := key.removeprefix("critic/")) not in PENALTIES}
+    names |= {key: term for key in critic if (term := key.removeprefix("critic/")) not in NOT_DRAWN}
     curves = {}
     for key, name in names.items():
         scale = bits_per_dimension(1.0, dimensions) if key == "coverage" else 1.0

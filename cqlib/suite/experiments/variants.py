@@ -38,11 +38,16 @@ WORDS = {
     "system.widths": "widths:",
     "training.steps": "steps:",
     "training.precision": "precision:",
+    "training.critic_gradient_clip": "critic’s gradient clipped at",
     "scores_of": "scores of",
 }
 """Path in a recipe -> its name in words; a setting that is not listed goes by its path."""
 
-LATER_FIELDS = {"flow": {"colours": "apart"}, "system": {"sigma": "of z"}, "training": {"precision": "fp32"}}
+LATER_FIELDS: dict[str, dict[str, Any]] = {
+    "flow": {"colours": "apart"},
+    "system": {"sigma": "of z"},
+    "training": {"precision": "fp32", "critic_gradient_clip": None},
+}
 """Config -> its fields that are younger than published records, with the value at which a recipe is as it was before
 them: then they are left out of hashes, and the hash is what it was."""
 FORMER_FIELDS = {"training": {"bf16": False}}
