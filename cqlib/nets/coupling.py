@@ -30,9 +30,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
-from torch.nn.utils.parametrizations import weight_norm
 
 from cqlib.nets.conv import at_least_fp32, bounded
+from cqlib.nets.weight_norm import weight_norm
 
 MAX_LOG_SCALE = 4.0
 """|ln s| stays below this: one layer cannot scale by more than e^4."""

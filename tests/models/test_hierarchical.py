@@ -25,6 +25,7 @@ from cqlib.nets.hierarchical import (
     TopDownBlock,
     gaussian_kl,
 )
+from cqlib.nets.weight_norm import lengths
 from cqlib.pixels import dequantise
 
 GAUSSIAN, IAF = "table2/cqf-residual", "table2/cqf-iaf-residual"
@@ -112,7 +113,7 @@ def with_posterior_equal_to_prior(model):
                 p[2 * c : 4 * c] = p[: 2 * c]
             if block.posterior == "iaf":
                 for part in (block.iaf.shift, block.iaf.log_scale):
-                    part.g.zero_()
+                    lengths(part).zero_()
                     part.bias.zero_()
         for block in model.encoder.blocks:
             block.first.parametrizations.weight.original0[: 2 * block.latent] = 0
@@ -142,7 +143,7 @@ def test_iaf_switched_to_the_identity_is_the_gaussian_model(blocks):
     with torch.no_grad():
         for block in iaf.decoder.blocks:
             for part in (block.iaf.shift, block.iaf.log_scale):
-                part.g.zero_()
+                lengths(part).zero_()
                 part.bias.zero_()
     a, b = (model.infer(v, generator()) for model in (plain, iaf))
     assert torch.equal(a.z, b.z) and torch.equal(a.log_ratio, b.log_ratio)

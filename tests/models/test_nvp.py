@@ -26,6 +26,7 @@ from cqlib.nets.real_nvp import (
     by_place,
     checkerboard,
 )
+from cqlib.nets.weight_norm import lengths
 from cqlib.training.loop import train
 
 ROW = "table3/nvp"
@@ -159,15 +160,14 @@ def test_agrees_with_torchflows_on_lists_of_pixels(scales):
 
 def test_filters_have_the_length_of_their_scale_and_start_as_in_the_reference():
     plain, scaled = real_nvp.conv(6, 5, 3, scaled=False), real_nvp.conv(6, 5, 3)
-    assert plain.g is None and plain.weight.abs().max() <= math.sqrt(2 / 6)
-    torch.testing.assert_close(scaled.g.flatten(), torch.full((5,), math.sqrt(2 / 6) * math.sqrt(6 * 9 / 12)))
+    assert not lengths(plain).requires_grad and plain.parametrizations.weight.original1.abs().max() <= math.sqrt(2 / 6)
+    torch.testing.assert_close(lengths(scaled).flatten(), torch.full((5,), math.sqrt(2 / 6) * math.sqrt(6 * 9 / 12)))
     x = torch.randn(2, 6, 4, 4)
     for conv, length in ((plain, 1.0), (scaled, 1.5)):
         with torch.no_grad():
-            conv.weight.mul_(7.0)  # only the direction counts
-            if conv.g is not None:
-                conv.g.fill_(length)
-            filters = conv.weight * (length / conv.weight.flatten(1).norm(dim=1)).view(-1, 1, 1, 1)
+            v = conv.parametrizations.weight.original1.mul_(7.0)  # only the direction counts
+            lengths(conv).fill_(length)
+            filters = v * (length / v.flatten(1).norm(dim=1)).view(-1, 1, 1, 1)
         torch.testing.assert_close(conv(x), nn.functional.conv2d(x, filters, conv.bias, padding=1))
 
 
@@ -277,13 +277,13 @@ def test_the_loss_is_nats_and_the_squares_of_magnitudes_and_checkerboard_scales(
                 p.add_(0.5)
     terms = model.generator_losses(images(8))
     named = dict(model.named_parameters())
-    penalised = [name for name in named if name.endswith((".g", ".scale"))
+    penalised = [name for name in named if name.endswith((".original0", ".scale"))
                  and not re.search(r"channel_couplings\.\d\.scale", name)]  # fmt: skip
     squares = sum(named[name].square().sum() for name in penalised)
     assert sum(name.endswith(".scale") for name in penalised) == 7
     torch.testing.assert_close(terms["penalty"], 5e-5 * squares)
     torch.testing.assert_close(terms["total"], terms["coverage"] + terms["penalty"])
-    magnitudes = [name for name in named if name.endswith(".g")]
+    magnitudes = [name for name in named if name.endswith(".original0")]
     assert len(magnitudes) == 10 * (2 + 1 + 1)  # couplings x (skips, block, out)
     torch.manual_seed(3)
     loss = copy.deepcopy(model).generator_losses(images(8))["coverage"]

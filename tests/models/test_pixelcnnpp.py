@@ -9,7 +9,7 @@ from small_models import images
 from cqlib.models.pixelcnnpp import PixelCNNPPConfig, PixelCNNPPSystem
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.pixelcnnpp_cache import CachedPixelCNNPP, sample_mixtures
-from cqlib.nets.weight_norm import WeightNormed, initialising
+from cqlib.nets.weight_norm import initialising, lengths
 from cqlib.pixels import cell_centres, to_uint8
 
 ROW = "table3/pixelcnnpp"
@@ -105,12 +105,12 @@ def test_a_gated_block_term_by_term():
         return torch.cat([torch.where(y > 0, y, y.exp() - 1) for y in (x, -x)], dim=1)
 
     def conv(layer, x):  # zeros above and to the left
-        v = layer.layer.weight
-        weight = layer.g * v / v.square().sum((1, 2, 3), keepdim=True).sqrt()
+        v = layer.parametrizations.weight.original1
+        weight = lengths(layer) * v / v.square().sum((1, 2, 3), keepdim=True).sqrt()
         reach = weight.shape[-1] - 1
         padded = torch.zeros(2, x.shape[1], 8 + reach, 8 + reach).double()
         padded[:, :, reach:, reach:] = x
-        return torch.conv2d(padded, weight) + layer.layer.bias.view(-1, 1, 1)
+        return torch.conv2d(padded, weight) + layer.bias.view(-1, 1, 1)
 
     c = conv(block.first.conv, f(h)) + conv(block.short_cut, f(aux))
     a, b = conv(block.second.conv, f(c)).chunk(2, dim=1)
@@ -138,7 +138,7 @@ def test_first_batch_gives_every_layer_mean_0_and_its_deviation(channels):
     def hook(layer, arguments, output):
         told[layer] = torch.std_mean(output, (0, 2, 3), correction=0)
 
-    layers = [layer for layer in system.modules() if isinstance(layer, WeightNormed)]
+    layers = [layer for layer in system.modules() if lengths(layer) is not None]
     for layer in layers:
         layer.register_forward_hook(hook)
     with torch.no_grad():

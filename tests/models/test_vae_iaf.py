@@ -14,7 +14,7 @@ from torch import nn
 from cqlib.nets.autoregressive import IAFStep, MaskedConv2d
 from cqlib.nets.distributions import discretised_logistic
 from cqlib.nets.hierarchical import conv
-from cqlib.nets.weight_norm import initialising, scales
+from cqlib.nets.weight_norm import initialising, lengths
 from cqlib.pixels import cell_centres, to_uint8
 
 ROW = "table3/vae-iaf"
@@ -93,11 +93,11 @@ def test_the_bound_is_exact_where_x_says_nothing_of_z(posterior):
         model.head.out.bias.copy_(torch.tensor([-0.5, 0.0, 0.3, 0.0, 0.0, 0.0]))
         for net in (model.encoder, model.decoder):
             for block in net.blocks:
-                scales(block.first).zero_()  # every mean and log-sd is 0
+                lengths(block.first).zero_()  # every mean and log-sd is 0
         for step in model.modules():
             if isinstance(step, IAFStep):
-                step.shift.g.zero_()
-                step.log_scale.g.zero_()
+                lengths(step.shift).zero_()
+                lengths(step.log_scale).zero_()
     x = images()
     mean = torch.tensor([-0.5, 0.0, 0.3]).view(3, 1, 1)
     exact = -discretised_logistic(x.float(), mean, model.log_scale).flatten(1).sum(1)
@@ -161,7 +161,7 @@ def test_a_layer_starts_with_mean_zero_and_the_deviation_asked_for(layer):
     net = layer()
     net.start = [0.1] * 2 + [1.0] * 3
     x = 3 + 2 * torch.randn(4, 3, 6, 6)
-    names = [name for name, p in net.named_parameters() if p is not scales(net) and p is not net.bias]
+    names = [name for name, p in net.named_parameters() if p is not lengths(net) and p is not net.bias]
     before = {name: p.clone() for name, p in net.named_parameters()}
     with initialising(net):
         passed = net(x)
@@ -174,10 +174,10 @@ def test_a_layer_starts_with_mean_zero_and_the_deviation_asked_for(layer):
 
 def test_a_channel_that_says_nothing_keeps_its_length():
     layer = conv(2, 3, 1)
-    before = scales(layer).clone()
+    before = lengths(layer).clone()
     with initialising(layer):
         layer(torch.ones(2, 2, 4, 4))
-    assert torch.equal(scales(layer), before) and layer(torch.ones(1, 2, 1, 1)).abs().max() < 1e-6
+    assert torch.equal(lengths(layer), before) and layer(torch.ones(1, 2, 1, 1)).abs().max() < 1e-6
 
 
 def recorded(model, x, seed):
@@ -186,7 +186,7 @@ def recorded(model, x, seed):
     handles = [
         layer.register_forward_hook(lambda _, __, h, name=name: found.update({name: h.detach()}))
         for name, layer in model.named_modules()
-        if scales(layer) is not None
+        if lengths(layer) is not None
     ]
     torch.manual_seed(seed)
     with torch.no_grad():

@@ -6,6 +6,7 @@ from small_models import jacobian, randomised
 
 from cqlib.nets.autoregressive import MAX_LOG_SCALE, IAFStep, MaskedConv2d
 from cqlib.nets.raster import degrees
+from cqlib.nets.weight_norm import lengths
 
 LATENT, SIDE = 4, 3
 WIDTHS = [4, 8, 12, 10, 3]
@@ -66,7 +67,7 @@ def test_degrees_are_the_groups_of_the_reference(channels, expected):
 
 def test_mask_is_reverse_raster():
     """`get_conv_ar_mask` of the reference: rows above and the left of the centre are zero."""
-    mask = MaskedConv2d("A", 2, 2, 2).mask
+    mask = MaskedConv2d("A", 2, 2, 2).parametrizations.weight[0].mask
     assert mask[0, 1].tolist() == [[0, 0, 0], [0, 0, 1], [1, 1, 1]]
     assert mask[1, 0].tolist() == [[0, 0, 0], [0, 1, 1], [1, 1, 1]]
     assert mask[1, 1].tolist() == mask[0, 1].tolist()
@@ -75,10 +76,10 @@ def test_mask_is_reverse_raster():
 def test_weight_norm_is_over_what_the_mask_leaves():
     layer = MaskedConv2d("B", 4, 8, 4)
     with torch.no_grad():
-        layer.g.uniform_(0.5, 2.0)
+        lengths(layer).uniform_(0.5, 2.0)
     impulses = torch.eye(4 * 9).view(36, 4, 3, 3)  # the response at the centre to each input of the window
     filters = layer(impulses)[:, :, 1, 1].T
-    torch.testing.assert_close(filters.norm(dim=1), layer.g.flatten())
+    torch.testing.assert_close(filters.norm(dim=1), lengths(layer).flatten())
 
 
 def test_density_of_an_iaf_draw_is_that_of_the_jacobian():
@@ -114,6 +115,6 @@ def test_it_starts_near_the_identity_and_never_overflows():
     m, s = step.shift_and_log_scale(z, context)
     assert m.abs().mean() < 0.2 and s.abs().mean() < 0.2
     with torch.no_grad():
-        step.log_scale.g.fill_(1e6)
+        lengths(step.log_scale).fill_(1e6)
     z, s = step(z, context)
     assert torch.isfinite(z).all() and s.abs().max() <= MAX_LOG_SCALE
