@@ -13,7 +13,6 @@ from torch import nn
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.nvp import NVP, NVPConfig, from_logits, recipe, to_logits
 from cqlib.nets import real_nvp
-from cqlib.nets.coupling import split_checkerboard
 from cqlib.nets.real_nvp import (
     EPSILON,
     MAX_LOG_SCALE,
@@ -22,8 +21,6 @@ from cqlib.nets.real_nvp import (
     MultiScaleConfig,
     MultiScaleRealNVP,
     OutputNorm,
-    by_channel,
-    by_place,
     checkerboard,
 )
 from cqlib.nets.weight_norm import lengths
@@ -50,25 +47,6 @@ def images(n, size=8, channels=3, seed=0):
 
 
 # --- f -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("parity", [0, 1, None])
-def test_coupling_is_the_formula_and_its_jacobian_is_diagonal_in_the_changed_group(parity):
-    coupling = shaken(MaskedCoupling(2, width=6, blocks=1, parity=parity)).double()
-    x = torch.randn(2, 2, 4, 4, dtype=torch.double)
-    x1 = x if parity is None else x * checkerboard(x, parity)
-    live = torch.ones_like(x) if parity is None else checkerboard(x, 1 - parity).expand_as(x)
-    x2 = torch.randn_like(x) * live
-    t, log_s, _ = coupling.shift_and_log_scale(x1)
-    y2, log_det = coupling(x1, x2)
-    norm = coupling.norm_out
-    mean, variance = norm.mean.view(1, 2, 1, 1), norm.variance.view(1, 2, 1, 1) + EPSILON
-    torch.testing.assert_close(y2, live * ((x2 + t) * log_s.exp() - mean) / variance.sqrt())
-    torch.testing.assert_close(log_det, (live * (log_s - 0.5 * variance.log())).sum((1, 2, 3)))
-    assert torch.count_nonzero((1 - live) * t) == torch.count_nonzero((1 - live) * log_s) == 0 != log_s.abs().max()
-    jacobian = torch.autograd.functional.jacobian(lambda v: coupling(x1, v)[0], x2).view(64, 64)
-    assert torch.count_nonzero(jacobian - torch.diag(jacobian.diag())) == 0
-    torch.testing.assert_close(coupling.inverse(x1, y2), x2)
 
 
 @pytest.mark.parametrize("parity", [0, 1, None])
@@ -101,13 +79,6 @@ def test_log_scale_is_bounded_whatever_the_weights():
         coupling.scale.fill_(-1e4)
         t, log_s, _ = coupling.shift_and_log_scale(100 * torch.randn(3, 2, 4, 4))
     assert log_s.abs().max() == MAX_LOG_SCALE and torch.isfinite(t).all()
-
-
-def test_squeezes_go_by_place_in_the_cell_and_come_back():
-    x = torch.arange(2 * 3 * 4 * 4.0).view(2, 3, 4, 4)
-    even = by_place(split_checkerboard(x)[0])
-    torch.testing.assert_close(even, torch.cat([x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]], 1), rtol=0, atol=0)
-    torch.testing.assert_close(by_channel(even), split_checkerboard(x)[0], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("scales", [1, 2])

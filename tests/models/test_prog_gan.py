@@ -201,14 +201,6 @@ def test_minibatch_std_is_one_number_over_the_whole_batch():
     torch.testing.assert_close(minibatch_std(x[:1])[:, 4], torch.full((1, 3, 3), 1e-4).double())  # nothing to compare
 
 
-def test_the_critic_sees_that_samples_are_alike():
-    _, critic = nets()
-    x = torch.randn(4, 3, 16, 16).double()
-    alone, beside = critic(x[:1].expand(4, -1, -1, -1)), critic(x)
-    assert (alone[0] - beside[0]).abs() > 1e-3
-    torch.testing.assert_close(critic(x.flip(0)).flip(0), beside)
-
-
 # --- the reference's net, loss and training ------------------------------------------------------------------
 
 
