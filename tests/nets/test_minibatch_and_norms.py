@@ -9,6 +9,7 @@ from torch.nn.functional import conv2d
 from torch.nn.utils import parametrizations
 
 from cqlib.models.improved_gan import MinibatchDiscrimination
+from cqlib.nets.autoregressive import MaskedConv2d
 from cqlib.nets.norms import ShiftedBatchNorm
 from cqlib.nets.weight_norm import initialising, lengths, normal_weight_norm, weight_norm
 
@@ -106,18 +107,29 @@ def test_weights_of_older_versions_are_read(prefix, g):
     torch.testing.assert_close(net(x), conv2d(x, filters, b))
 
 
-@pytest.mark.parametrize("kind", LAYERS)
-def test_weight_norm_starts_at_mean_zero_and_the_given_deviation(kind):
-    make, shape = LAYERS[kind]
+@pytest.mark.parametrize("kind", [*LAYERS, "masked"])
+def test_a_first_batch_gives_mean_zero_and_the_deviations_asked_for(kind):
+    make, shape = LAYERS.get(kind, (None, (16, 3, 6, 6)))
     torch.manual_seed(0)
-    found, x = normal_weight_norm(make(), start=0.4), 3 + 5 * torch.randn(shape)
-    assert (found(x).mean().abs() > 0.1) or (found(x).std() > 1)
+    layer, x = normal_weight_norm(make()) if make else MaskedConv2d("A", 3, 5, 3), 3 + 5 * torch.randn(shape)
+    layer.start = [0.1] * 2 + [1.0] * 3
+    directions = layer.parametrizations.weight.original1.clone()
     for _ in range(2):  # a second time changes nothing
-        with initialising(found):
-            found(x)
-        y = found(x).transpose(0, 1).flatten(1)
-        torch.testing.assert_close(y.mean(1), torch.zeros(5), atol=1e-5, rtol=0)
-        torch.testing.assert_close(y.std(1, correction=0), torch.full((5,), 0.4), atol=1e-4, rtol=0)
+        with initialising(layer):
+            passed = layer(x)
+        torch.testing.assert_close(layer(x), passed, rtol=1e-4, atol=1e-4)
+        h = passed.transpose(0, 1).flatten(1)
+        torch.testing.assert_close(h.mean(1), torch.zeros(5), atol=1e-4, rtol=0)
+        torch.testing.assert_close(h.std(1, correction=0), torch.tensor(layer.start), atol=0, rtol=1e-3)
+    assert torch.equal(layer.parametrizations.weight.original1, directions)
+
+
+def test_a_channel_that_says_nothing_keeps_its_length():
+    layer = weight_norm(nn.Conv2d(2, 3, 1))
+    before = lengths(layer).clone()
+    with initialising(layer):
+        layer(torch.ones(2, 2, 4, 4))
+    assert torch.equal(lengths(layer), before) and layer(torch.ones(1, 2, 1, 1)).abs().max() < 1e-6
 
 
 # --- batch norm ----------------------------------------------------------------------------------------------
