@@ -153,7 +153,7 @@ class ImprovedCritic(nn.Module):
             layers += [nn.Dropout(0.5)]
         top = widths[-1]
         self.body = nn.Sequential(*layers, *conv(top, top), *conv(top, top, 1), *conv(top, top, 1))
-        self.minibatch = MinibatchDiscrimination(top, kernels) if kernels else nn.Identity()
+        self.minibatch = MinibatchDiscrimination(top, kernels)
         self.head = normal_weight_norm(nn.Linear(top + kernels, classes), start=0.1)
 
     def features(self, x: Tensor) -> Tensor:
@@ -167,8 +167,7 @@ class ImprovedCritic(nn.Module):
         """Set scales and biases by a first batch of images."""
         with initialising(self):
             f = self.features(x)
-            if isinstance(self.minibatch, MinibatchDiscrimination):
-                self.minibatch.initialise(f)
+            self.minibatch.initialise(f)
             self.head(self.minibatch(f))
 
 
