@@ -101,7 +101,7 @@ def conv(a: int, b: int, kernel: int | None = None, *, stride: int = 1, double: 
 
 def _start_small(layer: Any, channels: int, start: float) -> None:
     """Scale the first `channels` output channels by `start`, also when a first batch sets the layer."""
-    g: Any = lengths(layer)
+    g = lengths(layer)
     with torch.no_grad():
         g.flatten()[:channels].mul_(start)
     layer.start = [start] * channels + [1.0] * (g.numel() - channels)

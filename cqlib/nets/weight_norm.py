@@ -80,8 +80,8 @@ def _read_older_names(layer: nn.Module, state: dict[str, Any], prefix: str, *_: 
         state.setdefault(prefix + G, lengths(layer))
 
 
-def lengths(layer: Any) -> Tensor | None:
-    """g of a weight-normalised layer, one number per output channel; None for any other module."""
+def lengths(layer: Any) -> Any:
+    """g of a weight-normalised layer, a tensor with one number per output channel; None for any other module."""
     weight = getattr(getattr(layer, "parametrizations", None), "weight", None)
     return getattr(weight, "original0", None)
 
@@ -94,7 +94,7 @@ def initialise(layer: Any, x: Tensor) -> None:
     deviation, mean = torch.std_mean(h, [k for k in range(h.dim()) if k != 1], correction=0)
     target = torch.as_tensor(layer.start, dtype=deviation.dtype, device=h.device)
     factor = torch.where(deviation > SMALLEST, target / deviation, 1.0)
-    g: Any = lengths(layer)
+    g = lengths(layer)
     g.mul_(factor.view_as(g))
     layer.bias.sub_(mean).mul_(factor)
 
