@@ -68,7 +68,7 @@ class FeatureCache:
         key = {
             "content": tensors_sha256(*tensors),
             "extractor": self.features.extractor_name,
-            "resize": self.features.resize,
+            "side": self.features.side,
             "weights": self.features.weights_sha256,
             "torch-fidelity": metadata.version("torch-fidelity"),
             **more,

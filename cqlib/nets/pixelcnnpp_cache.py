@@ -30,7 +30,7 @@ def sample_mixtures(outputs: OutputsAt, u: Tensor) -> Tensor:
 
 
 def _filters(layer: Any) -> tuple[Tensor, Tensor]:
-    return layer.weight().detach(), layer.layer.bias.detach()
+    return layer.weight.detach(), layer.bias.detach()
 
 
 class _VerticalConv:
@@ -38,7 +38,7 @@ class _VerticalConv:
 
     def __init__(self, shifted: ShiftedConv2d):
         self.weight, self.bias = _filters(shifted.conv)
-        self.stride = shifted.conv.layer.stride
+        self.stride = shifted.conv.stride
         self.before: Tensor | None = None
 
     def __call__(self, row: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class _HorizontalConv:
 
     def __init__(self, shifted: ShiftedConv2d, n: int, columns: int):
         weight, self.bias = _filters(shifted.conv)  # (out, in, 2, 2): rows above and here, columns left and here
-        channels, self.stride = weight.shape[1], shifted.conv.layer.stride[1]
+        channels, self.stride = weight.shape[1], shifted.conv.stride[1]
         self.weight_above = weight[:, :, :1]  # applied to a whole row at once
         self.weight_here = weight[:, :, 1].permute(2, 1, 0).reshape(2 * channels, -1).contiguous()
         line = weight.new_zeros(n, columns + 1, channels)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from cqlib.nets.conv import at_least_fp32
 from cqlib.nets.coupling import MultiScale
 from cqlib.nets.norms import ShiftedBatchNorm
-from cqlib.nets.weight_norm import WeightNormConv2d
+from cqlib.nets.weight_norm import weight_norm
 
 MAX_LOG_SCALE = 4.0
 """|ln s| stays below this: one coupling cannot scale by more than e^4 before its batch norm."""
@@ -59,15 +59,14 @@ class OutputNorm(nn.Module):
         return y * (self.variance + EPSILON).sqrt().view(1, -1, 1, 1) + self.mean.view(1, -1, 1, 1)
 
 
-def conv(a: int, b: int, kernel: int, *, bias: bool = True, scaled: bool = True) -> WeightNormConv2d:
-    """A weight-normalised convolution: v starts from U(-s, s) with s = sqrt(2 / a), g at s sqrt(k^2 a / 12)."""
-    layer, s = WeightNormConv2d(a, b, kernel, bias=bias, scaled=scaled), math.sqrt(2 / a)
+def conv(a: int, b: int, kernel: int, *, bias: bool = True, scaled: bool = True) -> nn.Module:
+    """A weight-normalised convolution: v starts from U(-s, s) with s = sqrt(2 / a), g at s sqrt(k^2 a / 12), or it is 1
+    throughout where the layer is not `scaled`."""
+    layer, s = nn.Conv2d(a, b, kernel, padding=kernel // 2, bias=bias), math.sqrt(2 / a)
     nn.init.uniform_(layer.weight, -s, s)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
-    if layer.g is not None:
-        nn.init.constant_(layer.g, s * kernel * math.sqrt(a / 12))
-    return layer
+    return weight_norm(layer, length=s * kernel * math.sqrt(a / 12) if scaled else 1.0, trained_length=scaled)
 
 
 def normalised_conv(a: int, b: int, kernel: int, **options: bool) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""Weight-normalised layers, with filters g v / |v|, and the first batch that sets their scales g and their biases.
+"""Weight normalisation, the filters of a layer as g v / |v|, and the first batch that sets lengths g and biases.
 
 Reference: Salimans and Kingma, "Weight normalization", NIPS 2016, section 3. The output h = g (v / |v|) * x + b of a
 layer is linear in (g, b), so that from any start
@@ -6,10 +6,6 @@ layer is linear in (g, b), so that from any start
     g <- g t / std(h),   b <- (b - mean(h)) t / std(h)
 
 give each output channel mean 0 and standard deviation t over batch and positions.
-
-The nets of Tables 1 and 2 use torch's own `weight_norm`; the layers here follow the codes of rivals, in which v and g
-start otherwise, g is not always trained, or v is masked. They stay apart since the names and the order of parameters
-are those of trained models and of the steps that tests have pinned.
 """
 
 from collections.abc import Iterator
@@ -18,77 +14,74 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.nn.utils import parametrize
 
 from cqlib.nets.conv import at_least_fp32
 
 SMALLEST = 1e-6
 """A channel whose outputs have at most this standard deviation keeps its scale: there is none to set it by."""
+G, V = "parametrizations.weight.original0", "parametrizations.weight.original1"
+"""The names of g and v in a layer's state dict, which are those of torch's own `weight_norm`."""
+OLDER_NAMES = {"g": G, "weight": V, "layer.weight": V, "layer.bias": "bias"}
 
 
-def unit_filters(v: Tensor, output_axis: int = 0, epsilon: float = 0.0) -> Tensor:
-    """v / |v|, where |v|^2 + `epsilon` is summed over all axes but that of the output channels."""
-    axes = [k for k in range(v.dim()) if k != output_axis]
-    return v * (v.square().sum(axes, keepdim=True) + epsilon).rsqrt()
+class WeightNorm(nn.Module):
+    """The parametrisation g, v -> g v / |v|, where |v| is over all axes but that of the output channels, and v is 0
+    where the `mask` is."""
 
+    mask: Tensor | None
 
-class WeightNormConv2d(nn.Conv2d):
-    """A weight-normalised k x k convolution, (N, a, H, W) -> (N, b, H, W); `scaled`: whether there is a learned g per
-    output channel, which starts at 1."""
-
-    start = 1.0
-
-    def __init__(self, a: int, b: int, kernel: int, *, bias: bool = True, scaled: bool = True):
-        super().__init__(a, b, kernel, padding=kernel // 2, bias=bias)
-        self.g = nn.Parameter(torch.ones(b, 1, 1, 1)) if scaled else None
-
-    def directions(self) -> Tensor:
-        """v (b, a, k, k)."""
-        return self.weight
-
-    def forward(self, x: Tensor) -> Tensor:
-        filters = unit_filters(self.directions())
-        return self._conv_forward(x, filters if self.g is None else self.g * filters, self.bias)
-
-
-class WeightNormed(nn.Module):
-    """`layer`, which has a bias, weight-normalised as in the code of Salimans et al. 2016. A first batch sets g and the
-    bias so that outputs have standard deviation `start`; g trains only with `train_scale`."""
-
-    g: Tensor
-    layer: Any
-
-    def __init__(
-        self, layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, *, start: float = 1.0, train_scale: bool = False
-    ):
+    def __init__(self, output_axis: int, mask: Tensor | None = None):
         super().__init__()
-        self.layer, self.start = layer, start
-        self.output_axis = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
-        nn.init.normal_(layer.weight, std=0.05)
-        nn.init.zeros_(self.layer.bias)
-        g = torch.ones([n if k == self.output_axis else 1 for k, n in enumerate(layer.weight.shape)])
-        if train_scale:
-            self.g = nn.Parameter(g)
-        else:
-            self.register_buffer("g", g)
+        self.output_axis = output_axis
+        self.register_buffer("mask", mask, persistent=False)
 
-    @property
-    def bias(self) -> Tensor:
-        return self.layer.bias
+    def forward(self, g: Tensor, v: Tensor) -> Tensor:
+        return torch._weight_norm(v if self.mask is None else v * self.mask, g, self.output_axis)
 
-    def weight(self) -> Tensor:
-        """The filters in use, g v / |v|."""
-        return self.g * unit_filters(self.layer.weight, self.output_axis, epsilon=1e-6)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional_call(self.layer, {"weight": self.weight()}, x)
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """g = |v| and v that give this weight."""
+        return torch.norm_except_dim(weight, 2, self.output_axis), weight
 
 
-def scales(layer: Any) -> Tensor | None:
-    """g of a weight-normalised layer, torch's or one of this file, one number per output channel; None where there is
-    no g."""
-    if isinstance(layer, WeightNormConv2d | WeightNormed):
-        return layer.g
+def weight_norm(
+    layer: Any, *, length: float | None = None, trained_length: bool = True, start: float = 1.0,
+    mask: Tensor | None = None,
+) -> Any:  # fmt: skip
+    """`layer`, a convolution, a transposed or a dense one, from now on with filters g v / |v|, where v is its weight
+    and `mask`, of v's shape, says where v stays 0. g starts at `length`, by default at |v|, and is trained if
+    `trained_length`; `start`: the standard deviation that a first batch gives to outputs, one for all channels."""
+    axis = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+    parametrize.register_parametrization(layer, "weight", WeightNorm(axis, mask), unsafe=True)
+    parts = layer.parametrizations.weight
+    if length is not None:
+        nn.init.constant_(parts.original0, length)
+    if not trained_length:
+        fixed = parts.original0.detach()
+        del parts.original0
+        parts.register_buffer("original0", fixed)
+    layer.start = start
+    layer.register_load_state_dict_pre_hook(_read_older_names)
+    return layer
+
+
+def normal_weight_norm(layer: Any, *, start: float = 1.0, trained_length: bool = True) -> Any:
+    """`weight_norm` of a layer with a bias, as in the code of Salimans et al. 2016: v from N(0, 0.05^2), b at 0, and g
+    at 1 until a first batch sets it."""
+    nn.init.normal_(layer.weight, std=0.05)
+    nn.init.zeros_(layer.bias)
+    return weight_norm(layer, length=1.0, trained_length=trained_length, start=start)
+
+
+def _read_older_names(layer: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Weights saved by versions in which rows had weight norms of their own, and a g that is fixed had no name."""
+    if found := [name for name in OLDER_NAMES if prefix + name in state and prefix + V not in state]:
+        state.update({prefix + OLDER_NAMES[name]: state.pop(prefix + name) for name in found})
+        state.setdefault(prefix + G, lengths(layer))
+
+
+def lengths(layer: Any) -> Any:
+    """g of a weight-normalised layer, a tensor with one number per output channel; None for any other module."""
     weight = getattr(getattr(layer, "parametrizations", None), "weight", None)
     return getattr(weight, "original0", None)
 
@@ -101,7 +94,7 @@ def initialise(layer: Any, x: Tensor) -> None:
     deviation, mean = torch.std_mean(h, [k for k in range(h.dim()) if k != 1], correction=0)
     target = torch.as_tensor(layer.start, dtype=deviation.dtype, device=h.device)
     factor = torch.where(deviation > SMALLEST, target / deviation, 1.0)
-    g: Any = scales(layer)
+    g = lengths(layer)
     g.mul_(factor.view_as(g))
     layer.bias.sub_(mean).mul_(factor)
 
@@ -112,6 +105,6 @@ def initialising(net: nn.Module) -> Iterator[None]:
     used; without gradients."""
     with ExitStack() as stack, torch.no_grad():
         for layer in net.modules():
-            if scales(layer) is not None:
+            if lengths(layer) is not None:
                 stack.callback(layer.register_forward_pre_hook(lambda layer, inputs: initialise(layer, *inputs)).remove)
         yield

@@ -14,12 +14,14 @@ from cqlib.metrics import features, fidelity, kernel
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import LITE0_NAME
 from cqlib.metrics.metric import sentence
-from cqlib.metrics.protocols import default_protocol
+from cqlib.metrics.protocols import Preset, default_protocol
+
+UNEQUAL = Preset("unequal", "train", 500, 300, 200)
 
 
 @pytest.fixture
 def scores_of(monkeypatch):
-    """The scores of features given by hand: fake (n, d), real (n, d), logits of the fake (n, C)."""
+    """The scores of features given by hand: fake (n, d), real (m, d), logits of the fake (n, C)."""
 
     def scores(fake, real, logits=None, **options):
         logits = torch.zeros(len(fake), 10) if logits is None else logits
@@ -31,28 +33,28 @@ def scores_of(monkeypatch):
 # --- the scores ---
 
 
-def test_frechet_distance_of_diagonal_gaussians(scores_of):
-    one, two = np.array([1.0, 4.0, 0.25, 9.0]), np.array([4.0, 1.0, 0.25, 16.0])
-    mean_1, mean_2 = np.array([0.0, 1.0, 2.0, -1.0]), np.array([1.0, 1.0, 0.0, -3.0])
-    expected = np.sum((mean_1 - mean_2) ** 2) + np.sum((np.sqrt(one) - np.sqrt(two)) ** 2)
-    fake, real = gaussian(300, mean_1, np.diag(one), 0), gaussian(300, mean_2, np.diag(two), 1)
-    assert expected == pytest.approx(12.0)
-    assert scores_of(fake, real)["FD-lite0"].value == pytest.approx(expected, rel=1e-4)
-
-
-def test_frechet_distance_of_full_gaussians(scores_of):
-    rng = np.random.default_rng(2)
-    d = 12
-    roots = rng.standard_normal((2, d, 2 * d))
-    covariances = roots @ roots.transpose(0, 2, 1) / d
-    means = rng.standard_normal((2, d))
+def test_frechet_distance_of_unequal_sets_is_that_of_the_first_images_of_each(scores_of):
+    rng = np.random.default_rng(0)
+    covariances = [root @ root.T / 6 for root in rng.standard_normal((2, 6, 12))]
+    means = rng.standard_normal((2, 6))
+    fake, real = gaussian(300, means[0], covariances[0], 1), gaussian(500, means[1], covariances[1], 2)
+    far = torch.full((40, 6), 1e3)
+    scores = scores_of(torch.cat([fake, far]), torch.cat([real, far]), torch.zeros(340, 10), preset=UNEQUAL)
     expected = frechet(means[0], covariances[0], means[1], covariances[1])
-    commuting = np.sum((means[0] - means[1]) ** 2) + np.trace(
-        covariances[0] + covariances[1] - 2 * np.sqrt(np.diag(np.diag(covariances[0] * covariances[1])))
-    )
-    assert abs(commuting / expected - 1) > 0.05  # a diagonal formula would be seen
-    fake, real = gaussian(500, means[0], covariances[0], 3), gaussian(500, means[1], covariances[1], 4)
-    assert scores_of(fake, real)["FD-lite0"].value == pytest.approx(expected, rel=1e-4)
+    assert scores["FD-lite0"].value == pytest.approx(expected, rel=1e-4)
+    assert [scores[f"{name}-lite0"].n for name in ("FD", "KD", "Coverage", "IS")] == [300, 300, 300, 200]
+    assert scores["KD-lite0"].protocol.subset_size == 150  # half of the smaller set
+
+
+def test_inception_score_counts_its_own_samples_and_splits(scores_of, monkeypatch):
+    logits = torch.zeros(340, 4)
+    logits[:200] = 60.0 * torch.eye(4)[torch.arange(200) % 4]  # the 200 that count; the others are uniform
+    sets = (gaussian(340, np.zeros(3), np.eye(3), 4), gaussian(500, np.zeros(3), np.eye(3), 5), logits)
+    split = scores_of(*sets, preset=UNEQUAL)["IS-lite0"]
+    assert split.std > 0 and (split.n, split.protocol.splits) == (200, 10)
+    monkeypatch.setattr(fidelity, "IS_SPLITS", 1)
+    metric = scores_of(*sets, preset=UNEQUAL)["IS-lite0"]
+    assert metric.value == pytest.approx(4) and metric.std is None
 
 
 def test_kid_against_its_closed_form_and_unbiased_about_zero():

@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter
-from scores import expected_kid, frechet, gaussian, images_of, score
+from scores import score
 from small_models import images as noise_images
 from torch import nn
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from cqlib.data.dataset import Dataset, Split
-from cqlib.metrics import evaluation, features, fidelity, protocols
+from cqlib.metrics import evaluation, features, protocols
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.metric import Protocol
 from cqlib.metrics.protocols import PROTOCOLS, Preset
@@ -26,56 +25,6 @@ from cqlib.util.errors import StoppedEarly
 from cqlib.util.stop import StopRequest
 
 LITE = features.lite0(224)
-UNEQUAL = Preset("unequal", "train", 500, 300, 200)
-
-
-@pytest.fixture
-def scores_of(monkeypatch):
-    """The scores of features given by hand: fake (n, d), real (m, d), logits of the fake (n, C)."""
-
-    def scores(fake, real, logits, preset=UNEQUAL):
-        return score(*images_of(monkeypatch, fake, real, logits), preset=preset)
-
-    return scores
-
-
-# --- unequal numbers ---
-
-
-def test_frechet_distance_of_unequal_sets_is_that_of_the_first_images_of_each(scores_of):
-    rng = np.random.default_rng(0)
-    covariances = [root @ root.T / 6 for root in rng.standard_normal((2, 6, 12))]
-    means = rng.standard_normal((2, 6))
-    fake, real = gaussian(300, means[0], covariances[0], 1), gaussian(500, means[1], covariances[1], 2)
-    far = torch.full((40, 6), 1e3)
-    scores = scores_of(torch.cat([fake, far]), torch.cat([real, far]), torch.zeros(340, 10))
-    expected = frechet(means[0], covariances[0], means[1], covariances[1])
-    assert scores["FD-lite0"].value == pytest.approx(expected, rel=1e-4)
-    assert [scores[f"{name}-lite0"].n for name in ("FD", "KD", "Coverage", "IS")] == [300, 300, 300, 200]
-
-
-def test_kid_of_unequal_sets_is_unbiased(scores_of):
-    mean, rng, found = np.full(6, 0.6), np.random.default_rng(3), []
-    for _ in range(6):
-        fake, real = (torch.from_numpy(rng.standard_normal((n, 6))) for n in (300, 500))
-        found.append(scores_of(fake, real + torch.from_numpy(mean), torch.zeros(300, 10))["KD-lite0"])
-    assert np.mean([metric.value for metric in found]) == pytest.approx(expected_kid(6, np.sum(mean**2)), rel=0.1)
-    assert found[0].protocol.subset_size == 150  # half of the smaller set, whichever that is
-    points = gaussian(300, np.zeros(6), np.eye(6), 4)
-    turned = Preset("turned", "train", 80, 300, 300)
-    scores = scores_of(points, points[:80], torch.zeros(300, 10), turned)
-    assert scores["KD-lite0"].protocol.subset_size == 40
-
-
-def test_inception_score_counts_its_own_samples_and_splits(scores_of, monkeypatch):
-    logits = torch.zeros(340, 4)
-    logits[:200] = 60.0 * torch.eye(4)[torch.arange(200) % 4]  # the 200 that count; the others are uniform
-    sets = (gaussian(340, np.zeros(3), np.eye(3), 4), gaussian(500, np.zeros(3), np.eye(3), 5), logits)
-    split = scores_of(*sets)["IS-lite0"]
-    assert split.std > 0 and (split.n, split.protocol.splits) == (200, 10)
-    monkeypatch.setattr(fidelity, "IS_SPLITS", 1)
-    metric = scores_of(*sets)["IS-lite0"]
-    assert metric.value == pytest.approx(4) and metric.std is None
 
 
 # --- the presets ---

@@ -69,14 +69,6 @@ def test_what_is_not_finite_is_told_and_raises_nothing(bad):
     assert not torch.isfinite(found[0]) and found[1] == whole[1]
 
 
-def test_low_rank_density_of_two_dimensions_integrates_to_one():
-    log_sigma, factors = torch.tensor([[-0.5, 0.2]]).double(), torch.tensor([[[1.0, -0.7]]]).double()
-    side = torch.linspace(-9, 9, 301, dtype=torch.double)
-    r = torch.cartesian_prod(side, side)
-    log_p = low_rank_log_density(r, log_sigma.expand(len(r), 2), factors.expand(len(r), 1, 2))
-    assert log_p.exp().sum().item() * float(side[1] - side[0]) ** 2 == pytest.approx(1, abs=1e-6)
-
-
 # --- the model -----------------------------------------------------------------------------------------------
 
 

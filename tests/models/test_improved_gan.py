@@ -52,7 +52,7 @@ def test_labels_reach_the_critic_where_there_are_some():
         model, x = system(LABELLED), torch.full((6, 3, 16, 16), 100, dtype=torch.uint8)
         torch.manual_seed(2)
         model.critic_losses(x, step=1, labels=torch.tensor(labels))["total"].backward()
-        return model.critic.head.layer.weight.grad
+        return model.critic.head.parametrizations.weight.original1.grad
 
     none, some, others = (gradient(x) for x in ([-1] * 6, [3, -1, -1, 5, -1, -1], [4, -1, -1, 5, -1, -1]))
     assert not torch.equal(none, some)

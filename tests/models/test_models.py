@@ -9,7 +9,7 @@ from torch import nn
 
 from cqlib import losses
 from cqlib.models import cq
-from cqlib.models.cq import CoverageQuality, CriticConfig
+from cqlib.models.cq import CriticConfig
 from cqlib.models.frozen_decoder import FrozenDecoder, FrozenDecoderConfig
 from cqlib.models.registry import build
 from cqlib.models.variational import VariationalModel
@@ -182,28 +182,14 @@ def test_bounds_are_ordered_elbo_above_importance_weighted_above_truth():
     assert bounds[0] > truth + 0.1 and truth - 0.02 < bounds[-1] < truth + 0.15
 
 
-@pytest.mark.parametrize("k", [1, 8])
-def test_elbo_is_the_truth_plus_the_kl_of_q_and_the_posterior(k):
+def test_elbo_is_the_truth_plus_the_kl_of_q_and_the_posterior():
     shift, scale = 0.4, 1.5
     model = Tiny(q_shift=shift, q_scale=scale)
     posterior_sd = (1 + model.a**2 / model.s**2) ** -0.5
     q = torch.distributions.Normal(shift, scale * posterior_sd)
     gap = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, posterior_sd)).item()
     truth = -model.probability(ALL_PIXELS).log().mean().item()
-    bound = mean_nats(model, ALL_PIXELS, k, 400 // k).mean().item()
-    if k == 1:
-        assert bound == pytest.approx(truth + gap, abs=0.02)
-    else:
-        assert truth < bound < truth + gap - 0.05
-
-
-@pytest.mark.parametrize("k", [1, 5])
-def test_probabilities_of_a_tiny_8_bit_space_sum_to_at_most_one(k):
-    for right, wrong in ((Tiny(), Tiny(q_shift=0.4, q_scale=1.5)), (Tiny(b=0.9), Tiny(b=0.9, q_scale=2.0))):
-        truth = right.probability(ALL_PIXELS).sum().item()  # below 1: some mass lies outside [-1, 1)
-        totals = [(-mean_nats(model, ALL_PIXELS, k, 60)).exp().sum().item() for model in (right, wrong)]
-        assert truth < 1 and totals[0] == pytest.approx(truth, abs=5e-3)
-        assert 0.15 < totals[1] < truth
+    assert mean_nats(model, ALL_PIXELS, 1, 400).mean().item() == pytest.approx(truth + gap, abs=0.02)
 
 
 def test_the_probabilities_of_a_real_model_sum_to_the_share_of_its_samples_that_are_images():
@@ -294,11 +280,3 @@ def test_sigma_of_the_frozen_decoder_has_a_floor():
         model.log_sigma.fill_(-50.0)
     assert model._log_sigma().exp().item() == pytest.approx(1 / 256)
     assert torch.isfinite(model.nats(images(2))).all()
-
-
-def test_f_is_the_identity_without_a_flow():
-    model = system("table1/vae", shake=0.05)
-    assert isinstance(model, CoverageQuality) and model.flow is None
-    x = torch.rand(2, 3, 16, 16)
-    y, log_det = model.features(x)
-    assert y is x and torch.count_nonzero(log_det) == 0 and model.image(x) is x

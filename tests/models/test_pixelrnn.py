@@ -4,17 +4,11 @@ import math
 
 import pytest
 import torch
-from small_models import full_pass, generator, jacobian, randomised, sampled
+from small_models import full_pass, jacobian, randomised, sampled
 
 from cqlib.models.pixelrnn import DiagonalBiLSTM, PixelRNN, PixelRNNConfig, PixelRNNNet, skew, unskew
-from cqlib.nets.raster import ApplyAtPixel, degrees, raster_sample
+from cqlib.nets.raster import raster_sample
 from cqlib.pixels import cell_centres
-
-ROW = "table3/pixelrnn"
-
-
-def images(n=4, size=16, levels=256, channels=3):
-    return torch.randint(0, levels, (n, channels, size, size), dtype=torch.uint8, generator=generator())
 
 
 def tiny(channels=3, levels=2, size=2):
@@ -78,20 +72,6 @@ def test_the_diagonal_bilstm_is_its_equation_pixel_by_pixel(height, width):
                 torch.testing.assert_close(out[n, :, i, j], expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("height, width", [(3, 4), (3, 3)])
-@pytest.mark.parametrize("hidden", [3, 4])
-def test_a_layer_sees_what_the_paper_says(hidden, height, width):
-    """At its own pixel the groups up to a feature's own, and all of earlier pixels."""
-    lstm = randomised(DiagonalBiLSTM(5, hidden, colours=3), scale=0.5)
-    found = jacobian(lstm, torch.randn(1, 5, height, width)).view(hidden, height, width, 5, height, width) != 0
-    for i, j, k, m in torch.cartesian_prod(*map(torch.arange, (height, width, height, width))).tolist():
-        seen = found[:, i, j, :, k, m]
-        if (k, m) == (i, j):
-            assert torch.equal(seen, degrees(5, 3) <= degrees(hidden, 3)[:, None])
-        else:
-            assert seen.all() if (k, m) < (i, j) else not seen.any()
-
-
 def test_layers_are_residual_and_skip_connections_reach_the_output():
     net, x = randomised(PixelRNNNet(4, 2, 6, colours=3, levels=3), scale=0.5), torch.randn(2, 3, 3, 3).double()
     first = net.stem(x)
@@ -153,14 +133,3 @@ def test_cached_logits_and_images_are_the_naive_ones(channels):
     drawn = model.sample(3, generator=torch.Generator().manual_seed(0))
     u = torch.rand(u.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert torch.equal(drawn, cell_centres(raster_sample(full_pass(model.net, 256), u), 256, u.dtype))
-
-
-def test_a_layer_at_one_pixel_is_the_layer():
-    lstm = randomised(DiagonalBiLSTM(5, 3, colours=3))
-    x = torch.randn(2, 5, 4, 5).double()
-    run, whole = ApplyAtPixel(2, 4, 5), lstm(x)
-    for i in range(4):
-        for j in range(5):
-            run.place = (i, j)
-            run(lstm, torch.zeros_like(x[:, :, i, j]))  # only the last answer stays
-            torch.testing.assert_close(run(lstm, x[:, :, i, j]), whole[:, :, i, j], rtol=0, atol=1e-12)

@@ -11,10 +11,10 @@ from scipy.stats import logistic
 from small_models import generator, images, system
 from torch import nn
 
-from cqlib.nets.autoregressive import IAFStep, MaskedConv2d
+from cqlib.nets.autoregressive import IAFStep
 from cqlib.nets.distributions import discretised_logistic
 from cqlib.nets.hierarchical import conv
-from cqlib.nets.weight_norm import initialising, scales
+from cqlib.nets.weight_norm import lengths
 from cqlib.pixels import cell_centres, to_uint8
 
 ROW = "table3/vae-iaf"
@@ -50,23 +50,6 @@ def test_probability_given_z_is_the_product_of_differences_of_the_logistic(pixel
     np.testing.assert_allclose(found.detach().numpy(), np.log(p).sum((1, 2, 3)), rtol=1e-9)
 
 
-def test_probabilities_of_all_values_of_a_pixel_sum_to_one():
-    """The 256 images that differ at one pixel alone have together the probability of the other pixels."""
-    model = system().double()
-    z = torch.randn(1, 8, 8, 8, generator=generator()).double()
-    for value, pixel in [(0, (0, 0, 0)), (255, (1, 3, 7)), (77, (2, 15, 15))]:
-        x = images(1)
-        x[:, *pixel] = value
-        every = x.repeat(256, 1, 1, 1)
-        every[:, *pixel] = torch.arange(256, dtype=torch.uint8)
-        with torch.no_grad():
-            log_p = model.log_probability(cell_centres(every).double(), z.expand(256, -1, -1, -1))
-            mean, log_scale = model.decode(z)
-            own = discretised_logistic(x[0][pixel].double(), mean[0][pixel], log_scale[0][pixel])
-        others = log_p[value] - own
-        assert (log_p - others).exp().sum().item() == pytest.approx(1, abs=1e-9)
-
-
 def test_nothing_is_dequantised():
     """The encoder sees the cells' centres, and no random number is drawn but the layers' noise."""
     model = without_noise(system())
@@ -93,11 +76,11 @@ def test_the_bound_is_exact_where_x_says_nothing_of_z(posterior):
         model.head.out.bias.copy_(torch.tensor([-0.5, 0.0, 0.3, 0.0, 0.0, 0.0]))
         for net in (model.encoder, model.decoder):
             for block in net.blocks:
-                scales(block.first).zero_()  # every mean and log-sd is 0
+                lengths(block.first).zero_()  # every mean and log-sd is 0
         for step in model.modules():
             if isinstance(step, IAFStep):
-                step.shift.g.zero_()
-                step.log_scale.g.zero_()
+                lengths(step.shift).zero_()
+                lengths(step.log_scale).zero_()
     x = images()
     mean = torch.tensor([-0.5, 0.0, 0.3]).view(3, 1, 1)
     exact = -discretised_logistic(x.float(), mean, model.log_scale).flatten(1).sum(1)
@@ -144,49 +127,13 @@ def test_temperature_zero_is_the_mean_and_others_are_centres_of_cells():
 # --- data-dependent start ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [
-        lambda: conv(3, 5),
-        lambda: conv(3, 5, 1),
-        lambda: conv(3, 5, 5, stride=2),
-        lambda: conv(3, 5, double=True),
-        lambda: conv(3, 5, 5, double=True),
-        lambda: MaskedConv2d("A", 3, 5, 3),
-        lambda: MaskedConv2d("B", 3, 5, 3),
-    ],
-)
-def test_a_layer_starts_with_mean_zero_and_the_deviation_asked_for(layer):
-    torch.manual_seed(0)
-    net = layer()
-    net.start = [0.1] * 2 + [1.0] * 3
-    x = 3 + 2 * torch.randn(4, 3, 6, 6)
-    names = [name for name, p in net.named_parameters() if p is not scales(net) and p is not net.bias]
-    before = {name: p.clone() for name, p in net.named_parameters()}
-    with initialising(net):
-        passed = net(x)
-    assert all(torch.equal(dict(net.named_parameters())[name], before[name]) for name in names)  # directions stay
-    h = net(x)
-    torch.testing.assert_close(passed, h, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(h.mean((0, 2, 3)), torch.zeros(5), rtol=0, atol=1e-4)
-    torch.testing.assert_close(h.std((0, 2, 3), correction=0), torch.tensor(net.start), rtol=1e-3, atol=0)
-
-
-def test_a_channel_that_says_nothing_keeps_its_length():
-    layer = conv(2, 3, 1)
-    before = scales(layer).clone()
-    with initialising(layer):
-        layer(torch.ones(2, 2, 4, 4))
-    assert torch.equal(scales(layer), before) and layer(torch.ones(1, 2, 1, 1)).abs().max() < 1e-6
-
-
 def recorded(model, x, seed):
     """Every weight-normalised layer's output in a pass of q with the noise of `seed`."""
     found = {}
     handles = [
         layer.register_forward_hook(lambda _, __, h, name=name: found.update({name: h.detach()}))
         for name, layer in model.named_modules()
-        if scales(layer) is not None
+        if lengths(layer) is not None
     ]
     torch.manual_seed(seed)
     with torch.no_grad():

@@ -65,18 +65,6 @@ def repeated(m, n):
     return LogisticMixture(*(part.expand(n, *part.shape[1:]) for part in vars(m).values()))
 
 
-def test_numbers_per_component_are_the_papers():
-    assert [outputs_per_component(c) for c in (1, 2, 3)] == [3, 6, 10]
-
-
-def test_numbers_are_taken_apart_in_the_order_weight_means_scales_coefficients():
-    table = torch.arange(20.0).view(1, 20)  # K = 2: weights 0, 1; means 2 .. 7; scales 8 .. 13; coefficients 14 .. 19
-    m = LogisticMixture.of(table, 3)
-    torch.testing.assert_close(m.log_weights, torch.tensor([[0.0, 1.0]]).log_softmax(1))
-    assert m.means.flatten().tolist() == list(range(2, 8)) and m.log_scales.flatten().tolist() == list(range(8, 14))
-    torch.testing.assert_close(m.coefficients, torch.arange(14.0, 20.0).tanh().view(1, 3, 2))
-
-
 VALUES = st.sampled_from([0, 1, 77, 254, 255])
 
 
@@ -91,13 +79,6 @@ def test_every_conditional_sums_to_one(seed, spread, earlier):
         assert joint.logsumexp(0).item() == pytest.approx(float(before), abs=1e-9)
         if c < 2:
             before = joint[earlier[c]]
-
-
-def test_two_channels_sum_to_one_over_all_pixels():
-    m = mixture(channels=2, spread=2.0)
-    pixels = torch.cartesian_prod(LEVELS, LEVELS).t().unsqueeze(0)  # (1, 2, 65536)
-    whole = LogisticMixture(*(part.unsqueeze(-1) for part in vars(m).values()))
-    assert whole.log_probability(pixels).exp().sum().item() == pytest.approx(1, abs=1e-10)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -127,17 +108,6 @@ def test_equals_a_direct_sum(channels):
                 product *= (1.0 if v == 255 else cdf(v + 1)) - (0.0 if v == 0 else cdf(v))
             p += product
         assert found[i].item() == pytest.approx(np.log(p), abs=1e-9)
-
-
-def test_a_channels_mean_depends_on_earlier_channels_alone_and_linearly():
-    m = mixture(components=1)
-    x = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
-    slopes = []
-    for c in range(3):
-        (slope,) = torch.autograd.grad(m.mean(c, x[:, :c]).sum() + 0 * x.sum(), x)
-        assert (slope[0, c:] == 0).all() and (slope[0, :c] != 0).all()
-        slopes += slope[0, :c].tolist()
-    assert slopes == pytest.approx(m.coefficients.flatten().tolist())
 
 
 def test_pixels_are_independent_and_any_shape_goes():

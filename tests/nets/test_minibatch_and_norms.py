@@ -1,13 +1,17 @@
 """Layers of the Improved Training GAN: minibatch features, weight norm that starts from data; batch norm."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.functional import conv2d
+from torch.nn.utils import parametrizations
 
 from cqlib.models.improved_gan import MinibatchDiscrimination
+from cqlib.nets.autoregressive import MaskedConv2d
 from cqlib.nets.norms import ShiftedBatchNorm
-from cqlib.nets.weight_norm import WeightNormed, initialising
+from cqlib.nets.weight_norm import initialising, lengths, normal_weight_norm, weight_norm
 
 # --- minibatch discrimination --------------------------------------------------------------------------------
 
@@ -67,40 +71,65 @@ def test_minibatch_features_start_at_mean_zero_and_distance_two():
 # --- weight normalisation ------------------------------------------------------------------------------------
 
 LAYERS = {
-    "conv": (lambda: nn.Conv2d(3, 5, 3, padding=1), (16, 3, 6, 6), 0),
-    "deconv": (lambda: nn.ConvTranspose2d(3, 5, 5, stride=2, padding=2, output_padding=1), (16, 3, 6, 6), 1),
-    "linear": (lambda: nn.Linear(3, 5), (64, 3), 0),
+    "conv": (lambda: nn.Conv2d(3, 5, 3, padding=1), (16, 3, 6, 6)),
+    "deconv": (lambda: nn.ConvTranspose2d(3, 5, 5, stride=2, padding=2, output_padding=1), (16, 3, 6, 6)),
+    "linear": (lambda: nn.Linear(3, 5), (64, 3)),
 }
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-def test_weight_norm_is_torchs_at_equal_lengths(kind):
-    make, shape, dim = LAYERS[kind]
+@pytest.mark.parametrize("trained_length", [True, False])
+def test_weight_norm_is_torchs(kind, trained_length):
+    make, shape = LAYERS[kind]
     torch.manual_seed(0)
-    found, oracle = WeightNormed(make()), weight_norm(make(), dim=dim)
+    plain = make()
+    found = weight_norm(copy.deepcopy(plain), trained_length=trained_length)
+    oracle = parametrizations.weight_norm(copy.deepcopy(plain), dim=1 if kind == "deconv" else 0)
+    assert found.state_dict().keys() == oracle.state_dict().keys()
     x = torch.randn(shape)
+    torch.testing.assert_close(found(x), plain(x))  # the weight is what it was
     with torch.no_grad():
-        found.layer.weight.normal_()
-        found.g.uniform_(0.5, 2.0)
-        found.layer.bias.normal_()
-        oracle.parametrizations.weight.original0.copy_(found.g)
-        oracle.parametrizations.weight.original1.copy_(found.layer.weight)
-        oracle.bias.copy_(found.layer.bias)
-    torch.testing.assert_close(found(x), oracle(x), atol=1e-5, rtol=1e-5)
+        lengths(found).uniform_(0.5, 2.0)
+        found.parametrizations.weight.original1.normal_()
+    oracle.load_state_dict(found.state_dict())
+    assert torch.equal(found(x), oracle(x))
+    assert isinstance(lengths(found), nn.Parameter) == lengths(found).requires_grad == trained_length
 
 
-@pytest.mark.parametrize("kind", LAYERS)
-def test_weight_norm_starts_at_mean_zero_and_the_given_deviation(kind):
-    make, shape, _ = LAYERS[kind]
+@pytest.mark.parametrize("prefix", ["", "layer."])
+@pytest.mark.parametrize("g", [torch.full((5, 1, 1, 1), 1.5), None])
+def test_weights_of_older_versions_are_read(prefix, g):
+    """Some rows had another weight norm, with other names, or without g where that is 1."""
+    v, b, x = torch.randn(5, 3, 3, 3), torch.randn(5), torch.randn(2, 3, 6, 6)
+    net = nn.Sequential(weight_norm(nn.Conv2d(3, 5, 3), length=1.0))
+    net.load_state_dict({f"0.{prefix}weight": v, f"0.{prefix}bias": b} | ({} if g is None else {"0.g": g}))
+    filters = (1.0 if g is None else g) * v / v.flatten(1).norm(dim=1).view(5, 1, 1, 1)
+    torch.testing.assert_close(net(x), conv2d(x, filters, b))
+
+
+@pytest.mark.parametrize("kind", [*LAYERS, "masked"])
+def test_a_first_batch_gives_mean_zero_and_the_deviations_asked_for(kind):
+    make, shape = LAYERS.get(kind, (None, (16, 3, 6, 6)))
     torch.manual_seed(0)
-    found, x = WeightNormed(make(), start=0.4), 3 + 5 * torch.randn(shape)
-    assert (found(x).mean().abs() > 0.1) or (found(x).std() > 1)
+    layer, x = normal_weight_norm(make()) if make else MaskedConv2d("A", 3, 5, 3), 3 + 5 * torch.randn(shape)
+    layer.start = [0.1] * 2 + [1.0] * 3
+    directions = layer.parametrizations.weight.original1.clone()
     for _ in range(2):  # a second time changes nothing
-        with initialising(found):
-            found(x)
-        y = found(x).transpose(0, 1).flatten(1)
-        torch.testing.assert_close(y.mean(1), torch.zeros(5), atol=1e-5, rtol=0)
-        torch.testing.assert_close(y.std(1, correction=0), torch.full((5,), 0.4), atol=1e-4, rtol=0)
+        with initialising(layer):
+            passed = layer(x)
+        torch.testing.assert_close(layer(x), passed, rtol=1e-4, atol=1e-4)
+        h = passed.transpose(0, 1).flatten(1)
+        torch.testing.assert_close(h.mean(1), torch.zeros(5), atol=1e-4, rtol=0)
+        torch.testing.assert_close(h.std(1, correction=0), torch.tensor(layer.start), atol=0, rtol=1e-3)
+    assert torch.equal(layer.parametrizations.weight.original1, directions)
+
+
+def test_a_channel_that_says_nothing_keeps_its_length():
+    layer = weight_norm(nn.Conv2d(2, 3, 1))
+    before = lengths(layer).clone()
+    with initialising(layer):
+        layer(torch.ones(2, 2, 4, 4))
+    assert torch.equal(lengths(layer), before) and layer(torch.ones(1, 2, 1, 1)).abs().max() < 1e-6
 
 
 # --- batch norm ----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from small_models import shaken
 from torch import nn
 from torch.nn.functional import conv2d, conv_transpose2d, elu, leaky_relu, linear
 
-from cqlib.nets.conv import Critic, Decoder, Encoder, group_norm, pyramid
+from cqlib.nets.conv import Critic, Decoder, Encoder, group_norm
 
 
 def test_encoder_decoder_and_critic_are_their_formulas():
@@ -45,11 +45,6 @@ def test_an_encoders_log_variance_stays_where_exp_is_finite():
 def test_widths_that_do_not_fit_the_size_are_named():
     with pytest.raises(ValueError, match="16 pixels cannot be halved 5 times"):
         Critic(16, (4,) * 6)
-
-
-def test_pyramid_doubles_and_rounds():
-    assert pyramid(32, 32) == (32, 64, 128, 256)
-    assert pyramid(31.3, 16, multiple=2) == (32, 62, 126)
 
 
 @pytest.mark.parametrize("channels, groups", [(2, 1), (6, 1), (8, 2), (12, 2), (16, 4), (30, 2), (64, 8), (128, 8)])

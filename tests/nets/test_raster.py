@@ -2,13 +2,11 @@
 
 import pytest
 import torch
-from small_models import full_pass, jacobian, randomised
+from small_models import jacobian, randomised
 
 from cqlib.nets.raster import (
-    ApplyAtPixel,
     PixelSoftmax,
     RasterConv2d,
-    cached_logits,
     degrees,
     pixel_nats,
     raster_sample,
@@ -47,19 +45,6 @@ def test_features_of_colours_are_those_of_the_paper():
     centre = RasterConv2d("A", 3, 3, 7, ordered_groups=3).mask[:, :, 3, 3]
     assert centre.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0]]
     assert degrees(3 * 256, 3).tolist() == [0] * 256 + [1] * 256 + [2] * 256
-
-
-@pytest.mark.parametrize("kind", ["A", "B"])
-@pytest.mark.parametrize("kernel", [1, 3, 7])
-def test_a_layer_at_one_pixel_is_the_layer(kind, kernel):
-    layer = randomised(RasterConv2d(kind, 4, 6, kernel, ordered_groups=3))
-    x = torch.randn(2, 4, HEIGHT, WIDTH).double()
-    run, whole = ApplyAtPixel(2, HEIGHT, WIDTH), layer(x)
-    for i in range(HEIGHT):
-        for j in range(WIDTH):
-            run.place = (i, j)
-            run(layer, torch.full_like(x[:, :, i, j], 7.0))  # what is known of a pixel at first does not stay
-            torch.testing.assert_close(run(layer, x[:, :, i, j]), whole[:, :, i, j], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("features, width, colours", [(6, 9, 3), (5, 7, 3), (4, 5, 1)])
@@ -113,23 +98,3 @@ def test_values_are_drawn_in_raster_order_each_given_those_before():
     x = raster_sample(logits_at, u)
     assert torch.equal(x, 1 + (u >= 0.5).long())
     assert asked == [(i, j) for i in range(2) for j in range(3) for _ in range(3)]
-
-
-class Tiny(torch.nn.Module):
-    """The least net of this kind."""
-
-    def __init__(self):
-        super().__init__()
-        self.stem = RasterConv2d("A", 2, 6, 3, ordered_groups=2)
-        self.head = PixelSoftmax(6, 6, colours=2, levels=3)
-
-    def forward(self, x, apply=lambda layer, v: layer(v)):
-        return self.head(apply(self.stem, x), apply)
-
-
-def test_cached_and_naive_draw_the_same():
-    """The stem has to learn a pixel's last colour, which is drawn after it was asked about that pixel."""
-    net, u = randomised(Tiny()), torch.rand(8, 2, HEIGHT, WIDTH).double()
-    fast = raster_sample(cached_logits(net, net.stem, (8, HEIGHT, WIDTH), 3), u)
-    assert torch.equal(fast, raster_sample(full_pass(net, 3), u))
-    assert len(fast.unique()) == 3
