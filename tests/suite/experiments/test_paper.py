@@ -138,10 +138,10 @@ def test_claims_for_stl10_are_tested_there_alone_and_replace_their_twins():
     def tested(data):
         return {claim.id for claim in claims.CLAIMS if claims.applies(claim, data)}
 
-    bound = {claim.id for claim in claims.CLAIMS if claim.own_data_only}
+    bound = {claim.id for claim in claims.CLAIMS if claim.data == "stl10"}
     assert len(bound) == 8 and bound <= tested("stl10") and not bound & tested("photos10")
     assert tested("photos10") == tested("cifar10")
-    in_is = {claim.id for claim in claims.CLAIMS if claim.metric == "is" and not claim.own_data_only}
+    in_is = {claim.id for claim in claims.CLAIMS if claim.metric == "is" and claim.data == "cifar10"}
     of_lambda = {"trade-off/f-bpd-25", "trade-off/f-bpd-100"}
     assert tested("photodigits") ^ tested("cifar10") == of_lambda | in_is  # digits' IS rises with damage
     assert tested("cifar10") - tested("stl10") == {
