@@ -18,7 +18,6 @@ from cqlib.data.grids import grid_png
 from cqlib.metrics import evaluation, features
 from cqlib.metrics.metric import Metric, Protocol
 from cqlib.metrics.quantities import SCORES
-from cqlib.models.base import LikelihoodSystem
 from cqlib.models.cq import CoverageQuality
 from cqlib.models.registry import RECIPES, build
 from cqlib.recipe import EVALUATION
@@ -127,15 +126,6 @@ def test_a_diverged_run_keeps_what_it_logged(tmp_path, monkeypatch):
     assert [step for step, _ in record.curve["KL"]][:1] == [5] and record.metrics["FD-lite0"].value > 0
     lines = (tmp_path / record.folder / "training.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["skipped"] == 3
-
-
-def test_a_run_whose_likelihood_is_infinite_is_finished_with_an_infinite_score(vae, monkeypatch):
-    runs, folder, _ = vae
-    (folder / "record.json").unlink()
-    monkeypatch.setattr(LikelihoodSystem, "nats", lambda self, x, **_: torch.full((len(x),), torch.inf))
-    record = run.run("table1/vae", profile="smoke", runs_dir=runs)
-    assert record.done and record.metrics["BPD"].number == float("inf")
-    assert run.run("table1/vae", profile="smoke", runs_dir=runs) == record
 
 
 def test_a_run_whose_samples_are_not_finite_diverged_and_has_no_scores(vae, monkeypatch):
