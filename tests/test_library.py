@@ -131,7 +131,7 @@ def test_a_folder_without_a_model(tmp_path):
     with pytest.raises(UserError, match="is a folder: leave out profile"):
         cqlib.load(str(tmp_path), profile="quick")
     (tmp_path / "record.json").touch()
-    with pytest.raises(ValueError, match="is a run with its record"):
+    with pytest.raises(ValueError, match="is the folder of a training: save the model to another folder"):
         cqlib.VAE(8).save(tmp_path)
 
 

@@ -179,14 +179,10 @@ class Table1Model(System):
     def save(self, folder: Path | str) -> Path:
         """Write the model to model.safetensors in `folder`, for `cqlib.load(folder)`; returns the file's path.
         ValueError where `folder` is that of a run or of `fit`, OSError where it cannot be written."""
-        file = Path(folder).expanduser() / WEIGHTS
-        if file.with_name(CHECKPOINT).exists():
-            raise ValueError(
-                f"{folder} is the folder of a training, which load reads as it is: save the model to another folder"
-            )
-        if file.with_name(RECORD).exists():
-            raise ValueError(f"{folder} is a run with its record: save the model to another folder")
-        return write_model(file, self)
+        place = Path(folder).expanduser()
+        if any((place / name).exists() for name in (CHECKPOINT, RECORD)):
+            raise ValueError(f"{folder} is the folder of a training: save the model to another folder")
+        return write_model(place / WEIGHTS, self)
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
@@ -252,8 +248,6 @@ class GAN(Table1Model, GenerativeAdversarialNet):
 
 
 S = TypeVar("S", bound=System)
-CONFIGS: dict[type[System], Any] = {system: config for config, system in SYSTEMS.items()}
-"""System -> the class of its configs."""
 MODELS: dict[str, type[Table1Model]] = {model.__name__: model for model in (CQF, CQ, VAEF, VAE, GAN)}
 
 
@@ -274,7 +268,7 @@ def untrained(kind: type[S], config: Any) -> S:
 def build_model(kind: type[S], config: Any, weights: dict[str, Tensor], file: Path) -> S:
     """The model of a class with the config and the weights that were read from `file`, on the CPU, in evaluation mode.
     UserError where they do not fit. torch's random state stays as it is."""
-    own = next(CONFIGS[base] for base in kind.__mro__ if base in CONFIGS)
+    own = next(config for base in kind.__mro__ for config, system in SYSTEMS.items() if system is base)
     if isinstance(config, dict) and config.get("flow"):  # one saved before f had this setting is as it was
         config["flow"] = LATER_FIELDS["flow"] | config["flow"]
     try:
