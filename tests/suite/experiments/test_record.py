@@ -88,7 +88,7 @@ record = st.builds(
 @given(record)
 @settings(max_examples=60, deadline=None)
 def test_round_trip(record):
-    again = Record.from_dict(json.loads(dumps(record)))
+    again = Record.from_json(dumps(record))
     assert again == record
     assert dumps(again) == dumps(record)
 
@@ -104,7 +104,7 @@ def test_an_infinite_metric_has_no_value_and_others_no_status():
     values = json.loads(dumps(make(metrics={"BPD": infinite, "KL": Metric(1.0, None, 9, Protocol())})))["metrics"]
     assert values["BPD"] == {"n": 2000, "protocol": {}, "status": "infinite", "std": None, "value": None}
     assert values["KL"] == {"n": 9, "protocol": {}, "std": None, "value": 1.0}
-    assert Record.from_dict(json.loads(dumps(make(metrics={"BPD": infinite})))).metrics["BPD"] == infinite
+    assert Record.from_json(dumps(make(metrics={"BPD": infinite}))).metrics["BPD"] == infinite
     for value, status in ((None, None), (1.0, "infinite")):
         with pytest.raises(ValueError):
             Metric(value, None, 9, Protocol(), status)
@@ -137,7 +137,7 @@ def broken(path: str, value) -> dict:
 )
 def test_wrong_values_are_refused_in_one_sentence_that_names_the_place(path, value):
     with pytest.raises(ValueError) as caught:
-        Record.from_dict(broken(path, value))
+        Record.from_json(json.dumps(broken(path, value)))
     message = str(caught.value)
     assert message.startswith(path) and "\n" not in message
 
@@ -145,7 +145,7 @@ def test_wrong_values_are_refused_in_one_sentence_that_names_the_place(path, val
 def test_a_record_of_another_version_says_what_to_do():
     for version, told in ((1, "older than this code: run it again"), (3, "newer than this code: update it")):
         with pytest.raises(ValueError, match=rf"schema: {version} is {told} \(it reads 2\)"):
-            Record.from_dict({"schema": version, "a field of another day": 1})
+            Record.from_json(json.dumps({"schema": version, "a field of another day": 1}))
 
 
 DAMAGED = {
