@@ -84,12 +84,6 @@ class Table1Model(System):
         """Nets and training for images of `size` x `size` pixels."""
         return RECIPES[cls.row](cls.row, "quick", size)
 
-    @classmethod
-    def of_config(cls, config: Any) -> Self:
-        """An untrained model with this config."""
-        settings = {field.name: getattr(config, field.name) for field in fields(config)}
-        return cls(settings.pop("size"), settings.pop("image_channels"), **settings)
-
     def fit(
         self,
         images: Any,
@@ -262,7 +256,10 @@ def class_of(row: str, config: Any) -> type[System]:
 
 def untrained(kind: type[S], config: Any) -> S:
     """A model of a class with this config; its weights depend on torch's random state."""
-    return kind.of_config(config) if issubclass(kind, Table1Model) else kind(config)
+    if not issubclass(kind, Table1Model):
+        return kind(config)
+    settings = dict(vars(config))
+    return kind(settings.pop("size"), settings.pop("image_channels"), **settings)
 
 
 def build_model(kind: type[S], config: Any, weights: dict[str, Tensor], file: Path) -> S:
