@@ -101,10 +101,10 @@ def _differences(stored: State, training: State) -> list[str]:
     if stored["class"] != training["class"]:
         return ["class"]
     a, b = (state["config"] | state | as_hashed(state["training"], "training") for state in (stored, training))
-    told = (a.keys() | b.keys()) - {"config", "training", "steps"}
-    if stored["config"] != training["config"]:
-        told.discard("initial weights")  # other nets start from other weights: that need not be said
-    return [name for name in a | b if name in told and a.get(name) != b.get(name)]
+    names = [name for name in a | b if a.get(name) != b.get(name) and name not in ("config", "training", "steps")]
+    other_nets = any(name in training["config"] for name in names)
+    # other nets start from other weights: that need not be said
+    return [name for name in names if not (other_nets and name == "initial weights")]
 
 
 def _check_steps(folder: Path, step: int, stored: State, training: State) -> None:

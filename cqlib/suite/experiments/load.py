@@ -52,11 +52,11 @@ def load(row: Path | str, *, runs_dir: Where = RUNS, device: Device = "cpu", **s
     another recipe and published weights are loaded.
     """
     name = str(row)
-    folder = hub_folder(name) if name.startswith(HUB) else Path(row).expanduser()
-    if name not in ROWS and not folder.is_dir():
-        raise UsageError(f"there is no folder {folder.absolute()}; {unknown_name('row', name, ROWS)}")
-    if name in ROWS or not folder.is_dir():
+    if name in ROWS:
         return load_system(experiment(name, **settings), Path(runs_dir).expanduser()).to(device)
+    folder = hub_folder(name) if name.startswith(HUB) else Path(row).expanduser()
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder.absolute()}; {unknown_name('row', name, ROWS)}")
     if settings:
         raise UsageError(f"{row} is a folder: leave out {', '.join(settings)}")
     return load_folder(folder).to(device)
