@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from own_images import GREY, Mine
 from PIL import Image
-from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import cqlib
@@ -27,7 +27,6 @@ from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError
 
 ROOT = Path(cqlib.__file__).parent.parent
-GREY = np.random.default_rng(0).integers(256, size=(12, 8, 8), dtype=np.uint8)
 COLOUR = torch.from_numpy(np.random.default_rng(1).integers(256, size=(12, 3, 16, 16), dtype=np.uint8))
 
 
@@ -106,14 +105,6 @@ def test_a_model_saved_before_f_mixed_colours_comes_back_as_it_was(tmp_path):
     assert not torch.equal(again.flow(x)[0], cqlib.CQF(8).eval().flow(x)[0])
 
 
-class Mine(cqlib.VAE):
-    """With a decoder of its own."""
-
-    def make_nets(self):
-        super().make_nets()
-        self.decoder = nn.Sequential(nn.Linear(self.config.latent, 2 * 8 * 8), nn.Unflatten(1, (2, 8, 8)))
-
-
 def test_nets_of_ones_own(tmp_path):
     model = Mine(8, 1).fit(GREY, steps=2, batch_size=4, progress=False)
     model.save(tmp_path)
@@ -140,7 +131,7 @@ def test_a_folder_without_a_model(tmp_path):
     with pytest.raises(UserError, match="is a folder: leave out profile"):
         cqlib.load(str(tmp_path), profile="quick")
     (tmp_path / "record.json").touch()
-    with pytest.raises(ValueError, match="is a run with its record"):
+    with pytest.raises(ValueError, match="is the folder of a training: save the model to another folder"):
         cqlib.VAE(8).save(tmp_path)
 
 
@@ -177,18 +168,15 @@ ONE_SHAPE = r"images are \(N, 3, 16, 16\), not "
 
 @pytest.mark.parametrize(("images", "error", "line"), [
     (GREY, ValueError, ONE_SHAPE + r"\(12, 1, 8, 8\)"),
-    (COLOUR[0], ValueError, ONE_SHAPE + r"\(3, 1, 16, 16\)"),
     (COLOUR[:0], ValueError, "there are no images"),
     ([], ValueError, "there are no images"),
     (COLOUR / 255, ValueError, r"not floats from 0 to 1: of floats in \[0, 1\] pass \(255 \* images\)\.round\(\)"),
     (COLOUR / 2 - 60, ValueError, "not floats from -60 to 67.5"),
     (COLOUR * torch.tensor([torch.nan] + 11 * [0])[:, None, None, None], ValueError, "1 of 12 images have NaN"),
     (COLOUR.long(), ValueError, "not int64: pass values 0 to 255 as uint8"),
-    (COLOUR > 9, ValueError, "not bool"),
     ([COLOUR[0], COLOUR[0, :, 1:]], ValueError, "differ in shape"),
     (["a.png"], ValueError, "arrays of numbers"),
     ("pictures", TypeError, 'not str; .* of files cqlib.data.load'),
-    (None, TypeError, "not NoneType"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_told_in_one_line(images, error, line):
     model = cqlib.VAE(16)
@@ -200,33 +188,22 @@ def test_what_does_not_fit_is_told_in_one_line(images, error, line):
 
 @pytest.mark.parametrize(("make", "error", "line"), [
     (lambda: cqlib.CQF(30), ValueError, "multiple of 4 from 8 to 128, not 30: resize the images to 28"),
-    (lambda: cqlib.CQF(4), ValueError, "to 8"),
     (lambda: cqlib.CQF("28"), ValueError, "size is a whole number of pixels, not '28'"),
     (lambda: cqlib.CQF(28, 4), ValueError, r"channels is 1 \(grey\) or 3 \(colour\), not 4"),
-    (lambda: cqlib.CQF(28, latnt=4), TypeError, "latnt"),
-    (lambda: cqlib.CQF((28, 28)), ValueError, r"size is a whole number of pixels, not \(28, 28\)"),
     (lambda: cqlib.CQF(28, lam=4), TypeError, "unknown setting 'lam': did you mean 'quality_weight'"),
     (lambda: cqlib.CQF(28, lr=4), TypeError, "'lr': 'learning_rate' is a setting of fit"),
     (lambda: cqlib.VAE(8, 1).fit(GREY, lr=4), TypeError, "unknown setting 'lr': did you mean 'learning_rate'"),
-    (lambda: cqlib.VAE(8, 1).fit(GREY, epochs=4), TypeError, "did you mean 'steps'"),
-    (lambda: cqlib.VAE(8, 1).fit(GREY, bf16=True), TypeError, "did you mean 'precision'"),
     (lambda: cqlib.VAE(8, 1).fit(GREY, precision="tf32", device="cpu"), UserError, "tf32 needs an NVIDIA GPU"),
     (lambda: cqlib.CQ(8, 1).fit(GREY, lam=4), TypeError, "'quality_weight' is a setting of the model, when it is made"),
     (lambda: cqlib.CQF(8, True), ValueError, r"channels is 1 \(grey\) or 3 \(colour\), not True"),
     (lambda: cqlib.CQF(28, flow=FlowConfig(scales=3)), ValueError, "3 scales .* multiple of 8, not 28: take .* 2 or"),
-    (lambda: cqlib.VAEF(12, flow=FlowConfig(scales=3)), ValueError, "multiple of 8, not 12"),
-    (lambda: cqlib.CQF(20, flow=FlowConfig(scales=3)), ValueError, "multiple of 8, not 20"),
     (lambda: cqlib.VAE(8, 1).fit(GREY, seed=True), ValueError, "seed is a whole number from 0 on, not True"),
     (lambda: cqlib.VAE(8, 1).fit(GREY, stps=4), TypeError, "stps"),
     (lambda: cqlib.CQF(28, latent=2.5), ValueError, "latent' cannot be 2.5: .*valid integer"),
-    (lambda: cqlib.CQF(28, flow=4), ValueError, "flow' cannot be 4: "),
     (lambda: cqlib.GAN(28, critic=None), ValueError, "critic' cannot be None: "),
     (lambda: cqlib.VAE(8, 1).fit(GREY, steps=-1), ValueError, "steps' cannot be -1: .*greater than 0"),
-    (lambda: cqlib.VAE(8, 1).fit(GREY, steps=2.5), ValueError, "steps' cannot be 2.5: .*valid integer"),
-    (lambda: cqlib.VAE(8, 1).fit(GREY, batch_size=0), ValueError, "batch_size' cannot be 0: .*greater than 0"),
     (lambda: cqlib.VAE(8, 1).fit(GREY, learning_rate=np.nan), ValueError, "learning_rate' cannot be nan: .*finite"),
     (lambda: cqlib.VAE(8, 1).fit(GREY, seed=-1), ValueError, "seed is a whole number from 0 on, not -1"),
-    (lambda: cqlib.VAE(8, 1).fit(GREY, seed=1.5), ValueError, "seed is a whole number from 0 on, not 1.5"),
     (lambda: cqlib.VAE(8, 1).fit(GREY, device="gpu"), UserError, "device gpu is not available"),
     (lambda: cqlib.bits_per_dimension(cqlib.VAE(8, 1), DataLoader(GREY)), TypeError, "DataLoader pass its dataset"),
     (lambda: cqlib.bits_per_dimension(cqlib.GAN(8, 1), GREY), TypeError, "a GAN has no likelihood"),
@@ -285,7 +262,6 @@ def test_a_grid_has_every_pixel(tmp_path):
 
 @pytest.mark.parametrize(("images", "options", "line"), [
     (COLOUR / 2 - 60, {}, "images are uint8, or floats in"),
-    (COLOUR[:0], {}, "there are no images"),
     (COLOUR, {"file": "grid.jpg"}, r"PNG, .*: name the file grid\.png"),
     (COLOUR, {"columns": 0}, "columns is 1 or more, not 0"),
 ])  # fmt: skip

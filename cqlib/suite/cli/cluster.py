@@ -85,22 +85,17 @@ def versions() -> dict[str, str]:
     return {**provenance.versions(), "cqlib": provenance.code_hash()[:12]}
 
 
-def _check_node(log: Path, expected: dict[str, str]) -> None:
-    """Runs on a node. UserError if it does not see the file `log`, or has other code or versions than `expected`."""
+def _run(
+    arguments: tuple[str, ...], environment: dict[str, str], log: Path, stop: Path, expected: dict[str, str]
+) -> int:
+    """Runs on a node: start the task's command, wait until it ends or the file `stop` exists, and return its exit code.
+    UserError if the node does not see the file `log`, or has other code or versions than `expected`."""
     node, installed = socket.gethostname(), versions()
     if not log.is_file():
         raise UserError(f"node {node} does not see {log.parent}: put --runs-dir on a file system that all nodes share")
     for name, version in expected.items():
         if installed.get(name) != version:
             raise UserError(f"node {node} has {name} {installed.get(name)}, not {version}: install the same there")
-
-
-def _run(
-    arguments: tuple[str, ...], environment: dict[str, str], log: Path, stop: Path, expected: dict[str, str]
-) -> int:
-    """Runs on a node: check it, start the task's command, wait until it ends or the file `stop` exists, and return its
-    exit code."""
-    _check_node(log, expected)
     with log.open("ab") as errors:
         process = subprocess.Popen([sys.executable, *arguments], env=child_environment(environment),
                                    stdout=subprocess.DEVNULL, stderr=errors)  # fmt: skip

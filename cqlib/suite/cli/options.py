@@ -250,10 +250,8 @@ def parse(argv: Sequence[str]) -> Options:
         raise UserError(f"--feature-weights: there is no file {parsed.feature_weights}")
     if parsed.data_dir is not None:
         require_folder(parsed.data_dir)
-    if parsed.out == ROOT:
-        raise UsageError(f"--out: {parsed.out} holds the notebooks themselves: name another folder")
-    if parsed.out == PUBLISHED:
-        raise UsageError(f"--out: {parsed.out} holds what is published: name another folder")
+    if parsed.out in (ROOT, PUBLISHED):
+        raise UsageError(f"--out: {parsed.out} holds files of the repository: name another folder")
     return parsed
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from cqlib.data import SOURCES, own_path
 from cqlib.data.folders import find_local, local_folder
@@ -36,29 +35,13 @@ GPU_SHARE = {"smoke": 0.25, "quick": 0.25, "study": 0.25, "paper": 1.0}
 """Profile -> the share of a GPU for each run on a cluster."""
 
 
-class Plan(NamedTuple):
-    """The experiments and notebooks of a command."""
-
-    experiments: tuple[Experiment, ...]
-    notebooks: tuple[Path, ...]
-
-
-class Pending(NamedTuple):
-    """The experiments of a plan that are left to run, the number of finished ones, and a failure for each data set that
-    is missing."""
-
-    experiments: tuple[Experiment, ...]
-    finished: int
-    absent: tuple[Outcome, ...]
-
-
 # --- what is to be done ------------------------------------------------------------------------------------------
 
 
-def plan(opts: Options) -> Plan:
-    """The plan for `--only` (default: every notebook, and the rows of Table 1), `--data` and `--seeds`; without
-    experiments for `--no-train`; for `--shard` without notebooks, and with every Nth experiment of the queue, whatever
-    has been finished meanwhile. UsageError for wrong changes."""
+def plan(opts: Options) -> tuple[list[Experiment], list[Path]]:
+    """The experiments and the notebooks for `--only` (default: every notebook, and the rows of Table 1), `--data` and
+    `--seeds`; no experiments for `--no-train`; for `--shard` no notebooks, and every Nth experiment of the queue,
+    whatever has been finished meanwhile. UsageError for wrong changes."""
     chosen, files = rows.targets(opts.only, opts.profile)
     if not chosen:  # notebooks that train nothing: a wrong change is refused now, not by their kernels
         Selection(profile=opts.profile, changes=opts.changes)
@@ -77,8 +60,8 @@ def plan(opts: Options) -> Plan:
         check_nets(e)
     if opts.shard:
         first, of = opts.shard
-        return Plan(tuple(longest_first(once.values())[first - 1 :: of]), ())
-    return Plan(() if opts.no_train else tuple(once.values()), tuple(dict.fromkeys(files)))
+        return longest_first(once.values())[first - 1 :: of], []
+    return [] if opts.no_train else [*once.values()], [*dict.fromkeys(files)]
 
 
 def longest_first(experiments: Iterable[Experiment]) -> list[Experiment]:
@@ -86,14 +69,16 @@ def longest_first(experiments: Iterable[Experiment]) -> list[Experiment]:
     return sorted(experiments, key=lambda e: -e.cost)
 
 
-def pending_runs(opts: Options, todo: Plan, features: Features) -> Pending:
-    """What is left to do of a plan. An experiment is finished if its record has scores on `features`. Data sets are
-    loaded here first, so that large ones are converted once. UserError if nothing is finished and no data set can be
-    loaded."""
+def pending_runs(
+    opts: Options, experiments: Iterable[Experiment], features: Features
+) -> tuple[list[Experiment], int, list[Outcome]]:
+    """The experiments that are left to run, the number of finished ones, whose records have scores on `features`, and a
+    failure for each data set that is missing. Data sets are loaded here first, so that large ones are converted once.
+    UserError if nothing is finished and no data set can be loaded."""
     to_run: list[Experiment] = []
     problems: dict[str, Outcome | None] = {}
     done = 0
-    for e in todo.experiments:
+    for e in experiments:
         record = ended_record(e, opts.runs_dir)
         # The user's own images may have changed: `run_experiment` compares them with those of the record.
         if record and record.done and own_path(e.data) is None and has_scores(record, features):
@@ -107,10 +92,10 @@ def pending_runs(opts: Options, todo: Plan, features: Features) -> Pending:
                 problems[e.data] = Outcome(Task(f"data set {e.data}", (), ""), "failed", str(error))
         if problems[e.data] is None:
             to_run.append(e)
-    absent = tuple(filter(None, problems.values()))
+    absent = [*filter(None, problems.values())]
     if absent and not to_run and not done:
         raise UserError("; ".join(outcome.message for outcome in absent))
-    return Pending(tuple(to_run), done, absent)
+    return to_run, done, absent
 
 
 def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
@@ -122,7 +107,7 @@ def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
     return [Task(e.title, (*shlex.split(e.command)[1:], *given), e.folder, e.cost) for e in longest_first(experiments)]
 
 
-def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
+def notebook_tasks(opts: Options, books: Sequence[Path]) -> list[Task]:
     """One task per notebook whose inputs have changed since its last run. Of the parameters below a notebook gets those
     that its own cell of parameters names."""
     parameters = {
@@ -137,7 +122,7 @@ def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
     }
     records, files = (opts.runs_dir, opts.runs_dir / ablations.FOLDER), tuple(notebook_files(opts))
     tasks = []
-    for file in todo.notebooks:
+    for file in books:
         taken = parameter_names(file)
         own = {name: value for name, value in parameters.items() if name in taken}
         job = Job(file, own, opts.out / "notebooks" / file.stem, records, files)
@@ -172,7 +157,7 @@ def listing(opts: Options) -> Iterator[str]:
     for title, entries in named.items():
         width = max((len(name) for name in entries), default=0)
         yield from (title, *(f"  {name:<{width}}  {text}" for name, text in entries.items()), "")
-    yield from ("time of this command's rows", *expected_time(opts, plan(opts).experiments))
+    yield from ("time of this command's rows", *expected_time(opts, plan(opts)[0]))
 
 
 def expected_time(opts: Options, experiments: Sequence[Experiment]) -> Iterator[str]:
@@ -192,34 +177,32 @@ def reproduce(opts: Options) -> int:
     code."""
     stop = StopRequest(None if opts.time_budget is None else time.monotonic() + 60 * opts.time_budget)
     select_device(), tensorboard.summary_writer()  # UserError if either is not available
-    todo = plan(opts)
+    experiments, books = plan(opts)
     side = EVALUATION[opts.profile].side
     features = features_for(opts.feature_weights, opts.data_dir, profile=opts.profile, side=side)
     opts.feature_weights = features.weights if features.name == "inception" else None
-    left = pending_runs(opts, todo, features)
+    to_run, finished, absent = pending_runs(opts, experiments, features)
     if not opts.shard:
         opts.out.mkdir(parents=True, exist_ok=True)
-    for outcome in left.absent:
+    for outcome in absent:
         to_stderr(str(outcome))
-    to_stderr(f"rows: {len(todo.experiments)} in all, {left.finished} finished before, {len(left.experiments)} to run")
+    to_stderr(f"rows: {len(experiments)} in all, {finished} finished before, {len(to_run)} to run")
     if opts.profile == "paper":
-        for line in expected_time(opts, left.experiments):
+        for line in expected_time(opts, to_run):
             to_stderr(line)
     with stop.listening():
-        outcomes = [*left.absent, *train_rows(opts, left.experiments, stop)]
-        if opts.shard:
-            code = ending(opts, unfinished(outcomes), stop)
-            print(f"records: {opts.runs_dir}; --no-train renders the report, once all shards have ended", flush=True)
-            return code
-        tasks, books = notebook_tasks(opts, todo), len(todo.notebooks)
-        to_stderr(f"notebooks: {books} in all, {books - len(tasks)} up to date, {len(tasks)} to run")
-        outcomes += run_here(opts, tasks, stop)
-        return report(opts, unfinished(outcomes), stop)
-
-
-def unfinished(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """The outcomes of tasks that did not succeed."""
-    return [outcome for outcome in outcomes if outcome.status != "done"]
+        outcomes = [*absent, *train_rows(opts, to_run, stop)]
+        if not opts.shard:
+            tasks = notebook_tasks(opts, books)
+            to_stderr(f"notebooks: {len(books)} in all, {len(books) - len(tasks)} up to date, {len(tasks)} to run")
+            outcomes += run_here(opts, tasks, stop)
+        bad = [outcome for outcome in outcomes if outcome.status != "done"]
+        made = f"records: {opts.runs_dir}; --no-train renders the report, once all shards have ended"
+        if not opts.shard:
+            made = f"report: {report(opts, bad)}"
+        code = ending(opts, bad, stop)
+        print(made, flush=True)
+        return code
 
 
 def train_rows(opts: Options, experiments: Sequence[Experiment], stop: StopRequest) -> list[Outcome]:
@@ -240,8 +223,8 @@ def run_here(opts: Options, tasks: Sequence[Task], stop: StopRequest) -> list[Ou
     return run_tasks(tasks, local_start(places), len(places), stop=stop, logs=opts.runs_dir / "logs")
 
 
-def report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
-    """Render the report, which names the tasks that did not succeed (`bad`); returns the exit code."""
+def report(opts: Options, bad: Sequence[Outcome]) -> Path:
+    """Render the report, which names the tasks that did not succeed (`bad`); returns its file."""
     copies = {f"{file.parent.name}.json": file for file in opts.runs_dir.glob("*/record.json")}
     for name, file in copies.items():  # the report can be passed on with its records
         write_atomic(opts.out / "records" / name, file.read_bytes())
@@ -249,11 +232,10 @@ def report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
         with suppress(OSError, UserError):
             if file.name not in copies and read_record(file):
                 file.unlink()
-    index = page.render(opts.out, runs_dir=opts.runs_dir, failures=[str(outcome) for outcome in bad],
-                        data_dir=opts.data_dir, profile=opts.profile)  # fmt: skip
-    code = ending(opts, bad, stop)
-    print(f"report: {index}", flush=True)
-    return code
+    failures = [str(outcome) for outcome in bad]
+    return page.render(
+        opts.out, runs_dir=opts.runs_dir, failures=failures, data_dir=opts.data_dir, profile=opts.profile
+    )
 
 
 def ending(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:

@@ -5,6 +5,7 @@ import ast
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
+from itertools import accumulate
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -55,20 +56,15 @@ def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def with_value(config: Any, path: str, value: Any) -> tuple[Any, Any]:
     """`config` with the value at `path`, which it has; and that value in the type of its field. ValueError, one line,
     for a value that the field cannot have."""
+    *parents, name = path.split(".")
+    configs = [*accumulate(parents, getattr, initial=config)]
     try:
-        return _with_value(config, path, value)
+        typed = changed = _typed_value(get_type_hints(type(configs[-1]), include_extras=True)[name], value)
+        for inside, field in zip(reversed(configs), [name, *reversed(parents)], strict=True):
+            changed = replace(inside, **{field: changed})
     except ValueError as error:
         raise ValueError(f"'{path}' cannot be {one_line(repr(value))[:80]}: {error}") from error
-
-
-def _with_value(config: Any, path: str, value: Any) -> tuple[Any, Any]:
-    """The same; the ValueError says the reason alone."""
-    name, _, rest = path.partition(".")
-    if rest:
-        inner, typed = _with_value(getattr(config, name), rest, value)
-    else:
-        inner = typed = _typed_value(get_type_hints(type(config), include_extras=True)[name], value)
-    return replace(config, **{name: inner}), typed
+    return changed, typed
 
 
 def _typed_value(kind: Any, value: Any) -> Any:

@@ -100,17 +100,11 @@ def _differences(stored: State, training: State) -> list[str]:
     """The names of what differs between two trainings, without their steps."""
     if stored["class"] != training["class"]:
         return ["class"]
+    a, b = (state["config"] | state | as_hashed(state["training"], "training") for state in (stored, training))
+    names = [name for name in a | b if a.get(name) != b.get(name) and name not in ("config", "training", "steps")]
+    other_nets = any(name in training["config"] for name in names)
     # other nets start from other weights: that need not be said
-    of_model = _unequal(stored["config"], training["config"]) or _unequal(stored, training, "initial weights")
-    of_training = _unequal(as_hashed(stored["training"], "training"), as_hashed(training["training"], "training"))
-    return of_model + _unequal(stored, training, "images", "seed") + [name for name in of_training if name != "steps"]
-
-
-def _unequal(a: State, b: State, *names: str) -> list[str]:
-    """Those of `names` (default: of all names) at which two dictionaries differ."""
-    return [
-        name for name in names or sorted(a.keys() | b.keys()) if name not in a or name not in b or a[name] != b[name]
-    ]
+    return [name for name in names if not (other_nets and name == "initial weights")]
 
 
 def _check_steps(folder: Path, step: int, stored: State, training: State) -> None:

@@ -84,12 +84,6 @@ class Table1Model(System):
         """Nets and training for images of `size` x `size` pixels."""
         return RECIPES[cls.row](cls.row, "quick", size)
 
-    @classmethod
-    def of_config(cls, config: Any) -> Self:
-        """An untrained model with this config."""
-        settings = {field.name: getattr(config, field.name) for field in fields(config)}
-        return cls(settings.pop("size"), settings.pop("image_channels"), **settings)
-
     def fit(
         self,
         images: Any,
@@ -179,14 +173,10 @@ class Table1Model(System):
     def save(self, folder: Path | str) -> Path:
         """Write the model to model.safetensors in `folder`, for `cqlib.load(folder)`; returns the file's path.
         ValueError where `folder` is that of a run or of `fit`, OSError where it cannot be written."""
-        file = Path(folder).expanduser() / WEIGHTS
-        if file.with_name(CHECKPOINT).exists():
-            raise ValueError(
-                f"{folder} is the folder of a training, which load reads as it is: save the model to another folder"
-            )
-        if file.with_name(RECORD).exists():
-            raise ValueError(f"{folder} is a run with its record: save the model to another folder")
-        return write_model(file, self)
+        place = Path(folder).expanduser()
+        if any((place / name).exists() for name in (CHECKPOINT, RECORD)):
+            raise ValueError(f"{folder} is the folder of a training: save the model to another folder")
+        return write_model(place / WEIGHTS, self)
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
@@ -252,8 +242,6 @@ class GAN(Table1Model, GenerativeAdversarialNet):
 
 
 S = TypeVar("S", bound=System)
-CONFIGS: dict[type[System], Any] = {system: config for config, system in SYSTEMS.items()}
-"""System -> the class of its configs."""
 MODELS: dict[str, type[Table1Model]] = {model.__name__: model for model in (CQF, CQ, VAEF, VAE, GAN)}
 
 
@@ -268,13 +256,16 @@ def class_of(row: str, config: Any) -> type[System]:
 
 def untrained(kind: type[S], config: Any) -> S:
     """A model of a class with this config; its weights depend on torch's random state."""
-    return kind.of_config(config) if issubclass(kind, Table1Model) else kind(config)
+    if not issubclass(kind, Table1Model):
+        return kind(config)
+    settings = dict(vars(config))
+    return kind(settings.pop("size"), settings.pop("image_channels"), **settings)
 
 
 def build_model(kind: type[S], config: Any, weights: dict[str, Tensor], file: Path) -> S:
     """The model of a class with the config and the weights that were read from `file`, on the CPU, in evaluation mode.
     UserError where they do not fit. torch's random state stays as it is."""
-    own = next(CONFIGS[base] for base in kind.__mro__ if base in CONFIGS)
+    own = next(config for base in kind.__mro__ for config, system in SYSTEMS.items() if system is base)
     if isinstance(config, dict) and config.get("flow"):  # one saved before f had this setting is as it was
         config["flow"] = LATER_FIELDS["flow"] | config["flow"]
     try:

@@ -52,11 +52,11 @@ def load(row: Path | str, *, runs_dir: Where = RUNS, device: Device = "cpu", **s
     another recipe and published weights are loaded.
     """
     name = str(row)
-    folder = hub_folder(name) if name.startswith(HUB) else Path(row).expanduser()
-    if name not in ROWS and not folder.is_dir():
-        raise UsageError(f"there is no folder {folder.absolute()}; {unknown_name('row', name, ROWS)}")
-    if name in ROWS or not folder.is_dir():
+    if name in ROWS:
         return load_system(experiment(name, **settings), Path(runs_dir).expanduser()).to(device)
+    folder = hub_folder(name) if name.startswith(HUB) else Path(row).expanduser()
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder.absolute()}; {unknown_name('row', name, ROWS)}")
     if settings:
         raise UsageError(f"{row} is a folder: leave out {', '.join(settings)}")
     return load_folder(folder).to(device)
@@ -92,18 +92,14 @@ def is_trained(e: Experiment, runs_dir: Path | str) -> bool:
 
 
 def fetch_published(e: Experiment, runs_dir: Path | str, data: str | None = None) -> bool:
-    """Copy published weights to the folder of the experiment's run, so that they can be measured; only those files that
-    are missing there. Returns False, and copies nothing, if none is missing, or if any of the published files, or of
-    those in the folder, is absent, damaged or of another experiment (or, if `data` is given, of images with another
-    fingerprint)."""
-    folder = Path(runs_dir) / e.folder
-    files = {folder / file: published_weights(e.folder, file) for file in weight_files(e)}
-    lacking = [target for target in files if not target.exists()]
-    needed = [*files.values(), *(target for target in files if target not in lacking)]
-    if not lacking or any(stored_training(file, e, data) is None for file in needed):
+    """Copy published weights to the folder of the experiment's run, so that they can be measured. Returns False, and
+    copies nothing, if any of the published files is absent, damaged or of another experiment (or, if `data` is given,
+    of images with another fingerprint)."""
+    files = {name: published_weights(e.folder, name) for name in weight_files(e)}
+    if any(stored_training(file, e, data) is None for file in files.values()):
         return False
-    for target in lacking:
-        write_atomic(target, files[target].read_bytes())
+    for name, file in files.items():
+        write_atomic(Path(runs_dir) / e.folder / name, file.read_bytes())
     return True
 
 

@@ -72,14 +72,13 @@ class Table:
 
 @dataclass(frozen=True)
 class PaperDataset:
-    """A data set of the paper: its label, (C, H, W), the images in each split (None if its authors do not fix them),
-    and whether the slides name it (two of seven are inferred)."""
+    """A data set of the paper: its label, (C, H, W), and the images in each split (None if its authors do not fix
+    them)."""
 
     label: str
     shape: tuple[int, int, int]
     n_test: int | None = None
     n_train: int | None = None
-    named: bool = True
 
 
 FOOTNOTES = {
@@ -115,8 +114,8 @@ DATA_SETS = {
     "celeba": PaperDataset("CelebA", (3, 64, 64)),
     "imagenet64": PaperDataset("ImageNet", (3, 64, 64), 50_000, 1_281_167),
     "lsun-bedroom": PaperDataset("LSUN-bedrooms", (3, 64, 64)),
-    "lsun-tower": PaperDataset("LSUN-tower", (3, 64, 64), named=False),
-    "lsun-church": PaperDataset("LSUN-church", (3, 64, 64), named=False),
+    "lsun-tower": PaperDataset("LSUN-tower", (3, 64, 64)),
+    "lsun-church": PaperDataset("LSUN-church", (3, 64, 64)),
 }
 
 # Rows that are the same model share one run: alias -> the id in its records.
@@ -208,11 +207,6 @@ def canonical(row: str) -> str:
 def row_ids(table: str) -> list[str]:
     """The ids of the rows in the pictures of "table1", "table2" or "table3"."""
     return [row.id for item in TABLES if item.id == table for row in item.all_rows]
-
-
-def table_of(row: str) -> Table:
-    """The table of a row of `ROWS`."""
-    return next(table for table in TABLES if row.startswith(f"{table.id}/"))
 
 
 def number(row: str, data: str, metric: str) -> PaperNumber | None:

@@ -139,25 +139,18 @@ class Record:
         return {key: value for key, value in values.items() if value or key not in OPTIONAL}
 
     @classmethod
-    def from_dict(cls, values: Any) -> "Record":
-        """The inverse of `to_dict`. ValueError, one sentence, for a missing, unknown or wrong key or value."""
-        version = values.get("schema") if isinstance(values, dict) else None
-        if type(version) is int and version != SCHEMA:
-            remedy = "newer than this code: update it" if version > SCHEMA else "older than this code: run it again"
-            raise ValueError(f"schema: {version} is {remedy} (it reads {SCHEMA})")
+    def from_json(cls, text: bytes | str) -> "Record":
+        """The inverse of `dumps`. ValueError, one sentence, for a text that is no JSON object, for another version, and
+        for a missing, unknown or wrong key or value."""
         try:
+            values = _OBJECT.validate_json(text)
+            version = values.get("schema")
+            if type(version) is int and version != SCHEMA:
+                remedy = "newer than this code: update it" if version > SCHEMA else "older than this code: run it again"
+                raise ValueError(f"schema: {version} is {remedy} (it reads {SCHEMA})")
             return _ADAPTER.validate_python(values)
         except ValidationError as error:
             raise ValueError(first_error(error)) from None
-
-    @classmethod
-    def from_json(cls, text: bytes) -> "Record":
-        """The inverse of `dumps`. ValueError as for `from_dict`, and for a text that is no JSON object."""
-        try:
-            values = _OBJECT.validate_json(text)
-        except ValidationError as error:
-            raise ValueError(error.errors()[0]["msg"]) from None
-        return cls.from_dict(values)
 
 
 _ADAPTER, _OBJECT = TypeAdapter(Record), TypeAdapter(dict[str, Any])

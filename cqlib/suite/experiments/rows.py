@@ -135,7 +135,7 @@ def default_data(row: str, profile: str, notebook: str = "") -> tuple[str, ...]:
         return (OFFLINE_DATA.get(notebook) or OFFLINE_DATA.get(row, DEVELOPMENT_DATA),)
     if notebook in NOTEBOOK_DATA:
         return NOTEBOOK_DATA[notebook]
-    return paper.table_of(row).data if row in paper.ROWS else ("cifar10",)
+    return next((table.data for table in paper.TABLES if row.startswith(f"{table.id}/")), ("cifar10",))
 
 
 def label_of(row: str) -> str:

@@ -28,7 +28,6 @@ from cqlib.suite.experiments.rows import DEVELOPMENT_DATA, PROFILES, ROWS
 from cqlib.suite.report import page
 from cqlib.util.errors import UsageError, UserError
 from cqlib.util.files import write_atomic
-from cqlib.util.stop import StopRequest
 
 ROOT = Path(__file__).parents[3]
 TABLE1 = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f", "table1/gan")
@@ -60,10 +59,6 @@ def chosen(tmp_path: Path, *arguments: str) -> options.Options:
     return options.parse([*arguments, "--runs-dir", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
 
 
-def pairs(todo: run_all.Plan) -> list[tuple[str, str]]:
-    return [(e.row, e.data) for e in todo.experiments]
-
-
 @pytest.mark.parametrize(
     ("only", "rows", "files"),
     [
@@ -77,9 +72,9 @@ def pairs(todo: run_all.Plan) -> list[tuple[str, str]]:
     ],
 )
 def test_plan(tmp_path, books, only, rows, files):
-    todo = run_all.plan(chosen(tmp_path, *(["--only", only] if only else [])))
-    assert pairs(todo) == [(row, DEVELOPMENT_DATA) for row in rows]
-    assert sorted(file.stem for file in todo.notebooks) == sorted(files)
+    experiments, notebooks = run_all.plan(chosen(tmp_path, *(["--only", only] if only else [])))
+    assert [(e.row, e.data) for e in experiments] == [(row, DEVELOPMENT_DATA) for row in rows]
+    assert sorted(file.stem for file in notebooks) == sorted(files)
 
 
 @pytest.mark.parametrize("only", ["explore", "01_two_kl_divergences", "figure_ablations", "figure_metrics"])
@@ -93,14 +88,13 @@ def test_what_is_chosen_by_name_is_not_changed_once_more(tmp_path):
     options = ("--only", "twice-the-steps,table1/cq-f", "--set")
     with pytest.raises(UsageError, match="training.steps: --only asks for table1/.* with training.steps=.* already"):
         run_all.plan(chosen(tmp_path, *options, "training.steps=3000"))
-    assert run_all.plan(chosen(tmp_path, *options, "training.batch_size=32")).experiments
+    assert run_all.plan(chosen(tmp_path, *options, "training.batch_size=32"))[0]
 
 
 def test_rows_times_seeds_the_longest_first(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1", "--seeds", "0-1", "--profile", "smoke")
-    made = run_all.row_tasks(given, run_all.pending_runs(given, run_all.plan(given), LITE0).experiments)
-    assert len(made) == 10
-    assert [task.cost for task in made] == sorted((task.cost for task in made), reverse=True)
+    costs = [task.cost for task in run_all.row_tasks(given, run_all.plan(given)[0])]
+    assert len(costs) == 10 and costs == sorted(costs, reverse=True)
 
 
 def test_without_its_data_set_a_run_ends_at_once_in_one_line(tmp_path, books):
@@ -114,16 +108,15 @@ def test_without_its_data_set_a_run_ends_at_once_in_one_line(tmp_path, books):
 def test_one_data_set_that_is_absent_does_not_stop_the_others(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1/vae,table1/gan", "--profile", "smoke",
                    "--data", f"photos10,folder:{tmp_path}/nowhere")  # fmt: skip
-    found = run_all.pending_runs(given, run_all.plan(given), LITE0)
-    assert [(e.row, e.data) for e in found.experiments] == [("table1/vae", "photos10"), ("table1/gan", "photos10")]
-    (failure,) = found.absent
+    to_run, _, (failure,) = run_all.pending_runs(given, run_all.plan(given)[0], LITE0)
+    assert [(e.row, e.data) for e in to_run] == [("table1/vae", "photos10"), ("table1/gan", "photos10")]
     assert failure.status == "failed" and "does not exist" in failure.message
 
 
 def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
     options = ("--data", "photos10,npz:/a/cats.npz", "--seeds", "0-1", "--set", "training.steps=7")
     given = chosen(tmp_path, "--only", "table1", *options)
-    (task,) = run_all.notebook_tasks(given, run_all.plan(given))
+    (task,) = run_all.notebook_tasks(given, run_all.plan(given)[1])
     assert job_of(task.arguments[-1]).parameters == {
         "profile": "quick",
         "data": ["photos10", "npz:/a/cats.npz"],
@@ -141,7 +134,9 @@ def test_a_notebook_gets_no_more_than_its_cell_of_parameters_names(tmp_path, boo
         cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]} if taken else {})
         nbformat.write(nbformat.v4.new_notebook(cells=[cell]), books / "table1_objectives.ipynb")
         given = chosen(tmp_path, "--only", "table1", "--no-train")
-        (task,) = run_all.notebook_tasks(given, run_all.plan(given))
+        experiments, notebooks = run_all.plan(given)
+        (task,) = run_all.notebook_tasks(given, notebooks)
+        assert experiments == []
         assert job_of(task.arguments[-1]).parameters == {**taken, **({"train": False} if "train" in taken else {})}
 
 
@@ -150,7 +145,7 @@ def test_notebooks_run_again_for_all_that_they_read(tmp_path, books):
     own.mkdir()
     given = chosen(tmp_path, "--only", "table1", "--data", "photos10,npz:own/cats.npz:64", "--data-dir", str(tmp_path))
     (tmp_path / "own" / "cats.npz").write_bytes(b"")
-    (task,) = run_all.notebook_tasks(given, run_all.plan(given))
+    (task,) = run_all.notebook_tasks(given, run_all.plan(given)[1])
     files = job_of(task.arguments[-1]).files
     names = {file.relative_to(ROOT).as_posix() for file in files if file.is_relative_to(ROOT)}
     published = {f"reports/published/{name}" for name in ("models", "records", "samples", "read_by_eye.json")}
@@ -165,20 +160,9 @@ def test_a_row_is_finished_with_scores_on_these_features_unless_its_images_are_t
     monkeypatch.setattr(run_all, "has_scores", lambda record, features: features == "these")
     monkeypatch.setattr(run_all, "load_data", lambda e, folder: None)
     given = chosen(tmp_path, "--only", "table1/vae", "--profile", "study", "--data", "tiny-imagenet:64,npz:cats.npz")
-    left, others = (run_all.pending_runs(given, run_all.plan(given), features) for features in ("these", "others"))
-    assert left.finished == 1 and [e.data for e in left.experiments] == ["npz:cats.npz"]
-    assert others.finished == 0 and len(others.experiments) == 2
-
-
-def test_without_training_notebooks_are_all_that_runs_and_train_nothing_either(tmp_path, books):
-    given = chosen(tmp_path, "--only", "table1", "--no-train")
-    todo = run_all.plan(given)
-    assert todo.experiments == () and [file.stem for file in todo.notebooks] == ["table1_objectives"]
-    (task,) = run_all.notebook_tasks(given, todo)
-    assert "train" not in job_of(task.arguments[-1]).parameters  # it declares no such parameter
-    trains = ROOT / "notebooks" / "table1_objectives.ipynb"
-    (real,) = run_all.notebook_tasks(given, todo._replace(notebooks=(trains,)))
-    assert job_of(real.arguments[-1]).parameters == {**job_of(task.arguments[-1]).parameters, "train": False}
+    left, others = (run_all.pending_runs(given, run_all.plan(given)[0], features) for features in ("these", "others"))
+    assert left[1] == 1 and [e.data for e in left[0]] == ["npz:cats.npz"]
+    assert others[1] == 0 and len(others[0]) == 2
 
 
 def test_a_listing_names_what_options_take_and_the_time_and_runs_nothing(tmp_path, books, monkeypatch, capsys):
@@ -197,7 +181,7 @@ def test_a_listing_names_what_options_take_and_the_time_and_runs_nothing(tmp_pat
 def test_a_row_s_task_is_the_command_that_trains_it(tmp_path, books, monkeypatch):
     monkeypatch.setenv("CQLIB_DATA", str(tmp_path))
     given = chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke", "--set", "training.steps=7")
-    (task,) = run_all.row_tasks(given, run_all.plan(given).experiments)
+    (task,) = run_all.row_tasks(given, run_all.plan(given)[0])
     assert task.arguments == (
         "-m", "cqlib", "train", "table1/vae", "--profile", "smoke", "--data", DEVELOPMENT_DATA, "--seed", "0",
         "--set", "training.steps=7", "--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path),
@@ -241,7 +225,7 @@ def test_shards_are_the_whole_queue_once_whatever_is_finished_and_render_nothing
 ):
     """Long and short runs are dealt out in turn."""
     common = ("--only", "table1", "--seeds", "0-2", "--profile", "smoke")
-    queue = run_all.row_tasks(given := chosen(tmp_path, *common), run_all.plan(given).experiments)
+    queue = run_all.row_tasks(given := chosen(tmp_path, *common), run_all.plan(given)[0])
     ran = []
     monkeypatch.setattr(run_all, "run_tasks", lambda tasks, *_, **__: ran.append([task.name for task in tasks]) or [])
     for i in range(1, 5):
@@ -270,7 +254,7 @@ def test_the_records_beside_a_report_are_those_it_shows(tmp_path, books, rendere
     for seed, runs in enumerate(("runs", "others")):
         write_record(fake_records.record(seed=seed), tmp_path / runs / f"seed-{seed}", "record.json")
         given = options.parse(["--runs-dir", str(tmp_path / runs), "--out", str(tmp_path / "out")])
-        run_all.report(given, (), StopRequest())
+        run_all.report(given, ())
         assert {file.name for file in kept.parent.iterdir()} == {f"seed-{seed}.json", kept.name}
 
 

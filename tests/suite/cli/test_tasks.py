@@ -148,8 +148,3 @@ def test_plain_progress_says_what_each_task_has_reported_last(monkeypatch, capfd
     shown.end("a: done in 12 s")
     lines = ["a: step 1 of 4, 9 s left", "b: running", "[1/2] a: done in 12 s"]
     assert capfd.readouterr().err.splitlines() == lines
-
-
-def test_the_time_budget_is_a_stop(run):
-    outcome = run("fine", stop=StopRequest(deadline=time.monotonic() - 1))["fine"]
-    assert outcome.status == "stopped" and "time budget" in outcome.message

@@ -34,7 +34,7 @@ def test_the_command_trains_what_an_ablation_needs():
 
     def planned(*only):
         options = parse(["--only", ",".join(only), "--seeds", "100,"])
-        return [(e.row, e.changes, e.seed) for e in plan(options).experiments]
+        return [(e.row, e.changes, e.seed) for e in plan(options)[0]]
 
     changed = [(row, {"system.critic.penalty_weight": 10.0}, 100) for row in ("table1/cq", "table1/cq-f")]
     compared = ("table1/cq", "table1/cq-f", "table1/vae", "table1/vae-f", "table1/gan")
@@ -43,5 +43,3 @@ def test_the_command_trains_what_an_ablation_needs():
     assert all((row, dict(changes), 100) in everything for a in ABLATIONS for row, changes in a.runs)
     with pytest.raises(UserError, match="^penalty-10: .* of --profile quick, not of paper"):
         plan(parse(["--only", "penalty-10", "--profile", "paper"]))
-    with pytest.raises(UserError, match="unknown name 'penalty-11': did you mean 'penalty-10'"):
-        planned("penalty-11")

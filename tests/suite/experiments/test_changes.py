@@ -1,21 +1,17 @@
 """Changes to a recipe: typed by its fields, refused in one line where they are wrong, never taken for the plain row."""
 
-from dataclasses import replace
-
 import pytest
 import torch
-from fake_records import record
 
 from cqlib.suite.cli import commands
 from cqlib.suite.cli.options import parse
 from cqlib.suite.cli.run_all import plan
 from cqlib.suite.experiments.changes import leaves
-from cqlib.suite.experiments.experiment import experiment, experiment_of, net_sizes
+from cqlib.suite.experiments.experiment import experiment, net_sizes
 from cqlib.suite.experiments.run import run
 from cqlib.suite.experiments.selection import Selection
 from cqlib.suite.experiments.sheet import sheet
-from cqlib.suite.experiments.variants import row_and_changes, variant
-from cqlib.suite.report.groups import groups
+from cqlib.suite.experiments.variants import row_and_changes
 from cqlib.util.errors import UsageError
 
 LAMBDA = "system.quality_weight"
@@ -38,25 +34,6 @@ def test_no_row_is_trained_in_two_precisions():
     assert precisions(training__precision="tf32", **of_encoder) == ("tf32", "fp32")
 
 
-@pytest.mark.parametrize(
-    "path, text, value",
-    [
-        ("system.quality_weight", "25", 25.0),
-        ("system.widths", "10,20,40", (10, 20, 40)),
-        ("system.critic_input", "mean", "mean"),
-        ("training.betas", "0.9, 0.999", (0.9, 0.999)),
-        ("training.flips", "false", False),
-        ("training.gradient_clip", "10", 10.0),
-        ("training.critic_learning_rate", "none", None),
-    ],
-)
-def test_texts_are_read_by_the_type_of_their_field(path, text, value):
-    assert dict(leaves(experiment("table1/cq-f", "smoke", changes={path: text}).recipe))[path] == value
-    assert experiment("table1/cq-f", "smoke", changes={path: value}) == experiment(
-        "table1/cq-f", "smoke", changes={path: text}
-    )
-
-
 def test_a_changed_run_has_a_hash_a_folder_and_a_name_of_its_own():
     plain, other = changed(), changed(system__quality_weight=25)
     assert other.config_hash != plain.config_hash and other.training_hash != plain.training_hash
@@ -66,11 +43,6 @@ def test_a_changed_run_has_a_hash_a_folder_and_a_name_of_its_own():
     assert changed(system__quality_weight=25, training__steps=7).variant.endswith("training.steps=7")
 
 
-def test_a_change_to_the_value_that_is_there_is_none():
-    steps = str(changed().recipe.training.steps)
-    assert changed(training__steps=steps) == changed() and changed(training__steps=steps).folder == changed().folder
-
-
 @pytest.mark.parametrize(
     "path, value, message",
     [
@@ -78,18 +50,11 @@ def test_a_change_to_the_value_that_is_there_is_none():
         ("system.flow", None, "did you mean 'system.flow"),
         ("system.size", 32, "unknown setting"),
         ("training.steps", "many", "cannot be 'many': Input should be a valid integer"),
-        ("training.steps", 2.5, "valid integer"),
         ("training.steps", True, "valid integer"),
-        ("training.steps", "-1", "greater than 0"),
-        ("training.batch_size", 0, "greater than 0"),
         ("training.n_critic", "-1", "whole numbers from 0 on"),
-        ("training.flips", 1, "valid boolean"),
-        ("training.precision", "fp16", "should be 'fp32', 'tf32' or 'bf16'"),
-        ("system.critic_input", "median", "should be 'sample' or 'mean'"),
         ("system.quality_weight", "nan", "valid number"),
         ("system.quality_weight", "{[]: 1}", "valid number"),
         ("system.quality_weight", "(" * 300, "valid number"),
-        ("system.quality_weight", "1e400", "finite"),
         ("training.critic_betas", "x", "valid tuple"),
     ],
 )
@@ -117,41 +82,23 @@ def test_nets_that_cannot_be_built_are_refused_before_anything_is_written(tmp_pa
 
 
 def test_nets_that_do_not_fit_into_memory_are_refused_before_anything_is_written(tmp_path):
-    changes = {"system.latent": 10**8}
-    refuse = (
-        lambda: run("table1/vae", profile="smoke", changes=changes, runs_dir=tmp_path),
-        lambda: plan(parse(["--only", "table1/vae", "--profile", "smoke", "--set", "system.latent=100000000"])),
-    )
-    for call in refuse:
-        with pytest.raises(
-            UsageError, match="^table1/vae system.latent=100000000: training .* parameters takes .* GB, and"
-        ):
-            call()
+    line = "^table1/vae system.latent=100000000: training .* parameters takes .* GB, and"
+    with pytest.raises(UsageError, match=line):
+        run("table1/vae", profile="smoke", changes={"system.latent": 10**8}, runs_dir=tmp_path)
     assert not list(tmp_path.iterdir())
     assert "parameters" in [*sheet(changed(**{"system.latent": 10**8}))][-1]  # to look costs nothing
 
 
-def test_changed_records_make_a_set_of_their_own_but_for_those_of_the_trade_off():
-    def of_today(row, seed, changes):
-        made = replace(record(row, seed), changes=changes)
-        return replace(made, config_hash=experiment_of(made).config_hash)
-
-    found = [of_today("table1/cq", seed, {"training.steps": 7}) for seed in (0, 1)]
-    weight = {LAMBDA: 100.0}
-    plain, named = of_today("table1/cq", 0, {}), of_today("table1/cq-f", 0, dict(weight))
-    second, first = groups([*found, plain, named], [])
-    assert (first.label, len(first.done("table1/cq"))) == ("photos10 16×16, quick, steps: 7", 2)
-    assert second.done("table1/cq") == [plain] and second.label == "photos10 16×16, quick"
-    assert second.done(variant("table1/cq-f", weight)) == [named]
-    assert experiment_of(named).changes == named.changes
-
-
 def test_the_sheet_says_what_differs_and_can_be_typed_again(capsys):
+    """All of its texts are read as what they stand for, and to change nothing is no change."""
     assert commands.main(["show", "table1/cq-f", "--set", "system.quality_weight=25"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith(f"{LAMBDA} = 25.0") and "changed from 100.0; paper: 100.0" in line for line in lines)
     assert "decoder" in lines[-1] and "critic" in lines[-1]
-    e = experiment("table1/gan", "smoke")
-    values = dict(line.split("#")[0].strip().split(" = ") for line in sheet(e) if " = " in line)
-    assert values.keys() == dict(leaves(e.recipe)).keys()
-    assert experiment("table1/gan", "smoke", changes=values) == e
+    for row in ("table1/gan", "table1/cq-f"):
+        e = experiment(row, "smoke")
+        values = dict(line.split("#")[0].strip().split(" = ") for line in sheet(e) if " = " in line)
+        assert values.keys() == dict(leaves(e.recipe)).keys()
+        assert experiment(row, "smoke", changes=values) == e
+    widths = changed(system__widths="10, 20, 40")
+    assert widths.recipe.system.widths == (10, 20, 40) and widths == changed(system__widths=(10, 20, 40))

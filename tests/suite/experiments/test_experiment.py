@@ -38,19 +38,17 @@ def test_hash_depends_on_every_part_but_training_not_on_evaluation():
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("arguments", "message"),
     [
-        (("table1/cqf",), "'table1/cq-f'"),
-        (("table1/cq-f", "quik"), "'quick'"),
-        (("table1/cq-f", "quick", "photo10"), "'photos10'"),
-        (("table1/cq-f", "quick", "toy2d"), "unknown data set 'toy2d'"),
+        (("table1/cqf",), "did you mean 'table1/cq-f'"),
+        (("table1/cq-f", "quik"), "did you mean 'quick'"),
+        (("table1/cq-f", "quick", "photo10"), "did you mean 'photos10'"),
         (("table1/cq-f", "quick", "photos10", -1), "seed -1"),
     ],
 )
 def test_wrong_names(arguments, message):
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(UsageError, match=message):
         experiment(*arguments)
-    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_sizes_are_the_papers_or_the_data_sets_own_under_paper():
@@ -91,15 +89,10 @@ def test_lambda_is_decided_in_one_place(row, profile):
         e = experiment(row, profile, data)
         assert e.recipe.system.quality_weight == usual_lambda(data, e.size)
     assert (usual_lambda("photodigits"), usual_lambda("photos10"), usual_lambda(None, 16, 1)) == (100, 25, 25 / 3)
+    assert usual_lambda("photodigits", 32) == 400  # as much per dimension
 
 
-@pytest.mark.parametrize("row", ["table1/cq-f", "table1/gan", "table2/cqf-residual", "table3/sngan"])
-def test_digits_are_not_mirrored_and_lambda_belongs_to_the_images(row):
-    digits, photographs = (experiment(row, "quick", data).recipe for data in ("photodigits", "photos10"))
+def test_digits_are_not_mirrored():
+    digits, photographs = (experiment("table1/gan", "quick", data).recipe for data in ("photodigits", "photos10"))
     assert photographs.training.flips and not digits.training.flips
-    if digits.frozen_decoder is not None:
-        assert photographs.frozen_decoder.training.flips and not digits.frozen_decoder.training.flips
-    else:
-        assert (digits.system.quality_weight, photographs.system.quality_weight) == (100, 25)
-        larger = experiment(row, "study", "photodigits").recipe.system
-        assert (larger.size, larger.quality_weight) == (32, 400)  # as much per dimension
+    assert photographs.frozen_decoder.training.flips and not digits.frozen_decoder.training.flips

@@ -4,10 +4,8 @@ else is in the folder is refused in one line and stays as it is."""
 import json
 import threading
 
-import numpy as np
 import pytest
-import torch
-from torch import nn
+from own_images import GREY, OPTIONS, Mine, equal, equal_weights, made
 
 import cqlib
 from cqlib.suite.experiments import fit_watch, library
@@ -16,20 +14,7 @@ from cqlib.util.checkpoint import load_checkpoint, save_checkpoint, to_bytes
 from cqlib.util.errors import UserError
 from cqlib.util.locks import file_lock
 
-GREY = np.random.default_rng(0).integers(256, size=(12, 8, 8), dtype=np.uint8)
-OPTIONS = {"steps": 6, "batch_size": 2, "log_every": 1, "progress": False, "device": "cpu"}
 CHECKPOINT = "training.checkpoint"
-
-
-def made(seed=0, kind=cqlib.VAE, **settings):
-    torch.manual_seed(seed)
-    return kind(8, 1, **settings)
-
-
-def equal(a, b):
-    """Whether two models have equal weights."""
-    pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
-    return all(torch.equal(one, other) for one, other in pairs)
 
 
 class CutOff(Exception):
@@ -70,17 +55,10 @@ def test_the_same_call_goes_on_or_returns_what_has_ended(tmp_path, cut_off, monk
         assert equal(again.fit(GREY, **OPTIONS, folder=tmp_path), whole) and len(taken) == 3
 
 
-class Mine(cqlib.VAE):
-    def make_nets(self):
-        super().make_nets()
-        self.decoder = nn.Sequential(nn.Linear(self.config.latent, 2 * 8 * 8), nn.Unflatten(1, (2, 8, 8)))
-
-
 @pytest.mark.parametrize(("make", "changes", "what"), [
     (lambda: made(seed=1), {}, "initial weights"),
     (lambda: made().fit(GREY, **OPTIONS | {"steps": 2}), {}, "initial weights"),  # fine-tuned
     (lambda: made(kind=Mine), {}, "class"),
-    (lambda: made(kind=cqlib.VAEF), {}, "class"),
     (lambda: made(latent=5), {}, "latent"),
     (made, {"seed": 1, "learning_rate": 1e-5}, "seed, learning_rate"),
     (made, {"images": GREY[::-1]}, "images"),
@@ -92,7 +70,7 @@ def test_the_folder_of_another_training_is_refused_with_what_differs(tmp_path, m
     with pytest.raises(UserError, match=f"with other {what}: name another folder") as caught:
         model.fit(**{"images": GREY, **OPTIONS, **changes, "folder": tmp_path})
     assert "\n" not in str(caught.value)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert equal_weights(before, model)
     assert (tmp_path / CHECKPOINT).read_bytes() == kept and equal(cqlib.load(tmp_path), first)
 
 

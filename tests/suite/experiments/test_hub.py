@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import cqlib
-from cqlib.suite.cli import commands
 from cqlib.util.errors import UsageError, UserError
 
 
@@ -37,11 +36,6 @@ def test_a_model_comes_from_the_hub(hub):
     assert hub.asked == [("someone/vae", None), ("someone/vae", "v1")]
     with pytest.raises(UsageError, match="is a folder: leave out profile"):
         cqlib.load("hf://someone/vae", profile="study")
-
-
-def test_a_command_draws_from_it(hub, tmp_path):
-    assert commands.main(["sample", "hf://someone/vae", "--n", "4", "--out", str(tmp_path / "x.png")]) == 0
-    assert (tmp_path / "x.png").is_file()
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError("no\nconnection"), ValueError("no such name"), None])

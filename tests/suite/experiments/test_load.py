@@ -108,18 +108,12 @@ def test_a_run_of_any_row_is_found_by_its_folder_alone(tmp_path, row):
     assert all(torch.equal(value, found.state_dict()[name]) for name, value in former.state_dict().items())
 
 
-def test_what_a_cut_fetch_left_out_is_fetched(runs_dir):
+def test_all_weights_of_a_run_are_fetched_or_none(runs_dir):
     """Else the encoder around a GAN would be trained anew, and its BPD not that of the published weights."""
     e = experiment("table1/gan", **DATA)
-    assert fetch_published(e, runs_dir)
-    encoder = runs_dir / e.folder / ENCODER
-    whole = encoder.read_bytes()
-    encoder.unlink()
-    assert fetch_published(e, runs_dir) and encoder.read_bytes() == whole
-    assert not fetch_published(e, runs_dir)
-    encoder.unlink()
-    (runs_dir / e.folder / WEIGHTS).write_bytes(b"of another run")
-    assert not fetch_published(e, runs_dir) and not encoder.exists()
+    assert fetch_published(e, runs_dir) and stored_training(runs_dir / e.folder / ENCODER, e)
+    published_weights(e.folder, ENCODER).unlink()
+    assert not fetch_published(e, runs_dir / "others") and not (runs_dir / "others").exists()
 
 
 def test_a_published_encoder_takes_the_generator_that_it_was_trained_for(runs_dir):

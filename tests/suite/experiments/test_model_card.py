@@ -2,9 +2,7 @@
 that came from a record."""
 
 import json
-import resource
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -80,17 +78,6 @@ def test_a_folder_with_files_of_ones_own_and_a_record_of_other_weights_are_left_
         write_record(wrong, run_folder, "record.json")
         with pytest.raises(UserError, match="not of these weights|a path of this machine"):
             model_card.write(e, tmp_path, tmp_path / "card")
-
-
-def test_a_full_disk_is_told_by_the_card_s_file(tmp_path, published):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    try:
-        with pytest.raises(OSError) as full:
-            model_card.write(experiment(PUBLISHED_ROW), tmp_path, tmp_path / "card")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert Path(full.value.filename).parent == tmp_path / "card"
 
 
 def test_a_gan_has_its_encoder(tmp_path, published):

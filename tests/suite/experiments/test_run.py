@@ -1,10 +1,12 @@
 """One run from images to record: cached, resumable, evaluated again without training again."""
 
+import errno
 import itertools
 import json
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -18,17 +20,17 @@ from cqlib.data.grids import grid_png
 from cqlib.metrics import evaluation, features
 from cqlib.metrics.metric import Metric, Protocol
 from cqlib.metrics.quantities import SCORES
-from cqlib.models.base import LikelihoodSystem
 from cqlib.models.cq import CoverageQuality
 from cqlib.models.registry import RECIPES, build
 from cqlib.recipe import EVALUATION
 from cqlib.suite.experiments import run, stages
-from cqlib.suite.experiments.experiment import experiment
+from cqlib.suite.experiments.experiment import MILESTONE_IMAGES, MILESTONES, experiment
 from cqlib.suite.experiments.load import model_of
 from cqlib.suite.experiments.record import MAX_CURVE, read_record, write_record
+from cqlib.suite.experiments.run_folder import archive_stale_run
 from cqlib.suite.experiments.selection import Selection
 from cqlib.util.checkpoint import load_checkpoint
-from cqlib.util.errors import StoppedEarly, UserError
+from cqlib.util.errors import StoppedEarly
 from cqlib.util.paths import ROOT
 from cqlib.util.provenance import GitInfo
 from cqlib.util.stop import StopRequest
@@ -129,15 +131,6 @@ def test_a_diverged_run_keeps_what_it_logged(tmp_path, monkeypatch):
     assert json.loads(lines[-1])["skipped"] == 3
 
 
-def test_a_run_whose_likelihood_is_infinite_is_finished_with_an_infinite_score(vae, monkeypatch):
-    runs, folder, _ = vae
-    (folder / "record.json").unlink()
-    monkeypatch.setattr(LikelihoodSystem, "nats", lambda self, x, **_: torch.full((len(x),), torch.inf))
-    record = run.run("table1/vae", profile="smoke", runs_dir=runs)
-    assert record.done and record.metrics["BPD"].number == float("inf")
-    assert run.run("table1/vae", profile="smoke", runs_dir=runs) == record
-
-
 def test_a_run_whose_samples_are_not_finite_diverged_and_has_no_scores(vae, monkeypatch):
     runs, folder, plain = vae
     (folder / "record.json").unlink()
@@ -182,8 +175,6 @@ def test_load_gives_the_trained_system(finished):
     stored = load_checkpoint(runs / experiment("table1/gan", "smoke").folder / "model.safetensors")
     assert not model.training
     assert all(torch.equal(v, stored["weights"][k]) for k, v in model.state_dict().items())
-    with pytest.raises(UserError, match="python -m cqlib train table1/gan --profile smoke .* --seed 9"):
-        cqlib.load("table1/gan", profile="smoke", seed=9, runs_dir=runs)
 
 
 def test_another_evaluation_does_not_train_again(finished, monkeypatch):
@@ -219,6 +210,25 @@ def test_another_recipe_trains_again_and_loses_nothing(vae, monkeypatch):
     assert len(lines) == 1 and str(kept[0].parent) in lines[0]
     run.run("table1/vae", profile="smoke", runs_dir=runs, tell=lines.append)
     assert len(lines) == 1
+
+
+def test_a_run_whose_mark_cannot_be_read_just_now_is_not_set_aside(tmp_path, monkeypatch):
+    e, folder = experiment("table1/vae", "smoke"), tmp_path / "a-run"
+    folder.mkdir()
+    archive_stale_run(e, "0" * 16, folder, tmp_path, print)
+    (folder / "model.safetensors").touch()
+
+    def away(*_, **__):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="Stale"):
+        patched.setattr(Path, "read_text", away)
+        archive_stale_run(e, "0" * 16, folder, tmp_path, print)
+    archive_stale_run(e, "0" * 16, folder, tmp_path, pytest.fail)
+    assert (folder / "model.safetensors").exists() and not (tmp_path / "stale").exists()
+    told = []
+    archive_stale_run(e, "1" * 16, folder, tmp_path, told.append)  # other data
+    assert len(told) == 1 and not (folder / "model.safetensors").exists()
 
 
 @pytest.mark.slow
@@ -333,3 +343,16 @@ def test_the_peak_of_memory_is_the_runs_own(tmp_path):
     del earlier
     record = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
     assert record.peak_memory_bytes < before + 10**9
+
+
+def test_table_1_under_study_is_measured_along_its_training_and_a_record_keeps_it(tmp_path):
+    for row in ("table1/vae", "table1/gan"):
+        e = experiment(row, "study")
+        assert (e.recipe.training.snapshots, e.evaluation.milestone_images) == (MILESTONES, MILESTONE_IMAGES)
+    for e in (experiment("table1/vae", "quick"), experiment("table2/cqf-residual", "study")):
+        assert (e.recipe.training.snapshots, e.evaluation.milestone_images) == (0, None)
+    smoke = experiment("table1/vae", "smoke", changes={"training.snapshots": 1})
+    e = replace(smoke, evaluation=replace(smoke.evaluation, milestone_images=8))
+    record = run.run_experiment(e, runs_dir=tmp_path)
+    assert [step for step, _ in record.curve["Coverage-lite0 (n = 8)"]] == [10, 20]
+    assert "L_C (bits/dim)" in record.curve

@@ -36,7 +36,7 @@ def read(notebook: str, tmp_path, **more):
 def test_the_notebook_takes_its_rows_on_its_data_sets(tmp_path):
     def planned(*arguments: str) -> set[tuple[str, str]]:
         opts = options.parse(["--only", BESIDE_NVP, *arguments, "--runs-dir", str(tmp_path)])
-        return {(e.row, e.data) for e in run_all.plan(opts).experiments}
+        return {(e.row, e.data) for e in run_all.plan(opts)[0]}
 
     models, four = {*map(paper.canonical, ROWS[BESIDE_NVP])}, ("cifar10", "celeba", "lsun-bedroom", "imagenet64")
     assert planned("--profile", "paper") == {(row, data) for row in models for data in four}
