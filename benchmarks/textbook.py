@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -74,7 +75,7 @@ class TextbookLoop:
         return linear * c.decay_per_step**step
 
     def step(self) -> dict[str, float]:
-        """Take the next step; returns the generator's losses as numbers, as one logs them."""
+        """Take the next step; returns the generator's losses and its gradient's norm as numbers, as one logs them."""
         c = self.config
         if self.done == 0:
             self.system.initialise(next(self.batches).to(self.device))
@@ -82,7 +83,8 @@ class TextbookLoop:
         if self.critic is not None:
             for k in range(c.n_critic):
                 x = next(self.batches).to(self.device)
-                self._update(self.system.critic_losses(x, step=self.done * c.n_critic + k), self.critic)
+                losses = self.system.critic_losses(x, step=self.done * c.n_critic + k)
+                self._update(losses, self.critic, c.critic_gradient_clip)
         x = next(self.batches).to(self.device)
         named = self._update(self.system.generator_losses(x), self.generator, c.gradient_clip)
         self.average.update_parameters(self.system)
@@ -91,10 +93,9 @@ class TextbookLoop:
         self.done += 1
         return named
 
-    def _update(self, losses: Losses, optimiser: torch.optim.Optimizer, clip: float | None = None) -> dict[str, float]:
+    def _update(self, losses: Losses, optimiser: torch.optim.Optimizer, clip: float | None) -> dict[str, float]:
         optimiser.zero_grad()
         losses["total"].backward()
-        if clip is not None:
-            nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], clip)
+        norm = nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], math.inf if clip is None else clip)
         optimiser.step()
-        return {name: value.item() for name, value in losses.items()}
+        return {name: value.item() for name, value in losses.items()} | {"gradient": norm.item()}

@@ -99,7 +99,7 @@ def test_the_feed_is_the_loop_over_positions(n):
 
 CHANGED = [
     ("table1/cq-f", {}),
-    ("table1/cq-f", {"optimiser": "adamax", "gradient_clip": 1.0}),
+    ("table1/cq-f", {"optimiser": "adamax", "gradient_clip": 1.0, "critic_gradient_clip": 0.1}),
     ("table1/gan", {"n_critic": 2}),
     ("table3/sngan", {}),
 ]
