@@ -123,7 +123,7 @@ def test_a_choice_lies_on_the_mark_of_its_model_and_shows_that_models_samples(tm
     assert np.abs(places[:, None] - marks).max(2).min(1).max() < 0.1
     points = [pictures.point_of(runs, each["of"][1], "FD-lite0") for each in choices]
     for each, point in zip(choices, points, strict=True):
-        assert each["text"].startswith(f"{point.bpd:.2f} bits per dimension, ")
+        assert each["text"].startswith(f"{point.bpd:.2f} bits, ")
         file = tmp_path / runs.done(each["of"][1])[0].folder / "samples.png"
         assert each["image"]["src"] == plots.data_uri(file.read_bytes())
     for axis, values in zip(places.T, ([p.bpd for p in points], [-p.distance for p in points]), strict=True):
