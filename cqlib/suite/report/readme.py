@@ -43,7 +43,7 @@ def default_cost(sets: Groups) -> str:
     """What the default command takes; no records say so, but its own measurement."""
     run = default_run()
     time, memory = duration(run["seconds"]), format_bytes(run["memory_mb"] * 1e6)
-    return f"From a fresh clone, the first command takes {time} and at most {memory} of memory ({run['machine']})."
+    return f"From a fresh clone, `./run_all.sh` took {time} and at most {memory} of memory ({run['machine']})."
 
 
 def profiles(sets: Groups) -> str:
