@@ -231,7 +231,7 @@ def of_group(runs: Group) -> str:
     if tested:
         count, counts = tally([runs])
         rest = ", ".join(f"{counts[each]} {each}" for each in ("contradicted", "equal", "undecided") if each in counts)
-        holding = f"{counts.get('holds', 0)} of {count - counts.get('not run', 0)} claims hold"
+        holding = f"{counts.get('holds', 0)} of {count - counts.get('not run', 0)} tested claims hold"
         told.append(f"{holding} ({rest})." if rest else f"{holding}.")
     return " ".join(filter(None, told))
 

@@ -46,7 +46,7 @@ def grids(
     """Figures for the macro `grids`: real test images, then the samples of each of `rows`, of the first seed, from the
     nearest of `sets` that has some. `sets` are on the same data. `out` is the folder of a page that is to be the same
     everywhere: files below it are linked, and real images are shown of `WITH_PIP` data alone. A figure's `of` is its
-    group and row, or None. Empty without samples."""
+    group and row, or None, as is its `seed`. Empty without samples."""
     figures: list[dict[str, Any]] = []
     for row in rows:
         found = (samples(runs, row, runs_dir, out) for runs in local_first(sets))
@@ -54,7 +54,8 @@ def grids(
     can_be_shown = figures and (out is None or sets[0].data in WITH_PIP)
     if can_be_shown and (content := real_images(sets[0].data, sets[0].size, data_dir)):
         image = _image(content, f"Real test images of {data_title(sets[0].data)}")
-        figures.insert(0, {"label": "Real test images", "text": "(the first ones)", "image": image, "of": None})
+        real = {"label": "Real test images", "text": "(the first ones)", "image": image, "of": None, "seed": None}
+        figures.insert(0, real)
     return figures
 
 
@@ -67,7 +68,7 @@ def samples(runs: Group, row: str, runs_dir: Path | str, out: Path | None = None
         if file := sample_file(folder / run.folder):
             text = f"seed {run.seed}{', which ' * bool(run.ending)}{run.ending}"
             image = _image(file.read_bytes(), f"Samples of {label}", _link(file, out))
-            return {"label": label, "text": text, "image": image, "of": (runs, row)}
+            return {"label": label, "text": text, "image": image, "of": (runs, row), "seed": run.seed}
     return None
 
 

@@ -142,9 +142,9 @@ def quality_against_likelihood(
     legend: str = "outside right upper",
 ) -> Figure:  # fmt: skip
     """Likelihood (BPD, across) against image quality (a score, up), with bars of standard deviations over seeds. Points
-    of one line are joined, in their order, by dots where there are but two, and have their labels beside them, below
-    those of the leftmost line and above those of others. `marks`: line, or label of a point without one -> its number
-    in `colour_and_marker`; `size` in inches; `legend`: its place, as matplotlib calls it."""
+    of one line are joined, in their order, by dots where there are but two, and have their labels beside them: left of
+    those of the leftmost line and below, right of those of others and above. `marks`: line, or label of a point without
+    one -> its number in `colour_and_marker`; `size` in inches; `legend`: its place, as matplotlib calls it."""
     with subplots(*size, style=PLAIN) as (figure, ax):
         for i, name in enumerate(dict.fromkeys(p.line or p.label for p in sorted(points, key=lambda p: p.bpd))):
             mine = [p for p in points if name == (p.line or p.label)]
@@ -155,11 +155,11 @@ def quality_against_likelihood(
                 color=colour, marker=marker, markersize=6.5, label=name,
                 linestyle=":" if len(mine) == 2 else "-", linewidth=0.9, elinewidth=0.9,
             )  # fmt: skip
-            offset: dict[str, Any] = {"xytext": (6, 6 if i else -12), "textcoords": "offset points"}
+            offset: dict[str, Any] = {"xytext": (6, 6) if i else (-8, -12), "ha": "left" if i else "right"}
             for p in mine:
                 if p.line:
-                    ax.annotate(p.label, (p.bpd, p.distance), **offset, color=colour)
-        ax.margins(x=0.1, y=0.14)
+                    ax.annotate(p.label, (p.bpd, p.distance), textcoords="offset points", **offset, color=colour)
+        ax.margins(x=0.13, y=0.14)
         ax.set(xlabel="bits per dimension (lower is better)", ylabel=ylabel)
         if min(p.distance for p in points) >= 0:  # a score that has a least value
             ax.set_ylim(bottom=max(0, ax.get_ylim()[0]))

@@ -32,14 +32,15 @@ def test_effects_are_told_with_their_direction_and_doubt():
     assert text.startswith("CQ-F needs 2.00 bits more than a GAN and is 50 % nearer to real images.")
     assert "0 % nearer to real images (no difference)" in told(against_gan(bpd=5.0, fd=100.0))[0].text
     text = told(against_gan(5.0, 90.0, seeds=2, spread=30.0))[0].text
-    assert "nearer" not in text and text.endswith("1 of 2 claims hold (1 undecided).")
+    assert "nearer" not in text and text.endswith("1 of 2 tested claims hold (1 undecided).")
     assert "less than a GAN (one seed)" in told(against_gan(bpd=5.0, fd=150.0, seeds=1))[0].text
     assert not told() and not told([record("table1/vae", BPD=5.0)])
 
 
 def test_claims_that_hold_are_counted_among_those_that_were_tested():
     """Against a GAN by bits and by distance, claims of which both or none hold."""
-    for bpd, fd, words in ((5.0, 50.0, "2 of 2 claims hold."), (9.0, 150.0, "0 of 2 claims hold (2 contradicted).")):
+    none = "0 of 2 tested claims hold (2 contradicted)."
+    for bpd, fd, words in ((5.0, 50.0, "2 of 2 tested claims hold."), (9.0, 150.0, none)):
         assert told(against_gan(bpd, fd))[0].text.endswith(words)
 
 
