@@ -41,12 +41,12 @@ def untrained_model(row: str, images: Dataset) -> ModelAndData:
     return ModelAndData(e, build_seeded(e.recipe.system), "untrained")
 
 
-def along_training() -> dict[int, dict[str, Tensor]]:
-    """Training step -> name of each model of Table 1 -> its samples, uint8 (16, 3, 16, 16), at evenly spaced steps of
-    the published run under `quick`, the last step included. Codes and noise are the same at all steps."""
+def along_training(profile: str = "study") -> dict[int, dict[str, Tensor]]:
+    """Training step -> name of each model of Table 1 -> its samples, uint8 (16, 3, H, W), at evenly spaced steps of the
+    published run under a profile, the last step included. Codes and noise are the same at all steps."""
     found: dict[int, dict[str, Tensor]] = {}
     for row in paper.TABLE1.rows:
-        e = experiment(row.id, "quick", default_data(row.id, "quick")[0])
+        e = experiment(row.id, profile, default_data(row.id, "quick")[0])
         sheet = unscaled((PUBLISHED / "samples" / e.folder / "history.webp").read_bytes(), e.size)
         lines = tiles(sheet, e.size).split(SHOWN)
         for k, images in enumerate(lines, 1):

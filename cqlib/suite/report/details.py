@@ -29,8 +29,8 @@ from cqlib.util.text import count_of, duration, numbered
 READ, SHARES = "Digits-read", tuple(f"Digit-{digit}" for digit in range(10))
 """Metrics: the share of samples that the classifier reads with confidence, and that of each digit."""
 BY_EYE = PUBLISHED / "read_by_eye.json"
-"""{"how": who read what, in words; "run_set": the published runs whose samples were read, as `Group.name`; row:
-{"legible": 41, "of": 64}}: written by hand, after reading the samples."""
+"""{"how": who read what, in words; the published runs whose samples were read, as `Group.name`: {row: {"legible": 41,
+"of": 64}}}: written by hand, after reading the samples."""
 
 
 class DigitLine(NamedTuple):
@@ -71,9 +71,8 @@ def how_read() -> str:
 
 
 def _by_eye(row: str, runs: Group) -> str:
-    counts = _read_by_eye()
-    read = runs.origin == "published" and runs.name == counts.get("run_set")
-    return "{legible} of {of}".format(**counts[row]) if read and row in counts else ""
+    counts = _read_by_eye().get(runs.name, {}) if runs.origin == "published" else {}
+    return "{legible} of {of}".format(**counts[row]) if row in counts else ""
 
 
 def _read_by_eye() -> dict[str, Any]:

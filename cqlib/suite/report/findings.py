@@ -161,7 +161,7 @@ MODEL = (
     "by itself pays for every correlation between them in noise. An invertible network f lets them depend on each "
     "other."
 )
-RULE = "A claim holds if its 95 % interval over seeds lies on the paper’s side."
+RULE = "A claim holds if its 95 % interval lies on the paper’s side."
 REMARKS = {"equal": "no difference", "sketch": "too few seeds", "seen once": "one seed"}
 """The label of a claim that is not decided -> a remark after its effect. An undecided claim is not told."""
 

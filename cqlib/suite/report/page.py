@@ -73,6 +73,19 @@ class Source:
         return next(iter(side_by_side(self.groups, TABLE1, self.profile)), [])
 
     @functools.cached_property
+    def pictured(self) -> list[Group]:
+        """The groups whose samples stand first: of each data set of Table 1 the largest images at which all its models
+        were trained."""
+
+        def whole(group: Group) -> bool:
+            return not group.changes and all(group.done(row) for row in TABLE1)
+
+        places = self.scales if self.published_only else self.first
+        return [max((other for other in self.groups
+                     if other is group or (other.origin, other.data) == (group.origin, group.data) and whole(other)),
+                    key=lambda other: other.size) for group in places]  # fmt: skip
+
+    @functools.cached_property
     def scales(self) -> list[Group]:
         """The groups whose claims are told: of the smallest and of the largest scale."""
         return findings.scales(self.groups, TABLE1)
@@ -185,11 +198,12 @@ def shown_tables(source: Source) -> list[list[Shown]]:
         view = tables.view(table, first, tables.missing(table, source.groups, source.profile, source.published_only))
         view = replace(view, remarks=tuple(remark for remark in view.remarks if remark not in said))
         said.update(view.remarks)
-        parts = [Shown(view, strip(source, table, first))]
+        parts = [Shown(view, strip(source, table, source.pictured if table is paper.TABLE1 else first))]
         others = (place for place in more if any(group.lines_of(row) for group in place for row in table.new_rows))
         for i, place in enumerate(others, 2):
             view = replace(tables.view(table, place), id=f"{table.id}-{i}", title=f"{table.name}. {place[0].label}")
-            parts.append(Shown(view, strip(source, table, place)))
+            rest = [group for group in place if table is not paper.TABLE1 or group not in source.pictured]
+            parts.append(Shown(view, strip(source, table, rest)))
         tables_shown.append(parts)
     return tables_shown
 

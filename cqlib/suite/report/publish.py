@@ -32,8 +32,10 @@ from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import IN_REPOSITORY, PUBLISHED
 
-PICTURE = {"data": default_data("table1/cq-f", "quick")[0], "profile": "quick"}
-"""The group of README's picture of Table 1, seed 0, and of the published models."""
+PICTURE = {"data": default_data("table1/cq-f", "quick")[0], "profile": "study"}
+"""The group of README's pictures of Table 1, seed 0."""
+DEFAULT = "quick"
+"""The profile of the published models, and of the picture of the trade-off."""
 HISTORY, LOSSY = "training.history.png", 32
 """Samples kept along a training (`training.snapshots.History`); published as images of a side that may
 lose detail."""
@@ -101,7 +103,7 @@ def publish(runs_dir: Path) -> list[Path]:
             if (history := runs_dir / name / HISTORY).is_file():
                 sheet = unscaled(history.read_bytes(), record.data.shape[-1])
                 written.append(write_atomic(PUBLISHED / "samples" / name / "history.webp", webp(sheet, LOSSY)))
-            home = (default_data(record.row, PICTURE["profile"])[0], PICTURE["profile"])
+            home = (default_data(record.row, DEFAULT)[0], DEFAULT)
             if record.variant in MODELS and (record.data.name, record.profile) == home:
                 written += _publish_model(runs_dir / name, name)
     for folder in sorted((PUBLISHED / "samples").glob("*/")):
@@ -156,7 +158,9 @@ def _pictures(records: Sequence[Record]) -> list[Path]:
     count = min(map(len, lines.values()))
     frames = [_board(f"step {(k + 1) * steps // count:,}", {label: line[k] for label, line in lines.items()}, 4)
               for k in range(count)]  # fmt: skip
-    fronts, _ = draw_fronts(runs, fid := QUANTITIES["fid"], fid.lite0)
+    default = next(runs for runs in groups([], records)
+                   if (runs.data, runs.profile, runs.changes) == (PICTURE["data"], DEFAULT, {}))  # fmt: skip
+    fronts, _ = draw_fronts(default, fid := QUANTITIES["fid"], fid.lite0)
     return [write_atomic(PUBLISHED / "table1.webp", webp(picture)),
             write_atomic(PUBLISHED / "table1_training.webp", animation(frames)),
             write_atomic(PUBLISHED / "trade_off.webp", webp(_pixels(fronts)))]  # fmt: skip

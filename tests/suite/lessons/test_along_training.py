@@ -11,7 +11,7 @@ from cqlib.training.snapshots import SEED, SHOWN
 
 def test_the_last_step_shows_what_the_published_model_draws():
     """Up to a lossy picture and weights in half precision; no other step or model is as near."""
-    along = along_training()
+    along = along_training("quick")
     assert list(along) == [*range(200, 4001, 200)]
     assert all([*images] == [row.label for row in TABLE1.rows] for images in along.values())
     for row in TABLE1.rows:

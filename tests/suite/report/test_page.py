@@ -18,6 +18,7 @@ from cqlib.metrics.metric import Metric, Protocol
 from cqlib.suite.experiments import paper
 from cqlib.suite.experiments.ablations import ABLATIONS
 from cqlib.suite.experiments.claims import CLAIMS
+from cqlib.suite.experiments.record import DataInfo
 from cqlib.suite.experiments.rows import default_data
 from cqlib.suite.report.findings import cards
 from cqlib.suite.report.groups import groups
@@ -163,6 +164,18 @@ def test_samples_of_other_images_and_recipes_stand_below_their_own_table(tmp_pat
     folds = page(tmp_path, [*ran, longer]).select("#table1 > details")
     (fold,) = (fold for fold in folds if "CIFAR-10 16×16" in words(fold))
     assert [words(figure.b) for figure in fold.find_all("figure")] == ["VAE", "CQ-F", "CQ-F, steps: 18,000"]
+
+
+def test_the_first_samples_are_of_the_largest_images_that_all_models_of_table_1_were_trained_on(tmp_path):
+    rows = [row.id for row in paper.TABLE1.rows]
+    small = [record(row, seed, data="photodigits") for row in rows for seed in range(2)]
+    data = DataInfo("photodigits", "test", "0123456789abcdef", (2000, 3, 32, 32))
+    large = [replace(record(row, profile="study"), data=data) for row in rows]
+    draw_samples([*small, *large], tmp_path / "runs")
+    for ran, size in ((large, 32), (large[1:], 16)):
+        shown = page(tmp_path, [*small, *ran]).find(id="samples")
+        assert words(shown.p) == f"Digits on photographs {size}×{size}"
+        assert len(shown.find_all("img", alt=re.compile("Samples of"))) == len(rows)
 
 
 @pytest.mark.parametrize("rows", [("table1/cq-f", "table2/cqf-residual"), ("table2/cqf-residual",)])
