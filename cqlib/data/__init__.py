@@ -24,8 +24,8 @@ WITH_PIP = ("photodigits", "photos10")
 first is the default."""
 
 _LAMBDA_OF_DATA, _NATURAL_LAMBDA = {"photodigits": 100.0}, 25.0
-"""Data set -> its lambda at 16x16 in colour, chosen on tuning seeds; and that of any other, natural images. They are
-read through `usual_lambda` alone."""
+"""Data set -> its lambda at every size, chosen on tuning seeds; and that of any other, natural images, at 16x16 in
+colour. They are read through `usual_lambda` alone."""
 
 
 class Source(NamedTuple):
@@ -104,8 +104,9 @@ def mirrored(name: str) -> bool:
 
 def usual_lambda(name: str | None, size: int = 16, channels: int = 3) -> float:
     """lambda, the weight of L_Q in L_C + lambda L_Q, for images of `size` pixels a side of the data set `name`, or of
-    natural images (None). It grows with the number of values, as L_C, in nats per image, does."""
-    return _LAMBDA_OF_DATA.get(name or "", _NATURAL_LAMBDA) * channels * size**2 / (3 * 16**2)
+    natural images (None). That of natural images grows with the number of values, as L_C, in nats per image, does;
+    digits need no more at 32x32 than at 16x16."""
+    return _LAMBDA_OF_DATA.get(name or "", _NATURAL_LAMBDA * channels * size**2 / (3 * 16**2))
 
 
 def load(name: str, *, size: int | None = None, data_dir: Path | str | None = None) -> "Dataset":

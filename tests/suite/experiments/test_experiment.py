@@ -89,7 +89,7 @@ def test_lambda_is_decided_in_one_place(row, profile):
         e = experiment(row, profile, data)
         assert e.recipe.system.quality_weight == usual_lambda(data, e.size)
     assert (usual_lambda("photodigits"), usual_lambda("photos10"), usual_lambda(None, 16, 1)) == (100, 25, 25 / 3)
-    assert usual_lambda("photodigits", 32) == 400  # as much per dimension
+    assert (usual_lambda("photodigits", 32), usual_lambda("photos10", 32)) == (100, 100)
 
 
 def test_digits_are_not_mirrored():
