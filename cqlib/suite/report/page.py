@@ -6,7 +6,6 @@ The page has a dataclass for each section, which holds what its part of `index.h
 
 import functools
 import itertools
-import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from cqlib.metrics.quantities import QUANTITIES, decimal, heading
+from cqlib.metrics.quantities import QUANTITIES, heading
 from cqlib.suite.experiments import paper
 from cqlib.suite.experiments.ablations import SEEDS
 from cqlib.suite.experiments.record import Record, load_records
@@ -24,7 +23,7 @@ from cqlib.suite.experiments.rows import PROFILES, ROWS, label_of
 from cqlib.suite.experiments.variants import in_words
 from cqlib.suite.report import ablations, details, findings, pictures, tables, trade_off
 from cqlib.suite.report.groups import Cell, Group, data_title, groups_of, local_first, side_by_side
-from cqlib.suite.report.table import ORIGINS, Table, is_published, mean_of, read
+from cqlib.suite.report.table import ORIGINS, Table, is_published, read
 from cqlib.suite.report.verdicts import COMPARABLE, count_numbers
 from cqlib.util import VERSION
 from cqlib.util.files import canonical_json, write_atomic
@@ -32,8 +31,6 @@ from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import without_paths
 
 TITLE = "Coverage and Quality Driven Training of Generative Image Models"
-FAR = 0.2
-"""A seed whose distance differs from the mean by more than this share is not typical of its model."""
 TABLE1 = [row.id for row in paper.TABLE1.rows]
 Figures = list[dict[str, Any]]
 """Pictures for the macros `strip`, `grids` or `figures`."""
@@ -223,25 +220,9 @@ def strip(source: Source, table: paper.Table, groups: Sequence[Group]) -> Figure
         for figure in source.grids(together, table.new_rows):
             if figure["of"] or (table is paper.TABLE1 and not found):
                 label = f"{figure['label']}, {changes}" if changes else figure["label"]
-                text = _scores(figure, {} if changes else legible)
+                text = pictures.scores(figure, {} if changes else legible)
                 found.append({**figure, "label": label, "text": text, "place": place})
     return found
-
-
-def _scores(figure: dict[str, Any], legible: dict[str, str]) -> str:
-    """ "5.04 bits, 42 of 64 legible": what stands by samples of a row, or, without one, by real images. Where the seed
-    that is shown is far from the mean, its own distance stands there too."""
-    if not figure["of"]:
-        return f"{read} legible" if (read := legible.get("")) else ""
-    group, row = figure["of"]
-    name = group.score_name(QUANTITIES["fid"], [row])
-    bits, fd = group.cell(row, "BPD"), group.cell(row, name)
-    if read := legible.get(row):
-        return f"{bits.text}{bits.mark} bits, {read} legible"
-    numbers = group.numbers(row, name)
-    middle = mean_of(numbers).value if numbers else math.inf
-    own = [v.value for v in numbers if v.seed == figure["seed"] and abs(v.value / middle - 1) > FAR]
-    return f"{bits.text}{bits.mark} bits, {name} {fd.text}" + (f" (this seed {decimal(name, own[0])})" if own else "")
 
 
 def table1_section(source: Source, shown: Sequence[Shown]) -> Table1:

@@ -15,7 +15,7 @@ from PIL import Image
 from cqlib.data import WITH_PIP, load
 from cqlib.data.grids import EXACT, grid, webp
 from cqlib.data.published import missing_files
-from cqlib.metrics.quantities import QUANTITIES
+from cqlib.metrics.quantities import QUANTITIES, decimal
 from cqlib.suite.experiments import paper
 from cqlib.suite.experiments.record import Record
 from cqlib.suite.experiments.rows import marker_numbers, short_label
@@ -30,6 +30,8 @@ FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # curves that are not `more`: held-o
 MAX_LINES = 8  # curves in one plot that can still be told apart
 IGNORANCE = "knows nothing, 2 ln 2"
 """The label of the cross-entropy of a critic whose score says nothing: 0 for every image."""
+FAR = 0.2
+"""A seed whose distance differs from the mean by more than this share is not typical of its model."""
 NEAREST = "nearest"
 """Folder of pictures, made beforehand, of the nearest that each model can draw to test images."""
 
@@ -70,6 +72,23 @@ def samples(runs: Group, row: str, runs_dir: Path | str, out: Path | None = None
             image = _image(file.read_bytes(), f"Samples of {label}", _link(file, out))
             return {"label": label, "text": text, "image": image, "of": (runs, row), "seed": run.seed}
     return None
+
+
+def scores(figure: dict[str, Any], legible: dict[str, str]) -> str:
+    """What stands by a figure of `grids`: "5.04 bits, 42 of 64 legible", or its distance where nobody read its digits.
+    Where the seed that is shown is far from the mean, its own distance stands there too. `legible`: of each row, and
+    of real images under ""."""
+    if not figure["of"]:
+        return f"{read} legible" if (read := legible.get("")) else ""
+    group, row = figure["of"]
+    name = group.score_name(QUANTITIES["fid"], [row])
+    bits, fd = group.cell(row, "BPD"), group.cell(row, name)
+    if read := legible.get(row):
+        return f"{bits.text}{bits.mark} bits, {read} legible"
+    numbers = group.numbers(row, name)
+    middle = mean_of(numbers).value if numbers else math.inf
+    own = [v.value for v in numbers if v.seed == figure["seed"] and abs(v.value / middle - 1) > FAR]
+    return f"{bits.text}{bits.mark} bits, {name} {fd.text}" + (f" (this seed {decimal(name, own[0])})" if own else "")
 
 
 def sample_file(folder: Path) -> Path | None:
