@@ -48,7 +48,8 @@ def test_digits_read_by_eye_are_those_of_the_runs_that_were_read():
         for line in details.digit_lines([runs], ["table1/cq-f"])
         if line.by_eye
     }
-    assert read == {"This project: Digits on photographs 16×16, quick"} < counted
+    sizes = {f"This project: Digits on photographs {name}" for name in ("16×16, quick", "32×32, study")}
+    assert read == sizes < counted
 
 
 def test_records_are_of_todays_recipes():
