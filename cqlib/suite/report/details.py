@@ -126,7 +126,7 @@ def costs(sets: Sequence[Group], rows: Collection[str] | None = None) -> list[di
         device = most_common(run.machine for run in runs.done(row))
         done = [run for run in runs.done(row) if run.machine == device]
         source = source_of(f"{run.folder}.json" for run in done)
-        lines.append({"label": short_label(row), "runs": runs.title, "device": device, "done": done, "source": source,
+        lines.append({"label": short_label(row), "runs": runs.short_title, "device": device, "done": done, "source": source,
                       "counts": done[0].parameters})  # fmt: skip
     return lines
 
@@ -142,7 +142,7 @@ def baselines(sets: Sequence[Group], rows: Collection[str]) -> list[dict[str, An
         if last and (untrained or gaussian or histogram):
             races = ((last, untrained), (last, gaussian), (bpd, histogram))
             lines.append({
-                "label": short_label(row), "runs": runs.title, "distance": distance, "seeds": len(runs.done(row)),
+                "label": short_label(row), "runs": runs.short_title, "distance": distance, "seeds": len(runs.done(row)),
                 "beats": all(a.value < b.value for a, b in races if a and b),
                 "cells": [runs.cell(row, name) for name in names],
             })  # fmt: skip

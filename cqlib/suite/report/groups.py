@@ -104,6 +104,11 @@ class Group(Table):
         """ "Published: Digits on photographs 16×16, quick"."""
         return f"{ORIGINS[self.origin]}: {self.label}"
 
+    @property
+    def short_title(self) -> str:
+        """The title, without whose runs they are where they are this project's."""
+        return self.label if self.origin == "published" else self.title
+
     @cached_property
     def rows(self) -> dict[str, Table]:
         """Row -> its lines by seed: each model once, in the order of the group's lines."""
