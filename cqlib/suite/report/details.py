@@ -126,8 +126,8 @@ def costs(sets: Sequence[Group], rows: Collection[str] | None = None) -> list[di
         device = most_common(run.machine for run in runs.done(row))
         done = [run for run in runs.done(row) if run.machine == device]
         source = source_of(f"{run.folder}.json" for run in done)
-        lines.append({"label": short_label(row), "runs": runs.short_title, "device": device, "done": done, "source": source,
-                      "counts": done[0].parameters})  # fmt: skip
+        lines.append({"label": short_label(row), "runs": runs.short_title, "device": device, "done": done,
+                      "source": source, "counts": done[0].parameters})  # fmt: skip
     return lines
 
 
