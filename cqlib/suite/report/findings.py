@@ -252,7 +252,7 @@ def sentence(clauses: Sequence[Clause], results: Mapping[str, ClaimResult | Fron
 def place(runs: Group) -> str:
     """ "Tiny ImageNet 32×32, 3 seeds"; "up to 5 seeds" where rows of Table 1 have fewer."""
     counts = {len(done) for row in TABLE1.rows if (done := runs.done(row.id))}
-    seeds = "up to " * (len(counts) > 1) + count_of(max(counts), "seed")
+    seeds = "up to " * (len(counts) > 1) + count_of(max(counts, default=0), "seed")
     return f"{data_title(runs.data)} {runs.size}×{runs.size}, {seeds}"
 
 

@@ -214,8 +214,9 @@ def strip(source: Source, table: paper.Table, groups: Sequence[Group]) -> Figure
         alike.setdefault(canonical_json([group.data, group.changes]), []).append(group)
     found: Figures = []
     for together in alike.values():
-        changes = in_words(together[0].changes)
-        place = f"{data_title(together[0].data)} {together[0].size}×{together[0].size}"
+        one, changes = together[0], in_words(together[0].changes)
+        place = f"{data_title(one.data)} {one.size}×{one.size}"
+        place = findings.place(one) if table is paper.TABLE1 else place  # others: several groups side by side
         legible = {line.row: line.by_eye for line in details.digit_lines(together, table.new_rows)}
         for figure in source.grids(together, table.new_rows):
             if figure["of"] or (table is paper.TABLE1 and not found):
