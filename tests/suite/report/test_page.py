@@ -172,9 +172,9 @@ def test_the_first_samples_are_of_the_largest_images_that_all_models_of_table_1_
     data = DataInfo("photodigits", "test", "0123456789abcdef", (2000, 3, 32, 32))
     large = [replace(record(row, profile="study"), data=data) for row in rows]
     draw_samples([*small, *large], tmp_path / "runs")
-    for ran, size in ((large, 32), (large[1:], 16)):
+    for ran, place in ((large, "32×32, 1 seed"), (large[1:], "16×16, 2 seeds")):
         shown = page(tmp_path, [*small, *ran]).find(id="samples")
-        assert words(shown.p) == f"Digits on photographs {size}×{size}"
+        assert words(shown.p) == f"Digits on photographs {place}"
         assert len(shown.find_all("img", alt=re.compile("Samples of"))) == len(rows)
 
 
