@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from cqlib.suite.experiments.claims import CLAIMS, Claim
 from cqlib.suite.experiments.paper import TABLE1, published_effect
 from cqlib.suite.experiments.rows import PROFILES
-from cqlib.suite.report.groups import Group, data_title, side_by_side
+from cqlib.suite.report.groups import Group, side_by_side
 from cqlib.suite.report.inference import holm
 from cqlib.suite.report.trade_off import FrontResult, front_results
 from cqlib.suite.report.verdicts import ClaimResult, claim_result, effect_text
@@ -253,7 +253,7 @@ def place(runs: Group) -> str:
     """ "Tiny ImageNet 32×32, 3 seeds"; "up to 5 seeds" where rows of Table 1 have fewer."""
     counts = {len(done) for row in TABLE1.rows if (done := runs.done(row.id))}
     seeds = "up to " * (len(counts) > 1) + count_of(max(counts, default=0), "seed")
-    return f"{data_title(runs.data)} {runs.size}×{runs.size}, {seeds}"
+    return f"{runs.images}, {seeds}"
 
 
 # --- claims as data

@@ -91,6 +91,11 @@ class Group(Table):
         return self._named(without_paths(self.data))
 
     @property
+    def images(self) -> str:
+        """ "Digits on photographs 16×16"."""
+        return f"{data_title(self.data)} {self.size}×{self.size}"
+
+    @property
     def label(self) -> str:
         """ "Digits on photographs 16×16, quick, λ 25"."""
         return self._named(data_title(self.data))

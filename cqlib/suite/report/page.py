@@ -22,7 +22,7 @@ from cqlib.suite.experiments.record import Record, load_records
 from cqlib.suite.experiments.rows import PROFILES, ROWS, label_of
 from cqlib.suite.experiments.variants import in_words
 from cqlib.suite.report import ablations, details, findings, pictures, tables, trade_off
-from cqlib.suite.report.groups import Cell, Group, data_title, groups_of, local_first, side_by_side
+from cqlib.suite.report.groups import Cell, Group, groups_of, local_first, side_by_side
 from cqlib.suite.report.table import ORIGINS, Table, is_published, read
 from cqlib.suite.report.verdicts import COMPARABLE, count_numbers
 from cqlib.util import VERSION
@@ -215,8 +215,7 @@ def strip(source: Source, table: paper.Table, groups: Sequence[Group]) -> Figure
     found: Figures = []
     for together in alike.values():
         one, changes = together[0], in_words(together[0].changes)
-        place = f"{data_title(one.data)} {one.size}×{one.size}"
-        place = findings.place(one) if table is paper.TABLE1 else place  # others: several groups side by side
+        place = findings.place(one) if table is paper.TABLE1 else one.images  # others: several groups side by side
         legible = {line.row: line.by_eye for line in details.digit_lines(together, table.new_rows)}
         for figure in source.grids(together, table.new_rows):
             if figure["of"] or (table is paper.TABLE1 and not found):

@@ -137,6 +137,12 @@ def test_costs_are_of_the_device_that_most_runs_had():
     assert line["source"].startswith("2 seeds: table1_vae--photos10--quick--0.json, ")
 
 
+def test_costs_tell_a_users_runs_from_this_projects():
+    own, ours = (details.costs(sets)[0]["runs"] for sets in (groups([record("table1/vae")], []),
+                                                             groups([], [record("table1/vae")])))  # fmt: skip
+    assert own.endswith(f": {ours}")
+
+
 def test_a_system_is_held_against_its_untrained_copy_and_noise():
     (line,) = details.baselines(groups(records(2, ("table3/dcgan",)), []), ["table3/dcgan"])
     assert line["beats"] and [cell.text for cell in line["cells"][1:3]] == ["4,000", "2,500"]
